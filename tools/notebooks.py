@@ -1,0 +1,156 @@
+"""The notebooks of the course as the tools see them: text, derived notebook, hashes.
+
+The text `notebooks/NN_name.py` (percent format) is edited by hand. The notebook
+`notebooks/NN_name.ipynb` is derived from it and executed; its metadata holds two hashes, by which
+a change of the inputs or of the outputs is found without running anything.
+"""
+
+import hashlib
+import json
+import os
+import tomllib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import jupytext
+import nbformat
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDERS = ("notebooks", "notebooks/solutions")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something wrong: where, what, and how it is mended."""
+
+    where: str
+    what: str
+    mend: str
+
+    def __str__(self):
+        return f"{self.where}: {self.what}. Mend: {self.mend}."
+
+
+@dataclass(frozen=True)
+class Notebook:
+    """One text notebook with what is derived from it; `text` is relative to `root`."""
+
+    root: Path
+    text: Path
+
+    @property
+    def path(self):
+        """Path of the derived notebook, relative to the root."""
+        return self.text.with_suffix(".ipynb")
+
+    @property
+    def number(self):
+        """The two digits that the file's name begins with."""
+        return self.text.name[:2]
+
+    @property
+    def is_solution(self):
+        """True for a notebook of solutions."""
+        return self.text.parent.name == "solutions"
+
+    @property
+    def module(self):
+        """Name of the module of bdnn that this notebook exports to, if it exports anything."""
+        stem = self.text.stem
+        return None if self.is_solution else modules(self.root).get(stem, stem[3:])
+
+    @cached_property
+    def cells(self):
+        """The cells of the text: `cell_type`, `source`, and `metadata` with at most `tags`."""
+        text = (self.root / self.text).read_text(encoding="utf-8")
+        return jupytext.reads(text, "py:percent").cells
+
+    @cached_property
+    def derived(self):
+        """The derived notebook, or None if it does not exist."""
+        path = self.root / self.path
+        return nbformat.read(path, as_version=4) if path.exists() else None
+
+    def code_cells(self, cells=None):
+        """Yield (number, cell) for the code cells; cells are counted from 1, Markdown included."""
+        for k, cell in enumerate(self.cells if cells is None else cells, start=1):
+            if cell.cell_type == "code":
+                yield k, cell
+
+    def at(self, k):
+        """Name cell k of the text in messages."""
+        return f"{self.text.as_posix()}: cell {k}"
+
+
+def modules(root):
+    """Return the table of pyproject.toml: stem of a notebook -> name of its module."""
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+    return project["tool"]["bdnn"]["modules"]
+
+
+def find(root, numbers=()):
+    """Return the notebooks with these numbers (all, if none are given), each before its solutions.
+
+    Raises SystemExit if a number names no notebook.
+    """
+    wanted = {f"{int(number):02d}" if number.isdigit() else number for number in numbers}
+    texts = [p.relative_to(root) for f in FOLDERS for p in (root / f).glob("[0-9][0-9]_*.py")]
+    found = [Notebook(root, text) for text in texts]
+    missing = wanted - {notebook.number for notebook in found}
+    if missing:
+        raise SystemExit(f"there is no notebook with the number {', '.join(sorted(missing))}")
+    chosen = [notebook for notebook in found if not wanted or notebook.number in wanted]
+    return sorted(chosen, key=lambda notebook: (notebook.number, notebook.is_solution))
+
+
+def tags(cell):
+    """Return the tags of a cell."""
+    return list(cell.metadata.get("tags", []))
+
+
+def inputs_hash(cells):
+    """Return the SHA-256 of what the cells contain, without outputs."""
+    return digest([[cell.cell_type, cell.source, tags(cell)] for cell in cells])
+
+
+def outputs_hash(cells):
+    """Return the SHA-256 of what running the cells has left: counts and outputs."""
+    code = [cell for cell in cells if cell.cell_type == "code"]
+    return digest([[cell.execution_count, cell.outputs] for cell in code])
+
+
+def digest(value):
+    """Return the SHA-256 of a value made of lists, dictionaries, strings and numbers."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def head(source, lines=3):
+    """Return the first lines of a cell, indented, for a message."""
+    return "\n".join("    " + line for line in source.splitlines()[:lines])
+
+
+def write(path, text):
+    """Write a file in one step: a reader sees the old content or the new one."""
+    new = path.with_name(f".{path.name}.new")
+    new.write_text(text, encoding="utf-8")
+    os.replace(new, path)
+
+
+def kernel_environment(root):
+    """Return environment variables under which a kernel computes the same on any machine.
+
+    One thread for the matrix products, figures inline, this checkout's `bdnn`, and none of the
+    settings that a person may have made for IPython, Jupyter or the figures' folder.
+    """
+    env = {k: v for k, v in os.environ.items() if k not in ("BDNN_FIGURES", "IPYTHONDIR")}
+    threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    return (
+        env
+        | dict.fromkeys(threads, "1")
+        | {
+            "JUPYTER_PREFER_ENV_PATH": "1",
+            "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+            "PYTHONPATH": str(root),
+        }
+    )

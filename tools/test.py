@@ -1,0 +1,55 @@
+"""Everything that continuous integration runs, cheapest first: `python3 course.py test`.
+
+1. the gates of `course.py check`; 2. the unit tests; 3. every notebook and its solutions, executed
+anew and compared with the outputs that are stored in it (nbval, strict).
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+
+from tools.build import warm_up
+from tools.notebooks import ROOT, find, kernel_environment
+
+NO_TESTS = 5  # pytest's exit code where it found nothing to run
+PARALLEL = ["-n", "2", "--dist", "loadfile"]
+NBVAL = [
+    "--nbval",
+    "--nbval-current-env",
+    "--nbval-sanitize-with=tests/nbval_sanitize.cfg",
+    "--nbval-cell-timeout=600",
+    "-p",
+    "no:python",
+]
+
+
+def steps(quick):
+    """Return (title, arguments of Python) for each step, cheapest first."""
+    yield "check", ["-m", "tools.check"]
+    yield "unit tests", ["-m", "pytest", "tests", *PARALLEL]
+    notebooks = [str(notebook.path) for notebook in find(ROOT)]
+    if notebooks and not quick:
+        yield "notebooks", ["-m", "pytest", *NBVAL, *PARALLEL, *notebooks]
+
+
+def main():
+    """Parse the command line and run the steps; the first one that fails ends the run."""
+    parser = argparse.ArgumentParser(prog="course.py test", description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="leave the notebooks out")
+    quick = parser.parse_args().quick
+    warm_up()
+    with tempfile.TemporaryDirectory() as scratch:
+        env = kernel_environment(ROOT)
+        env |= {"BDNN_FIGURES": os.path.join(scratch, "figures"), "IPYTHONDIR": scratch}
+        for title, arguments in steps(quick):
+            print(f"\n== {title}: python {' '.join(arguments[:3])}", flush=True)
+            code = subprocess.run([sys.executable, *arguments], cwd=ROOT, env=env).returncode
+            if code and not (code == NO_TESTS and not find(ROOT)):
+                return code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
