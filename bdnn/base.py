@@ -1,0 +1,323 @@
+"""What all estimators share: checks of the input, the scikit-learn face, packed codes, files.
+
+Samples stand in rows here, as scikit-learn has it; the mathematics of the other modules has them
+in columns.  :class:`BaseHasher` transposes once, at this boundary.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+__all__ = [
+    "BaseHasher",
+    "ModelFileError",
+    "as_generator",
+    "atomic_path",
+    "check_number",
+    "check_option",
+    "check_whole_number",
+    "load",
+    "pack_codes",
+    "sgn",
+    "show_versions",
+    "unpack_codes",
+    "versions",
+]
+
+FORMAT = "bdnn-model-1"
+DTYPES = ("float32", "float64")
+PACKAGES = ("numpy", "scipy", "scikit-learn", "matplotlib")
+BLOCK_ROWS = 8192  # samples that are projected at a time, so that encoding takes bounded memory
+
+
+class ModelFileError(ValueError):
+    """A file that is not a bdnn model, or one that was damaged on its way."""
+
+
+def sgn(Z):
+    """Sign in {-1, +1} as int8, with sgn(0) = +1 so that every code is legal."""
+    return np.where(np.asarray(Z) >= 0, 1, -1).astype(np.int8)
+
+
+def pack_codes(codes):
+    """Pack codes in {-1, +1} into bytes, little-endian, as faiss's binary indexes take them.
+
+    Parameters
+    ----------
+    codes : array (n_samples, n_bits)
+        Entries -1 and +1; +1 becomes a set bit.
+
+    Returns
+    -------
+    array (n_samples, ceil(n_bits / 8)), uint8
+        Bit k of a sample is bit ``k % 8`` of its byte ``k // 8``; unused bits of the last byte
+        are 0.
+    """
+    return np.packbits(np.asarray(codes) > 0, axis=1, bitorder="little")
+
+
+def unpack_codes(packed, n_bits):
+    """Undo :func:`pack_codes`: bytes to int8 codes (n_samples, n_bits) in {-1, +1}."""
+    packed = np.asarray(packed, dtype=np.uint8)
+    if not 0 < n_bits <= 8 * packed.shape[1]:
+        raise ValueError(f"n_bits={n_bits} does not fit {packed.shape[1]} bytes per code")
+    bits = np.unpackbits(packed, axis=1, count=n_bits, bitorder="little")
+    return 2 * bits.astype(np.int8) - 1
+
+
+def as_generator(random_state):
+    """A NumPy Generator from None, an integer seed, a Generator or a RandomState."""
+    if isinstance(random_state, np.random.RandomState):
+        return np.random.Generator(random_state._bit_generator)
+    return np.random.default_rng(random_state)
+
+
+def check_option(name, value, allowed):
+    """Raise a ValueError that lists the allowed values, unless ``value`` is one of them."""
+    if value not in allowed:
+        options = ", ".join(repr(option) for option in allowed)
+        raise ValueError(f"{name}={value!r} is not known; choose one of {options}")
+
+
+def check_whole_number(name, value, lowest):
+    """Raise a ValueError unless ``value`` is a whole number of at least ``lowest``."""
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if not whole or value < lowest:
+        raise ValueError(f"{name} must be a whole number of at least {lowest}, got {value!r}")
+
+
+def check_number(name, value, lowest=0.0):
+    """Raise a ValueError unless ``value`` is a finite real number of at least ``lowest``."""
+    real = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    if not real or not np.isfinite(value) or value < lowest:
+        raise ValueError(f"{name} must be a finite number of at least {lowest:g}, got {value!r}")
+
+
+def versions():
+    """Versions of Python and of the packages that decide the numbers, as a dict."""
+    found = {"python": platform.python_version()}
+    return found | {name: importlib.metadata.version(name) for name in PACKAGES}
+
+
+def show_versions():
+    """Print the versions in use on one line."""
+    print(", ".join(f"{name} {version}" for name, version in versions().items()))
+
+
+class atomic_path:
+    """Context manager for a write that happens whole or not at all.
+
+    Gives a temporary path beside the target; renames it to the target when the block ends
+    well, and removes it when the block raises (a full disk, an interruption).
+    """
+
+    def __init__(self, path):
+        self.path = Path(path)
+
+    def __enter__(self):
+        handle, name = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}.")
+        os.close(handle)
+        self.temporary = Path(name)
+        return self.temporary
+
+    def __exit__(self, kind, error, trace):
+        if kind is None:
+            os.replace(self.temporary, self.path)
+        else:
+            self.temporary.unlink(missing_ok=True)
+
+
+class BaseHasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Base class of the estimators.
+
+    A subclass implements ``_fit(X, y)``, which learns from ``X`` (n_features, n_samples) and
+    sets ``codes_``, and ``_project(X)``, which gives the real values (n_bits, n_samples) whose
+    signs are the bits.  What it learns are attributes that end in an underscore: arrays,
+    numbers, strings, or lists, tuples and dicts of these; they are what :meth:`save` keeps.
+    """
+
+    _requires_labels = False
+
+    def fit(self, X, y=None):
+        """Learn the hash function.
+
+        Parameters
+        ----------
+        X : array-like (n_samples, n_features)
+            Finite real vectors, one sample per row.
+        y : array-like (n_samples,), optional
+            Class labels; only the supervised methods look at them.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For NaN or infinity, fewer samples than bits, or a parameter out of its range.
+        """
+        self._check_bits_and_dtype()
+        if self._requires_labels:
+            X, y = validate_data(self, X, y, dtype=self.dtype, ensure_min_samples=2)
+        else:
+            X = validate_data(self, X, dtype=self.dtype, ensure_min_samples=2)
+        if self.n_bits > len(X):
+            raise ValueError(
+                f"n_bits={self.n_bits} is more than n_samples = {len(X)} allow: fewer samples than "
+                "bits cannot make the bits independent. Use fewer bits or more samples"
+            )
+        self._fit(X.T, y)
+        return self
+
+    def _check_bits_and_dtype(self):
+        check_whole_number("n_bits", self.n_bits, 1)
+        check_option("dtype", getattr(self.dtype, "__name__", str(self.dtype)), DTYPES)
+
+    def decision_function(self, X):
+        """Real values (n_samples, n_bits) whose signs are the bits."""
+        return self._encode_blocks(X, lambda H: H, self.dtype)
+
+    def transform(self, X):
+        """Codes (n_samples, n_bits), int8, entries -1 and +1; sgn(0) = +1."""
+        return self._encode_blocks(X, sgn, np.int8)
+
+    def encode(self, X):
+        """Packed codes (n_samples, ceil(n_bits / 8)), uint8; see :func:`pack_codes`."""
+        return pack_codes(self.transform(X))
+
+    def _encode_blocks(self, X, encode, dtype):
+        """Encode the rows of X block by block, so that the temporaries stay small."""
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=self.dtype, reset=False)
+        values = np.empty((len(X), self.n_bits), dtype=dtype)
+        for start in range(0, len(X), BLOCK_ROWS):
+            rows = slice(start, start + BLOCK_ROWS)
+            values[rows] = encode(self._project(X[rows].T)).T
+        return values
+
+    @property
+    def _n_features_out(self):
+        return self.n_bits
+
+    def save(self, path):
+        """Write the fitted estimator to ``path``: an .npz archive without pickle.
+
+        The file is written under a temporary name and renamed, so a full disk or an
+        interruption never leaves half a file at ``path``.
+        """
+        check_is_fitted(self)
+        arrays = {}
+        state = {name: value for name, value in vars(self).items() if name.endswith("_")}
+        header = {
+            "format": FORMAT,
+            "class": type(self).__name__,
+            "params": _encode(self.get_params(deep=False), arrays),
+            "state": _encode(state, arrays),
+            "versions": versions(),
+        }
+        header["digest"] = _digest(header, arrays)
+        with atomic_path(path) as temporary, open(temporary, "wb") as file:
+            np.savez(file, header=np.array(json.dumps(header)), **arrays)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = self._requires_labels
+        tags.transformer_tags.preserves_dtype = []
+        return tags
+
+
+def load(path):
+    """Read an estimator that :meth:`BaseHasher.save` wrote.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ModelFileError
+        If the file is not a bdnn model, was damaged, or names a class that bdnn does not have.
+    """
+    import bdnn
+
+    with open(path, "rb") as file:
+        header, arrays = _read_archive(file, path)
+    known = {name: getattr(bdnn, name) for name in bdnn.__all__ if name[0].isupper()}
+    if header["class"] not in known:
+        raise ModelFileError(f"{path}: class {header['class']!r} is not part of this bdnn")
+    try:
+        estimator = known[header["class"]](**_decode(header["params"], arrays))
+    except TypeError as error:
+        raise ModelFileError(f"{path} was saved by another version of bdnn: {error}") from error
+    vars(estimator).update(_decode(header["state"], arrays))
+    return estimator
+
+
+def _read_archive(file, path):
+    """Header and arrays of a model file, verified against its digest."""
+    try:
+        with np.load(file, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+        header = json.loads(str(arrays.pop("header")))
+        digest = header.pop("digest")
+        sound = header["format"] == FORMAT and digest == _digest(header, arrays)
+    except Exception as error:  # whatever the parsers of zip, npy and JSON stumble over
+        raise ModelFileError(f"{path} is not a bdnn model, or was damaged: {error}") from error
+    if not sound:
+        raise ModelFileError(
+            f"{path} was damaged, or made by another version of the file format: its checksum "
+            "does not match. Save the model again, or fetch the file again"
+        )
+    return header, arrays
+
+
+def _digest(header, arrays):
+    """SHA-256 over the header and over name, type, shape and bytes of every array."""
+    total = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        total.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        total.update(array.tobytes())
+    return total.hexdigest()
+
+
+def _encode(value, arrays):
+    """JSON form of ``value``; arrays are moved into ``arrays`` and referred to by name."""
+    if isinstance(value, np.ndarray):
+        if value.dtype == object:
+            return {"kind": "objects", "items": [_encode(v, arrays) for v in value.tolist()]}
+        name = f"a{len(arrays)}"
+        arrays[name] = value
+        return {"kind": "array", "name": name}
+    if isinstance(value, dict):
+        return {"kind": "dict", "items": {k: _encode(v, arrays) for k, v in value.items()}}
+    if isinstance(value, (list, tuple)):
+        return {"kind": type(value).__name__, "items": [_encode(v, arrays) for v in value]}
+    if isinstance(value, (np.integer, np.floating, np.bool_)):
+        return value.item()
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, type) and issubclass(value, np.generic) or isinstance(value, np.dtype):
+        return np.dtype(value).name
+    return None  # a Generator or RandomState: the seed is spent, the result is what is saved
+
+
+def _decode(value, arrays):
+    """Undo :func:`_encode`."""
+    if not isinstance(value, dict):
+        return value
+    if value["kind"] == "array":
+        return arrays[value["name"]]
+    if value["kind"] == "dict":
+        return {name: _decode(item, arrays) for name, item in value["items"].items()}
+    items = [_decode(item, arrays) for item in value["items"]]
+    if value["kind"] == "objects":
+        return np.array(items, dtype=object)
+    return tuple(items) if value["kind"] == "tuple" else items
