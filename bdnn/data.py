@@ -470,8 +470,10 @@ def _fetch(file, digest, folder):
                 path=folder,
                 downloader=pooch.HTTPDownloader(progressbar=True, timeout=30),
             )
-        except (OSError, ValueError) as error:  # no network, an error page, other content
+        except OSError as error:  # no network, a connection that broke, an error of the server
             reasons.append(f"  {address + file}: {error}")
+        except ValueError:
+            reasons.append(f"  {address + file}: another file than expected (SHA-256 differs)")
     raise ConnectionError(
         f"{file} could not be downloaded:\n" + "\n".join(reasons) + "\n"
         f"By hand: put the files {', '.join(MNIST_FILES)} into {folder}. "

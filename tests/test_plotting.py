@@ -1,0 +1,113 @@
+"""The style, the saved figures and the shared drawings."""
+
+import os
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb
+
+from bdnn import plotting
+from bdnn.plotting import COLOURS, codes_image, image_grid, save_figure
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("BDNN_FIGURES", str(tmp_path / "figures"))
+    yield tmp_path / "figures"
+    plt.close("all")
+
+
+def draw():
+    fig, (left, right) = plt.subplots(1, 2)
+    codes_image(left, np.where(np.random.default_rng(0).random((8, 20)) > 0.5, 1, -1), "codes")
+    for power in range(4):
+        right.plot(np.linspace(0, 1), np.linspace(0, 1) ** power, label=f"$x^{power}$")
+    right.legend()
+    return fig
+
+
+@pytest.mark.parametrize("png", [False, True])
+def test_a_figure_drawn_twice_gives_the_same_bytes(folder, png):
+    kind = "png" if png else "svg"
+    assert save_figure(draw(), "00_one", png=png) is None
+    first = (folder / f"00_one.{kind}").read_bytes()
+    fig = draw()
+    for _ in range(2):
+        save_figure(fig, "00_one", png=png)
+        assert (folder / f"00_one.{kind}").read_bytes() == first
+    assert len(os.listdir(folder)) == 1  # no temporary file is left
+    assert len(first) > 5000
+
+
+def test_saved_figures_name_no_date_version_or_font(folder):
+    save_figure(draw(), "00_one")
+    svg = (folder / "00_one.svg").read_text()
+    assert "<text" not in svg and "font-family" not in svg  # text is drawn as outlines
+    assert "dc:date" not in svg and matplotlib.__version__ not in svg
+    save_figure(draw(), "00_one", png=True)
+    assert b"matplotlib" not in (folder / "00_one.png").read_bytes().lower()
+
+
+def test_a_figure_that_cannot_be_drawn_leaves_the_old_file(folder):
+    fig = draw()
+    save_figure(fig, "00_one")
+    before = (folder / "00_one.svg").read_bytes()
+    fig.axes[1].set_title("$\\unknowncommand$")
+    with pytest.raises(ValueError):
+        save_figure(fig, "00_one")
+    assert os.listdir(folder) == ["00_one.svg"]
+    assert (folder / "00_one.svg").read_bytes() == before
+
+
+def test_folder_is_the_repositorys_or_that_of_the_work(tmp_path, monkeypatch):
+    monkeypatch.delenv("BDNN_FIGURES")
+    repository = tmp_path / "repository"
+    (repository / "notebooks" / "solutions").mkdir(parents=True)
+    (repository / "bdnn").mkdir()
+    (repository / "course.py").write_text("")
+    for inside in (repository, repository / "notebooks", repository / "notebooks" / "solutions"):
+        monkeypatch.chdir(inside)
+        assert plotting._figures_folder() == repository / "figures"
+    monkeypatch.chdir(tmp_path)
+    assert plotting._figures_folder() == tmp_path / "figures"
+
+
+def test_style_is_set_and_never_by_colour_alone():
+    assert not plt.rcParams["axes.spines.top"] and not plt.rcParams["axes.spines.right"]
+    lines = plt.subplots()[1].plot(np.zeros((2, len(COLOURS))))
+    looks = [(line.get_color(), line.get_linestyle(), line._dash_pattern) for line in lines]
+    assert len({str(look[1:]) for look in looks}) == len({look[0] for look in looks}) == 7
+    for colour in COLOURS.values():  # visible on white
+        luminance = np.dot([0.2126, 0.7152, 0.0722], np.power(to_rgb(colour), 2.2))
+        assert 1.05 / (luminance + 0.05) > 2
+
+
+def test_image_grid_places_images_titles_and_marks():
+    images = np.arange(5 * 6).reshape(5, 2, 3)
+    marks = [None, True, False, None, True]
+    axes = image_grid(plt.figure(), images, list("abcde"), columns=3, marks=marks)
+    assert axes.shape == (2, 3)
+    for i, ax in enumerate(axes.flat):
+        assert len(ax.images) == (i < 5)
+    np.testing.assert_array_equal(axes[1, 0].images[0].get_array(), images[3])
+    assert axes[1, 1].get_title() == "e"
+    assert all(ax.images[0].get_clim() == (0, 29) for ax in axes.flat[:5])
+    lines = [ax.patches[0].get_linestyle() if ax.patches else None for ax in axes.flat[:5]]
+    assert lines[0] is lines[3] is None and lines[1] == lines[4] == "-" != lines[2]
+
+
+def test_codes_image_has_bits_down_and_samples_across():
+    B = np.array([[1, -1, 1], [-1, -1, 1]])
+    ax = plt.subplots()[1]
+    codes_image(ax, B)
+    image = ax.images[0]
+    np.testing.assert_array_equal(image.get_array(), B)
+    assert image.get_extent() == [0.5, 3.5, 2.5, 0.5]
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("sample", "bit")
+    assert image.cmap(image.norm(1.0))[:3] == (0, 0, 0)  # +1 is black
+    assert image.cmap(image.norm(-1.0))[:3] == (1, 1, 1)
