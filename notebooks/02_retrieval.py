@@ -1,0 +1,430 @@
+# %% [markdown]
+# # Measure a code
+
+# %% tags=["nbval-ignore-output"]
+import sys
+
+if "google.colab" in sys.modules:  # on Colab only: bring the package that the notebooks share
+    import subprocess
+
+    url = "git+https://github.com/bdnn-course/bdnn"
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", url], check=True)
+
+from bdnn.base import show_versions
+
+show_versions()
+
+# %% tags=["export-top"]
+"""Hamming distances, and the measures of a ranking and of a set of codes.
+
+Codes stand in rows here, one sample per row: this is the form in which estimators return them.
+Distances are counted on packed bits, block by block, so that memory stays bounded however many
+queries and items there are.
+"""
+
+import numpy as np
+
+from bdnn.base import check_option, pack_codes
+
+
+# %% tags=["export"]
+def _packed(codes, name):
+    """Codes as packed bytes: uint8 is taken as packed already, -1/+1 and booleans get packed."""
+    codes = np.asarray(codes)
+    if codes.ndim != 2 or 0 in codes.shape:
+        raise ValueError(f"{name} must be a matrix (n_samples, n_bits), got shape {codes.shape}")
+    if codes.dtype == np.uint8:
+        return codes
+    if codes.dtype != bool and not np.all(np.abs(codes) == 1):
+        raise ValueError(f"{name} must hold only -1 and +1 (or booleans, or packed uint8)")
+    return pack_codes(codes)
+
+
+def _words(packed):
+    """Packed bytes as the fewest machine words that hold them, filled up with zero bytes."""
+    n_samples, n_bytes = packed.shape
+    width = min(8, 1 << (n_bytes - 1).bit_length())
+    filled = np.zeros((n_samples, -(-n_bytes // width) * width), dtype=np.uint8)
+    filled[:, :n_bytes] = packed
+    return filled.view(f"u{width}")
+
+
+def _paired_words(A, B, names):
+    """Words of two sets of codes, after a check that their lengths and forms agree."""
+    A, B = np.asarray(A), np.asarray(B)
+    packed_A, packed_B = _packed(A, names[0]), _packed(B, names[1])
+    if A.shape[1] != B.shape[1] or (A.dtype == np.uint8) != (B.dtype == np.uint8):
+        raise ValueError(
+            f"{names[0]} ({A.shape[1]} columns of {A.dtype}) and {names[1]} ({B.shape[1]} columns "
+            f"of {B.dtype}) do not hold codes of the same length and form"
+        )
+    return _words(packed_A), _words(packed_B)
+
+
+# %% tags=["export"]
+_BLOCK_ENTRIES = 2**20  # query-item pairs held in memory at a time
+
+
+def _row_blocks(n_rows, n_columns):
+    """Slices of rows such that a block of n_columns columns has about _BLOCK_ENTRIES entries."""
+    step = max(1, _BLOCK_ENTRIES // n_columns)
+    return [slice(start, min(start + step, n_rows)) for start in range(0, n_rows, step)]
+
+
+def _word_distances(A, B):
+    """Distances between rows of words: count the set bits of the exclusive or, Eq. (1)."""
+    D = np.bitwise_count(A[:, :1] ^ B[:, 0])
+    if A.shape[1] * A.itemsize > 31:  # 256 bits and more do not fit a byte
+        D = D.astype(np.int16)
+    for k in range(1, A.shape[1]):
+        D += np.bitwise_count(A[:, k : k + 1] ^ B[:, k])
+    return D
+
+
+def hamming_distances(A, B):
+    """Hamming distances between all rows of A and all rows of B.
+
+    Parameters
+    ----------
+    A, B : array (n_a, n_bits) and array (n_b, n_bits)
+        Codes in {-1, +1} of any numeric type, or booleans; or both packed, as
+        :func:`bdnn.base.pack_codes` returns them: (n, ceil(n_bits / 8)), uint8.
+
+    Returns
+    -------
+    array (n_a, n_b), int16
+        Number of bits that differ, Eqs. (1) and (2) of notebook 02.
+
+    Raises
+    ------
+    ValueError
+        If a matrix is empty or holds something else than codes, or if lengths or forms differ.
+    """
+    A, B = _paired_words(A, B, ("A", "B"))
+    D = np.empty((len(A), len(B)), dtype=np.int16)
+    for rows in _row_blocks(len(A), len(B)):
+        D[rows] = _word_distances(A[rows], B)
+    return D
+
+
+# %% tags=["export"]
+def _relevance(relevant, n_query, n_database):
+    """A function from a slice of queries to its block of the boolean relevance matrix."""
+    if isinstance(relevant, np.ndarray) and relevant.dtype == bool:
+        if relevant.shape != (n_query, n_database):
+            raise ValueError(
+                f"relevant has shape {relevant.shape}, but there are {n_query} queries and "
+                f"{n_database} items"
+            )
+        return lambda rows: relevant[rows]
+    if len(relevant) == 2 and (isinstance(relevant, tuple) or n_query != 2):
+        return _relevance_from_labels(*relevant, n_query, n_database)
+    if len(relevant) != n_query:
+        raise ValueError(
+            f"relevant names items for {len(relevant)} queries, but there are {n_query}; give a "
+            "boolean matrix, one array of indices per query, or (labels_query, labels_database)"
+        )
+    return lambda rows: _rows_from_indices(relevant[rows], n_database)
+
+
+def _relevance_from_labels(labels_query, labels_database, n_query, n_database):
+    """Relevant is what has the query's label."""
+    labels_query, labels_database = np.asarray(labels_query), np.asarray(labels_database)
+    if labels_query.shape != (n_query,) or labels_database.shape != (n_database,):
+        raise ValueError(
+            f"relevant holds labels of shapes {labels_query.shape} and {labels_database.shape}, "
+            f"but there are {n_query} queries and {n_database} items"
+        )
+    both = np.concatenate([labels_query, labels_database])
+    numbers = np.unique(both, return_inverse=True)[1].astype(np.int32)
+    return lambda rows: numbers[:n_query][rows, None] == numbers[n_query:]
+
+
+def _rows_from_indices(indices, n_database):
+    """Boolean rows that are True at the given indices, one array of indices per row."""
+    block = np.zeros((len(indices), n_database), dtype=bool)
+    for row, index in zip(block, indices):
+        index = np.asarray(index)
+        if index.size == 0:
+            continue
+        if index.dtype.kind not in "iu" or index.min() < 0 or index.max() >= n_database:
+            raise ValueError(f"relevant must hold whole numbers from 0 to {n_database - 1}")
+        row[index] = True
+        if np.count_nonzero(row) != index.size:
+            raise ValueError("relevant names an item twice for the same query")
+    return block
+
+
+def _scan(codes_query, codes_database, relevant):
+    """Yield (distances, relevance) of one block of queries after the other."""
+    A, B = _paired_words(codes_query, codes_database, ("codes_query", "codes_database"))
+    relevance = _relevance(relevant, len(A), len(B))
+    for rows in _row_blocks(len(A), len(B)):
+        yield _word_distances(A[rows], B), relevance(rows)
+
+
+# %% tags=["export"]
+def _relevant_ranks(D, R):
+    """Query number, rank r and count j of every relevant item; ties in database order."""
+    order = np.argsort(D, axis=1, kind="stable")
+    query, position = np.nonzero(np.take_along_axis(R, order, axis=1))
+    first = np.searchsorted(query, np.arange(len(D)))  # where each query's ranks begin
+    return query, position + 1, np.arange(1, len(query) + 1) - first[query]
+
+
+def _stable_sum(query, r, j, n_query, form):
+    """Sum of the precisions at the relevant items of each query: R times Eq. (3) or Eq. (4)."""
+    precision = j / r
+    if form == "trapezoid":
+        before = np.where(r == 1, 1.0, (j - 1) / np.maximum(r - 1, 1))
+        precision = (before + precision) / 2
+    return np.bincount(query, weights=precision, minlength=n_query)
+
+
+# %% tags=["export"]
+def _tie_counts(D, R):
+    """Number of items T and of relevant items S of each query at each distance."""
+    n_query, n_bins = len(D), int(D.max()) + 1
+    bins = D + n_bins * np.arange(n_query)[:, None]
+    counts = np.bincount((2 * bins + R).ravel(), minlength=2 * n_query * n_bins)
+    other, S = np.moveaxis(counts.reshape(n_query, n_bins, 2), 2, 0)
+    return other + S, S
+
+
+def _expected_sum(T, S, form):
+    """Expectation of :func:`_stable_sum` over random orders of the tied items, Eqs. (7), (8)."""
+    N, K = np.cumsum(T, axis=1) - T, np.cumsum(S, axis=1) - S  # items, relevant items nearer
+    n_items = int(T[0].sum())
+    harmonic = np.concatenate([[0.0], np.cumsum(1 / np.arange(1, n_items + 1))])
+    a = (S - 1) / np.maximum(T - 1, 1)
+    h = harmonic[N + T] - harmonic[N]
+    total = (K + 1) * h + a * (T - (N + 1) * h)
+    if form == "trapezoid":
+        h = harmonic[np.maximum(N + T - 1, 0)] - harmonic[np.maximum(N - 1, 0)]
+        before = np.where(N == 0, S, K * h + a * (T - N * h))
+        total = (before + total) / 2
+    return np.sum(np.where(S > 0, S / np.maximum(T, 1) * total, 0.0), axis=1)
+
+
+# %% tags=["export"]
+def average_precision(D, R, form="standard", ties="stable"):
+    """Average precision (AP) of each query over the ranking of the whole database.
+
+    Parameters
+    ----------
+    D : array (n_query, n_database), whole numbers
+        Distances; the ranking is by increasing distance.
+    R : array (n_query, n_database), bool
+        True where the item is relevant to the query.
+    form : {"standard", "trapezoid"}
+        Mean precision at the relevant ranks, Eq. (3) of notebook 02, or the trapezoid rule of the
+        Oxford Buildings evaluation, Eq. (4), which the published mAP curves of BDNN use.
+    ties : {"stable", "expected"}
+        Items at the same distance in database order, or the expectation over all their orders,
+        Eqs. (7) and (8).
+
+    Returns
+    -------
+    array (n_query,)
+        AP in [0, 1]; a query without any relevant item counts 0.
+
+    Raises
+    ------
+    ValueError
+        For an unknown option, shapes that differ, or distances that are not whole numbers.
+    """
+    check_option("form", form, ("standard", "trapezoid"))
+    check_option("ties", ties, ("stable", "expected"))
+    D, R = np.asarray(D), np.asarray(R)
+    if D.shape != R.shape or D.ndim != 2 or 0 in D.shape or R.dtype != bool:
+        raise ValueError(
+            f"D {D.shape} and R {R.shape} must be matrices (n_query, n_database) of one shape, "
+            f"R boolean, not {R.dtype}"
+        )
+    if D.dtype.kind not in "iu" or D.min() < 0:
+        raise ValueError("D must hold whole numbers from 0 on: Hamming distances")
+    if ties == "stable":
+        total = _stable_sum(*_relevant_ranks(D, R), len(D), form)
+    else:
+        total = _expected_sum(*_tie_counts(D, R), form)
+    return total / np.maximum(R.sum(axis=1), 1)
+
+
+def mean_average_precision(codes_query, codes_database, relevant, form="standard", ties="stable"):
+    """Mean over all queries of the average precision (mAP).
+
+    Parameters
+    ----------
+    codes_query, codes_database : array (n_query, n_bits) and array (n_database, n_bits)
+        Codes as for :func:`hamming_distances`.
+    relevant : boolean array, sequence of index arrays, or pair of label vectors
+        What is relevant to each query: a matrix (n_query, n_database); or per query the indices
+        of its relevant items, whose number may differ; or ``(labels_query, labels_database)``,
+        where relevant means the same label.
+    form, ties : str
+        See :func:`average_precision`.
+
+    Returns
+    -------
+    float
+        mAP in [0, 1]; queries without any relevant item count 0.
+
+    Raises
+    ------
+    ValueError
+        For codes or relevance that do not fit each other, or an unknown option.
+    """
+    check_option("form", form, ("standard", "trapezoid"))
+    check_option("ties", ties, ("stable", "expected"))
+    blocks = _scan(codes_query, codes_database, relevant)
+    return float(np.mean(np.concatenate([average_precision(D, R, form, ties) for D, R in blocks])))
+
+
+# %% tags=["export"]
+def _ball_precision(D, R, radius):
+    """Share of relevant items within the radius, per query; NaN where the ball is empty."""
+    ball = D <= radius
+    size = ball.sum(axis=1)
+    return np.where(size > 0, (ball & R).sum(axis=1) / np.maximum(size, 1), np.nan)
+
+
+def precision_at_radius(codes_query, codes_database, relevant, radius=2, empty=0.0):
+    """Mean over all queries of the precision within a Hamming ball, Eq. (9) of notebook 02.
+
+    Parameters
+    ----------
+    codes_query, codes_database, relevant
+        As for :func:`mean_average_precision`.
+    radius : int
+        Items at most this far from the query are in its ball.
+    empty : float
+        What a query counts whose ball is empty: 0 as in the published tables; NaN leaves such
+        queries out of the mean.
+
+    Returns
+    -------
+    float
+        Precision in [0, 1]; NaN if every query is left out.
+
+    Raises
+    ------
+    ValueError
+        For codes or relevance that do not fit each other.
+    """
+    blocks = _scan(codes_query, codes_database, relevant)
+    precision = np.concatenate([_ball_precision(D, R, radius) for D, R in blocks])
+    return _mean_with_empty(precision, empty)
+
+
+def _mean_with_empty(precision, empty):
+    """Mean precision where NaN, an empty ball, counts ``empty``; NaN there leaves it out."""
+    if np.isnan(empty):
+        precision = precision[~np.isnan(precision)]
+    else:
+        precision = np.nan_to_num(precision, nan=empty)
+    return float(precision.mean()) if len(precision) else float("nan")
+
+
+# %% tags=["export"]
+def _signs(codes):
+    """Codes (n_samples, n_bits) as float -1 and +1."""
+    codes = np.asarray(codes)
+    if codes.dtype == bool:
+        codes = 2 * codes.astype(np.int8) - 1
+    if codes.ndim != 2 or 0 in codes.shape or not np.all(np.abs(codes) == 1):
+        raise ValueError("codes must be a matrix (n_samples, n_bits) of -1 and +1, or of booleans")
+    return codes.astype(np.float64)
+
+
+def balance(codes):
+    """How far bits are from dividing the samples into halves: 0 is best, 1 worst.
+
+    Parameters
+    ----------
+    codes : array (n_samples, n_bits)
+        Codes in {-1, +1}, or booleans.
+
+    Returns
+    -------
+    float
+        Mean over the bits of the absolute mean of the bit, Eq. (10) of notebook 02.
+
+    Raises
+    ------
+    ValueError
+        If the matrix is empty or holds something else than codes.
+    """
+    return float(np.mean(np.abs(_signs(codes).mean(axis=0))))
+
+
+def independence(codes):
+    """How much bits repeat each other: 0 is best, 1 worst.
+
+    Parameters
+    ----------
+    codes : array (n_samples, n_bits)
+        Codes in {-1, +1}, or booleans.
+
+    Returns
+    -------
+    float
+        Mean absolute entry of (1/m) B B^T off its diagonal, Eq. (11) of notebook 02; 0 for one
+        bit. It is the measure behind the independence term of BDNN: entries of a covariance
+        around 0, so a bit that hardly ever changes counts as dependent, too.
+
+    Raises
+    ------
+    ValueError
+        If the matrix is empty or holds something else than codes.
+    """
+    B = _signs(codes).T
+    L, m = B.shape
+    if L == 1:
+        return 0.0
+    off_diagonal = np.abs(B @ B.T / m) - np.eye(L)
+    return float(off_diagonal.sum() / (L * (L - 1)))
+
+
+# %% tags=["export"]
+def evaluate(codes_query, codes_database, relevant, radius=2):
+    """All measures of the course in one pass over the distances.
+
+    Parameters
+    ----------
+    codes_query, codes_database, relevant
+        As for :func:`mean_average_precision`; codes not packed, since balance and independence
+        need to know the number of bits.
+    radius : int
+        Radius of the Hamming ball; it is part of the name of the first measure.
+
+    Returns
+    -------
+    dict
+        ``precision_at_2`` (an empty ball counts 0), ``map_standard`` and ``map_trapezoid`` (ties
+        in database order), ``map_expected`` (standard form, expectation over ties),
+        ``empty_share`` (queries with an empty ball), ``balance`` and ``independence`` of the
+        database codes. All are fractions from 0 to 1.
+
+    Raises
+    ------
+    ValueError
+        For codes or relevance that do not fit each other.
+    """
+    measures = {"balance": balance(codes_database), "independence": independence(codes_database)}
+    rows = []
+    for D, R in _scan(codes_query, codes_database, relevant):
+        n_relevant = np.maximum(R.sum(axis=1), 1)
+        ranks = _relevant_ranks(D, R)
+        standard, trapezoid = (_stable_sum(*ranks, len(D), f) for f in ("standard", "trapezoid"))
+        expected = _expected_sum(*_tie_counts(D, R), "standard")
+        sums = np.array([standard, trapezoid, expected]) / n_relevant
+        rows.append(np.vstack([_ball_precision(D, R, radius), sums]))
+    precision, standard, trapezoid, expected = np.concatenate(rows, axis=1)
+    return {
+        f"precision_at_{radius}": _mean_with_empty(precision, empty=0.0),
+        "map_standard": float(standard.mean()),
+        "map_trapezoid": float(trapezoid.mean()),
+        "map_expected": float(expected.mean()),
+        "empty_share": float(np.isnan(precision).mean()),
+        **measures,
+    }
