@@ -45,9 +45,6 @@ This Python cannot make a virtual environment: its module `ensurepip` is missing
     sudo apt-get install -y python3-venv
 and then the same command again."""
 
-INTERRUPTED = """
-Stopped. The unfinished .venv has been removed; the same command starts afresh."""
-
 # What pip's log says, and what that means to you.
 FAILURES = [
     (
@@ -64,6 +61,11 @@ FAILURES = [
         r"ReadTimeout|ProxyError|SSLError|Connection aborted|Network is unreachable",
         "The package index cannot be reached. The first command needs the network once;\n"
         "check the connection (or pip's proxy settings) and give the same command again.",
+    ),
+    (
+        "No matching distribution found",
+        "The package index does not answer, or does not have what requirements.lock names.\n"
+        "Check the connection (or, if pip uses a mirror, the mirror) and try again.",
     ),
 ]
 
@@ -125,8 +127,12 @@ class Environment:
 
     def wanted(self):
         """Return what the marker of a complete environment holds."""
-        inputs = [self.lock, self.root / "pyproject.toml"]
-        digest = hashlib.sha256(b"\0".join(path.read_bytes() for path in inputs)).hexdigest()
+        import tomllib  # there from Python 3.11 on, which main has made sure of
+
+        tables = tomllib.loads((self.root / "pyproject.toml").read_text(encoding="utf-8"))
+        tables["tool"] = tables.get("tool", {}).get("setuptools")  # not the settings of ruff, ...
+        inputs = self.lock.read_bytes() + json.dumps(tables, sort_keys=True).encode()
+        digest = hashlib.sha256(inputs).hexdigest()
         version = ".".join(map(str, sys.version_info[:2]))
         return {"python": version, "root": str(self.root), "inputs": digest}
 
@@ -165,6 +171,7 @@ class Environment:
             self.mark(wanted)
         except BaseException:
             remove(self.folder)
+            progress.say("The unfinished .venv has been removed; the same command starts afresh.")
             raise
         progress.say("  .venv is ready")
 
@@ -361,7 +368,7 @@ def main(argv=None):
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(INTERRUPTED, file=sys.stderr)
+        print("Stopped.", file=sys.stderr)
         return 130
     return hand_over(environment, command, arguments)
 

@@ -1,23 +1,80 @@
-"""The gates that need no kernel: `python3 course.py check`."""
+"""The gates that need no kernel: `python3 course.py check`.
 
+Every problem is printed with its file, its cell and the mend; none are hidden behind the first.
+"""
+
+import argparse
 import sys
+import tomllib
+from functools import cached_property
+from pathlib import Path
 
-from tools.export import exports, stale, stray_modules
-from tools.notebooks import ROOT, Problem
+from tools.export import exports
+from tools.gates import derived, project, writing
+from tools.notebooks import ROOT, find
+
+GATES = [
+    project.modules,
+    derived.pairs,
+    derived.same_inputs,
+    derived.fresh_outputs,
+    derived.execution_counts,
+    derived.errors,
+    derived.clean_outputs,
+    derived.machine_paths,
+    writing.opening,
+    writing.setup,
+    writing.headings,
+    writing.plain_python,
+    writing.cell_lengths,
+    writing.exercises,
+    writing.equations,
+    writing.figures,
+    project.lint,
+    project.formatting,
+    project.lock,
+    project.dependencies,
+    project.address,
+]
+
+
+class Course:
+    """What the gates look at, read once."""
+
+    def __init__(self, root):
+        self.root = Path(root)
+        self.notebooks = find(self.root)
+        tables = tomllib.loads((self.root / "pyproject.toml").read_text(encoding="utf-8"))
+        self.project = tables["project"]
+        self.address = self.project["urls"]["Repository"]
+
+    @cached_property
+    def exports(self):
+        """What the notebooks export, with the problems of each."""
+        return exports(self.root)
+
+    def relative(self, path):
+        """Return a path as it is written from the root."""
+        return Path(path).resolve().relative_to(self.root.resolve()).as_posix()
+
+
+def problems(root):
+    """Return all problems of the course in `root`."""
+    course = Course(root)
+    return [problem for gate in GATES for problem in gate(course)]
 
 
 def main():
-    """Run the gates."""
-    found = exports(ROOT)
-    problems = [problem for _, problems in found for problem in problems]
-    problems += stray_modules(ROOT, found)
-    for export, wrong in found:
-        if export.body and not wrong and stale(export):
-            problems.append(
-                Problem(f"bdnn/{export.module}.py", "is stale", "python3 course.py export")
-            )
-    print(*problems, sep="\n")
-    return 1 if problems else 0
+    """Run the gates and print what they find."""
+    argparse.ArgumentParser(
+        prog="course.py check", description=__doc__.splitlines()[0]
+    ).parse_args()
+    found = problems(ROOT)
+    for problem in found:
+        print(problem)
+    count = f"{len(found)} problems" if len(found) != 1 else "1 problem"
+    print(f"check: {count} in {len(GATES)} gates" if found else f"check: {len(GATES)} gates passed")
+    return 1 if found else 0
 
 
 if __name__ == "__main__":

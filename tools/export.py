@@ -109,7 +109,8 @@ def bound(statements):
 
 
 def imports(tree):
-    """Yield (module of bdnn, imported name or None) for every import from the package."""
+    """Return the modules of bdnn (or names from the package itself) that the code imports."""
+    found = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             pairs = [(alias.name, None) for alias in node.names]
@@ -120,15 +121,16 @@ def imports(tree):
         for module, name in pairs:
             package, _, module = module.partition(".")
             if package == "bdnn":
-                yield (module, name) if module else (name or "", None)
+                found[module or name or ""] = True
+    return list(found)
 
 
 # The guards. Each yields the problems that it finds in one export.
 
 
 def guard_plain(export):
-    """Cells are plain Python."""
-    for cell in export.cells:
+    """What goes into the module is plain Python."""
+    for cell in export.top + export.body:
         if cell.tree is None:
             yield export.problem(cell.k, "is not plain Python", "mend the syntax; no magics, no !")
 
@@ -173,7 +175,7 @@ def guard_imports(export, order):
     `order` lists the modules that may be imported, as far as the notebook's own.
     """
     for cell in export.cells:
-        for module, _ in imports(cell.tree) if cell.tree else ():
+        for module in imports(cell.tree) if cell.tree else ():
             if module == export.module or (not cell.role and module in export.public):
                 mend = "use the definitions of this notebook's cells"
                 yield export.problem(cell.k, f"imports its own module bdnn.{module}", mend)

@@ -1,0 +1,143 @@
+"""Gates on the project around the notebooks: modules, style, lock, dependencies, address."""
+
+import json
+import re
+import subprocess
+import sys
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from tools.export import stale, stray_modules
+from tools.notebooks import Problem
+
+STYLED = ("notebooks", "bdnn", "tests", "tools", "course.py")
+RELOCK = "python3 -m tools.lock"
+PIN = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;]+)")
+HOST = re.compile(r"://|file:|^-|^--|\s@\s|--(?:index|extra-index|find-links|trusted)")
+PLACE = re.compile(
+    r"(colab\.research\.google\.com/github|mybinder\.org/v2/gh|raw\.githubusercontent\.com"
+    r"|github\.com)/([\w.-]+)/([\w-]+)"
+)
+
+
+def modules(course):
+    """Every module of bdnn is what its notebook exports, and no export breaks a rule."""
+    for export, problems in course.exports:
+        yield from problems
+        if export.body and not problems and stale(export):
+            what = f"is not what {export.notebook.text.as_posix()} exports"
+            mend = f"python3 course.py export {export.notebook.number}; never edit the module"
+            yield Problem(f"bdnn/{export.module}.py", what, mend)
+    yield from stray_modules(course.root, course.exports)
+
+
+def lint(course):
+    """ruff finds no fault in any Python text."""
+    for finding in json.loads(ruff(course, "check", "--output-format", "json") or "[]"):
+        path, row = finding["filename"], finding["location"]["row"]
+        where = locate(course, path, row)
+        what = f"{finding['code']} {finding['message'].rstrip('.')}"
+        yield Problem(where, what, ".venv/bin/ruff check --fix, or by hand")
+
+
+def formatting(course):
+    """Every Python text is formatted by ruff."""
+    for line in ruff(course, "format", "--check").splitlines():
+        if line.startswith("Would reformat: "):
+            path = line.split(": ")[1]
+            yield Problem(path, "is not formatted", f".venv/bin/ruff format {path}")
+
+
+def lock(course):
+    """requirements.lock answers requirements.txt, has hashes throughout and names no host."""
+    pins, direct = read_lock(course.root / "requirements.lock")
+    wanted = requirements(course.root)
+    for name, requirement in wanted.items():
+        found = [version for pin, version, _ in pins if pin == name]
+        wrong = [version for version in found if not requirement.specifier.contains(version)]
+        if not found or wrong:
+            what = f"{requirement} is locked to {', '.join(wrong) or 'nothing'}"
+            yield Problem("requirements.lock", what, RELOCK)
+    for name in sorted(direct - set(wanted)):
+        yield Problem("requirements.lock", f"{name} is required no longer", RELOCK)
+    for name, version, hashes in pins:
+        if not hashes:
+            yield Problem("requirements.lock", f"{name}=={version} has no hash", RELOCK)
+    text = (course.root / "requirements.lock").read_text(encoding="utf-8")
+    for number, line in enumerate(text.splitlines(), start=1):
+        if HOST.search(line):
+            what = f"line {number} names a host, a file or an option of pip"
+            yield Problem("requirements.lock", what, RELOCK)
+
+
+def dependencies(course):
+    """pyproject.toml asks for nothing that requirements.txt does not, and in the same ranges."""
+    wanted = requirements(course.root)
+    project = course.project
+    extras = project.get("optional-dependencies", {}).values()
+    for text in [*project["dependencies"], *(item for extra in extras for item in extra)]:
+        requirement = Requirement(text)
+        twin = wanted.get(canonicalize_name(requirement.name))
+        if twin is None or twin.specifier != requirement.specifier:
+            what = f"{text} stands otherwise in requirements.txt ({twin or 'not at all'})"
+            yield Problem("pyproject.toml", what, "write the same range in both")
+
+
+def address(course):
+    """The repository's address and version stand everywhere as in pyproject.toml."""
+    owner, name = course.address.split("/")[-2:]
+    pages = [path for path in course.root.glob("*.md")]
+    for path in sorted(pages):
+        text = path.read_text(encoding="utf-8")
+        for number, line in enumerate(text.splitlines(), start=1):
+            for site, *found in PLACE.findall(line):
+                ours = site != "github.com" or owner == found[0] or name == found[1]
+                if ours and found != [owner, name]:
+                    what = f"line {number} names {'/'.join(found)}, not {owner}/{name}"
+                    yield Problem(path.name, what, "write the address of pyproject.toml")
+    citation = (course.root / "CITATION.cff").read_text(encoding="utf-8").splitlines()
+    for line in (f"repository-code: {course.address}", f"version: {course.project['version']}"):
+        if line not in citation:
+            yield Problem("CITATION.cff", f"lacks the line `{line}`", "copy it from pyproject.toml")
+
+
+def ruff(course, *arguments):
+    """Return what ruff prints about the course's Python texts."""
+    paths = [path for path in STYLED if (course.root / path).exists()]
+    command = [sys.executable, "-m", "ruff", *arguments, *paths]
+    done = subprocess.run(command, cwd=course.root, capture_output=True, text=True)
+    if done.returncode not in (0, 1):
+        raise SystemExit(f"ruff could not run: {done.stderr}")
+    return done.stdout
+
+
+def locate(course, path, row):
+    """Name a line; in a text notebook by its cell."""
+    for notebook in course.notebooks:
+        if (course.root / notebook.text).samefile(path):
+            lines = (course.root / notebook.text).read_text(encoding="utf-8").splitlines()
+            k = sum(line.startswith("# %%") for line in lines[:row])
+            return f"{notebook.at(k)}, line {row} of the file"
+    return f"{course.relative(path)}: line {row}"
+
+
+def requirements(root):
+    """Return {canonical name: Requirement} of requirements.txt."""
+    lines = (root / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    found = [Requirement(line) for line in lines if line.strip() and not line.startswith("#")]
+    return {canonicalize_name(requirement.name): requirement for requirement in found}
+
+
+def read_lock(path):
+    """Return ([name, version, number of hashes] of each pin, names that requirements.txt asks)."""
+    pins, direct = [], set()
+    for line in path.read_text(encoding="utf-8").splitlines():
+        pin = PIN.match(line)
+        if pin:
+            pins.append([canonicalize_name(pin[1]), pin[2], 0])
+        elif line.startswith("    --hash=sha256:"):
+            pins[-1][2] += 1
+        elif "-r requirements.txt" in line:
+            direct.add(pins[-1][0])
+    return pins, direct
