@@ -58,8 +58,7 @@ def main(argv=None):
             rows.append(done)
     print(table(rows))
     print("imbalance and dependence: 0 is best, 1 worst; empty balls count as precision 0")
-    for path in plotting.draw_comparison(rows, f"run_{dataset.name}"):
-        print(f"figure: {path}")
+    print(f"figure: {plotting.draw_comparison(rows, f'run_{dataset.name}')}")
     if args.record:
         print(f"results: {args.record}")
 
