@@ -5,6 +5,7 @@ import it.  The palette is that of Okabe and Ito, which stays apart for colour-b
 drawing here rests on colour alone.
 """
 
+import itertools
 import os
 from pathlib import Path
 
@@ -15,7 +16,15 @@ from matplotlib.patches import Rectangle
 
 from bdnn.base import atomic_path
 
-__all__ = ["COLOURS", "MARKERS", "STYLE", "codes_image", "image_grid", "save_figure"]
+__all__ = [
+    "COLOURS",
+    "MARKERS",
+    "codes_image",
+    "draw_comparison",
+    "image_grid",
+    "network_diagram",
+    "save_figure",
+]
 
 COLOURS = {
     "blue": "#0072B2",
@@ -28,6 +37,15 @@ COLOURS = {
 }
 MARKERS = ["o", "s", "^", "D", "v", "P", "X"]
 LINES = ["-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1, 1, 1)), (0, (1, 1))]
+
+# The terms of UH-BDNN's loss: formula and colour, the same in every picture of them.
+LOSS_TERMS = {
+    "reconstruction": (r"$\frac{1}{2m}\|X-W^{(4)}B-c^{(4)}\mathbf{1}\|^2$", "blue"),
+    "weight decay": (r"$\frac{\lambda_1}{2}\sum_l\|W^{(l)}\|^2$", "black"),
+    "equality": (r"$\frac{\lambda_2}{2m}\|H^{(4)}-B\|^2$", "vermillion"),
+    "independence": (r"$\frac{\lambda_3}{2}\|\frac{1}{m}H^{(4)}H^{(4)\top}-I\|^2$", "green"),
+    "balance": (r"$\frac{\lambda_4}{2m}\|H^{(4)}\mathbf{1}\|^2$", "black"),
+}
 
 STYLE = {
     "figure.figsize": (7.0, 3.6),
@@ -148,3 +166,90 @@ def codes_image(ax, B, title=""):
     ax.spines[["top", "right"]].set_visible(True)
     ax.yaxis.get_major_locator().set_params(integer=True)
     ax.xaxis.get_major_locator().set_params(integer=True)
+
+
+def network_diagram(ax):
+    """Draw UH-BDNN from left to right, with the five terms of its loss where they act.
+
+    Layers are bars, tall where they are wide; the codes B are cells, black for +1.
+
+    Parameters
+    ----------
+    ax : Axes
+        About 7.5 x 3.6 inches.
+    """
+    bars = [  # x, half height, name, number of units, what the layer does
+        (0.0, 1.6, r"$X=H^{(1)}$", "$D$", ""),
+        (2.0, 1.0, r"$H^{(2)}$", "$h_1$", "sigmoid"),
+        (4.0, 0.7, r"$H^{(3)}$", "$h_2$", "sigmoid"),
+        (6.0, 0.5, r"$H^{(4)}$", "$L$", "identity"),
+        (8.4, 0.5, r"$B$", "$L$", r"$\pm 1$"),
+        (11.0, 1.6, r"$W^{(4)}B+c^{(4)}\mathbf{1}$", "$D$", "identity"),
+    ]
+    terms = [  # where and how the formula stands; its name, and where and how that stands
+        (5.5, 2.28, "center", "reconstruction", 7.35, 2.42, "left"),
+        (7.2, 0.1, "center", "equality", 7.2, -0.3, "center"),
+        (6.4, -1.6, "left", "independence", 8.95, -1.44, "left"),
+        (6.4, -2.3, "left", "balance", 7.9, -2.14, "left"),
+        (3.0, -2.1, "center", "weight decay", 3.0, -2.45, "center"),
+    ]
+    for x, half, name, units, kind in bars:
+        face = "white" if name == "$B$" else "0.93"
+        ax.add_patch(Rectangle((x - 0.17, -half), 0.34, 2 * half, ec="black", fc=face, lw=1.2))
+        ax.text(x, half + 0.14, name, ha="center", va="bottom", fontsize=11)
+        ax.text(x + 0.3, -half, units, va="bottom", color="0.35")
+        ax.text(x, -half - 0.12, kind, ha="center", va="top", fontsize=9, color="0.35")
+    for k in (0, 2, 3, 5):  # a code has bits of both signs
+        ax.add_patch(Rectangle((8.23, k / 6 - 0.5), 0.34, 1 / 6, color="black"))
+    for l, x, end in ((1, 0.25, 1.75), (2, 2.25, 3.75), (3, 4.25, 5.75), (4, 8.65, 10.75)):
+        _arrow(ax, (x, 0), (end, 0), "-|>")
+        ax.text((x + end) / 2, 0.1, f"$W^{{({l})}},c^{{({l})}}$", ha="center", va="bottom")
+    _arrow(ax, (6.25, 0), (8.15, 0), "<|-|>", linestyle="--")
+    _arrow(ax, (0, 2.12), (11, 2.12), "<|-|>", linestyle="--")
+    _ = ax.plot([6.3, 6, 6, 6, 6.3], [-1.38, -1.38, -0.95, -2.08, -2.08], "k-", lw=0.9)
+    for x, y, side, name, at, height, name_side in terms:
+        formula, colour = LOSS_TERMS[name]
+        ax.text(x, y, formula, ha=side, va="bottom", fontsize=11, color=COLOURS[colour])
+        ax.text(at, height, name, ha=name_side, va="bottom", fontsize=9, color="0.35")
+    ax.set(xlim=(-0.9, 12.2), ylim=(-2.7, 3.0))
+    ax.set_axis_off()
+
+
+def _arrow(ax, start, end, head, **line):
+    style = {"arrowstyle": head, "shrinkA": 0, "shrinkB": 0, "lw": 1.1, "color": "black"}
+    ax.annotate("", end, start, arrowprops=style | line)
+
+
+def draw_comparison(rows, name):
+    """Draw precision at radius 2 and mAP over the code length, one line for each method.
+
+    Parameters
+    ----------
+    rows : list of dict
+        Results with `method`, `bits`, `precision_at_2` and `map_standard` in percent; several
+        seeds are averaged, and their range is drawn as a bar.
+    name : str
+        As for :func:`save_figure`.
+
+    Returns
+    -------
+    Path
+        The file.
+    """
+    fig, axes = plt.subplots(1, 2, figsize=(8, 3.4))
+    labels = {"precision_at_2": "precision at radius 2 (%)", "map_standard": "mAP (%)"}
+    methods = list(dict.fromkeys(row["method"] for row in rows))
+    for ax, (key, label) in zip(axes, labels.items()):
+        for method, marker in zip(methods, itertools.cycle(MARKERS)):
+            bits = sorted({row["bits"] for row in rows if row["method"] == method})
+            values = [
+                [r[key] for r in rows if (r["method"], r["bits"]) == (method, L)] for L in bits
+            ]
+            mean = np.array([np.mean(v) for v in values])
+            low, high = (np.array([f(v) for v in values]) for f in (np.min, np.max))
+            ax.errorbar(bits, mean, [mean - low, high - mean], marker=marker, label=method)
+        ax.set(xlabel="bits", ylabel=label, xticks=sorted({row["bits"] for row in rows}), ylim=0)
+    axes[0].legend()
+    save_figure(fig, name)
+    plt.close(fig)
+    return _figures_folder() / f"{name}.svg"

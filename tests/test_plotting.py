@@ -12,7 +12,14 @@ import pytest
 from matplotlib.colors import to_rgb
 
 from bdnn import plotting
-from bdnn.plotting import COLOURS, codes_image, image_grid, save_figure
+from bdnn.plotting import (
+    COLOURS,
+    LOSS_TERMS,
+    codes_image,
+    image_grid,
+    network_diagram,
+    save_figure,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -111,3 +118,17 @@ def test_codes_image_has_bits_down_and_samples_across():
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("sample", "bit")
     assert image.cmap(image.norm(1.0))[:3] == (0, 0, 0)  # +1 is black
     assert image.cmap(image.norm(-1.0))[:3] == (1, 1, 1)
+
+
+def test_network_diagram_shows_every_term_inside_the_figure():
+    fig, ax = plt.subplots(figsize=(7.5, 3.4))
+    network_diagram(ax)
+    shown = {text.get_text() for text in ax.texts}
+    for name, (formula, colour) in LOSS_TERMS.items():
+        assert {name, formula} <= shown and colour in COLOURS
+    fig.canvas.draw()
+    whole = fig.bbox
+    boxes = [text.get_window_extent() for text in ax.texts if text.get_text()]
+    assert all(whole.contains(*box.min) and whole.contains(*box.max) for box in boxes)
+    for i, one in enumerate(boxes):
+        assert not any(one.shrunk(0.9, 0.9).overlaps(other) for other in boxes[:i])
