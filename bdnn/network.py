@@ -160,8 +160,40 @@ def backward(Ws, Hs, dH, activations=None):
     return dWs, dcs
 
 
+def flatten(Ws, cs):
+    """One vector of all parameters, layer by layer W, then c: Eq. (12) of notebook 04."""
+    return np.concatenate([A.ravel() for pair in zip(Ws, cs) for A in pair])
+
+
+def unflatten(theta, sizes):
+    """Undo :func:`flatten`: matrices that are views of the vector.
+
+    Parameters
+    ----------
+    theta : array (p,)
+        All parameters.
+    sizes : sequence of int
+        Units of all layers, input first.
+
+    Returns
+    -------
+    Ws, cs : lists of arrays
+        Views: writing to them writes to `theta`.
+    """
+    p = sum(h_out * (h_in + 1) for h_in, h_out in zip(sizes, sizes[1:]))
+    if theta.shape != (p,):
+        raise ValueError(f"layers of {tuple(sizes)} units need ({p},) numbers, got {theta.shape}")
+    Ws, cs, start = [], [], 0
+    for h_in, h_out in zip(sizes, sizes[1:]):
+        stop = start + h_out * h_in
+        Ws.append(theta[start:stop].reshape(h_out, h_in))
+        cs.append(theta[stop : stop + h_out].reshape(h_out, 1))
+        start = stop + h_out
+    return Ws, cs
+
+
 def gradient_error(fun, theta, rng=None, n_directions=None, step=6e-6):
-    """Relative error of a gradient against central differences: Eqs. (12), (13) of notebook 04.
+    """Relative error of a gradient against central differences: Eqs. (13), (14) of notebook 04.
 
     Parameters
     ----------
@@ -169,12 +201,10 @@ def gradient_error(fun, theta, rng=None, n_directions=None, step=6e-6):
         ``fun(theta) -> (value, gradient)``, the gradient in the shape of `theta`.
     theta : array
         Where to check, any shape; taken in float64.
-    rng : numpy.random.Generator, optional
-        Source of the directions; needed with `n_directions`.
-    n_directions : int, optional
+    rng, n_directions : numpy.random.Generator and int, optional
         Check along so many random unit directions. Default: along every coordinate.
     step : float
-        Step h of the differences. The default is the cube root of the rounding unit of float64.
+        Step h of the differences. Default: the cube root of the rounding unit of float64.
 
     Returns
     -------
@@ -205,7 +235,7 @@ def initial_weights(X, sizes, rng, activations=None):
     """Weights from the data, layer by layer; biases 0.
 
     The rows of each W are the eigenvectors with the largest eigenvalues of the uncentred
-    second-moment matrix of the layer's input: Eq. (14) of notebook 04. A layer with more units
+    second-moment matrix of the layer's input: Eq. (15) of notebook 04. A layer with more units
     than inputs gets random unit vectors for the rows that are left.
 
     Parameters
@@ -246,35 +276,3 @@ def _top_eigenvectors(H, k):
     W = P.T[::-1]
     largest = np.abs(W).argmax(axis=1)
     return W * np.sign(W[np.arange(k), largest])[:, None]
-
-
-def flatten(Ws, cs):
-    """One vector of all parameters, layer by layer W, then c: Eq. (15) of notebook 04."""
-    return np.concatenate([A.ravel() for pair in zip(Ws, cs) for A in pair])
-
-
-def unflatten(theta, sizes):
-    """Undo :func:`flatten`: matrices that are views of the vector.
-
-    Parameters
-    ----------
-    theta : array (p,)
-        All parameters.
-    sizes : sequence of int
-        Units of all layers, input first.
-
-    Returns
-    -------
-    Ws, cs : lists of arrays
-        Views: writing to them writes to `theta`.
-    """
-    p = sum(h_out * (h_in + 1) for h_in, h_out in zip(sizes, sizes[1:]))
-    if theta.shape != (p,):
-        raise ValueError(f"layers of {tuple(sizes)} units need ({p},) numbers, got {theta.shape}")
-    Ws, cs, start = [], [], 0
-    for h_in, h_out in zip(sizes, sizes[1:]):
-        stop = start + h_out * h_in
-        Ws.append(theta[start:stop].reshape(h_out, h_in))
-        cs.append(theta[stop : stop + h_out].reshape(h_out, 1))
-        start = stop + h_out
-    return Ws, cs

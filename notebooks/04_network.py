@@ -1,5 +1,30 @@
 # %% [markdown]
 # # Build the encoder and send gradients back through it
+#
+# **What you will do.** You build the network that turns a vector into the real numbers whose signs are its code, and derive, implement and verify how a wish about these numbers travels back to every weight.
+#
+# **What you will learn**
+#
+# * how the paper counts layers, and what each of them computes;
+# * differentials and traces: the gradient of a function of matrices, without a single index;
+# * backpropagation as three equations, each beside the line of code that computes it;
+# * how to check a gradient by central differences, and which step to take for them;
+# * why the initial weights are eigenvectors, and what the sigmoids see at the start.
+#
+# **What you need.** Notebook 01 for the data; linear algebra (trace, eigenvectors) and the chain rule. About 45 minutes to read, 10 seconds to run.
+
+# %% tags=["nbval-ignore-output"]
+import sys
+
+if "google.colab" in sys.modules:  # on Colab only: bring the package that the notebooks share
+    import subprocess
+
+    url = "git+https://github.com/bdnn-course/bdnn"
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", url], check=True)
+
+from bdnn.base import show_versions
+
+show_versions()
 
 # %% tags=["export-top"]
 """The encoder of the Binary Deep Neural Network: layers, backpropagation, initial weights.
@@ -13,6 +38,74 @@ import numpy as np
 from scipy.linalg import eigh
 
 from bdnn.base import check_option
+
+# %%
+from functools import partial
+
+import matplotlib.pyplot as plt
+
+from bdnn.data import load
+from bdnn.plotting import COLOURS, save_figure
+
+data = load("mnist5k")
+X = data.train.T / 255  # samples in columns, pixels from 0 to 1
+labels = data.labels.train
+D, m = X.shape
+print(f"{m} digits in {D} pixels, {X.dtype}")
+
+# %% [markdown]
+# ## Count the layers
+#
+# A layer $l+1$ takes the outputs $H^{(l)}$ of the layer before it, one sample per column, mixes them with weights $W^{(l)}$, adds a bias $c^{(l)}$ to every column and applies a function $f$ to each entry:
+#
+# $$ H^{(1)} = X, \qquad Z^{(l+1)} = W^{(l)} H^{(l)} + c^{(l)} \mathbf 1_{1\times m}, \qquad H^{(l+1)} = f^{(l+1)}\big(Z^{(l+1)}\big) \tag{1} $$
+#
+# The paper's $n$ counts **all** layers, input and output included, and $W^{(l)}$ leads from layer $l$ to layer $l+1$. So a network of $n$ layers has $n-1$ weight matrices.
+#
+# * **UH-BDNN** (unsupervised) has $n = 5$ layers, $D \to h_1 \to h_2 \to L \to D$. The code layer is layer $n-1 = 4$; layer 5 reconstructs the input.
+# * **SH-BDNN** (supervised) has labels in place of the reconstruction. It has $n = 4$ layers, and the code layer is the last one.
+#
+# Up to the code layer both are the same network: the **encoder**, three weight matrices. This notebook is about the encoder. The last layer of UH-BDNN is unusual in that it never sees the output of the code layer: it is fed with the binary codes $B$. Given $B$, it is a linear regression and sends nothing back to the encoder; notebook 05 meets it as a loss term, notebook 08 solves it in closed form.
+
+
+# %%
+def draw_layer(ax, x, units, label, colour):
+    height = 0.16 * np.log2(units)
+    ax.add_patch(plt.Rectangle((x - 0.16, -height / 2), 0.32, height, fc=colour, ec="black"))
+    ax.text(x, -0.92, label, ha="center", va="top", fontsize=9)
+    ax.text(x, height / 2 + 0.05, f"{units}", ha="center", fontsize=9)
+
+
+# %%
+fig, ax = plt.subplots(figsize=(7.0, 3.0))
+layers = [
+    (784, "layer 1\n$H^{(1)} = X$"),
+    (90, "layer 2\nsigmoid"),
+    (30, "layer 3\nsigmoid"),
+    (16, "layer 4, code layer\nlinear, $H^{(4)}$"),
+]
+for k, (units, label) in enumerate(layers):
+    draw_layer(ax, 1.3 * k, units, label, "white")
+    if k:
+        ax.annotate("", (1.3 * k - 0.2, 0), (1.3 * k - 1.1, 0), arrowprops={"arrowstyle": "->"})
+        _ = ax.text(1.3 * k - 0.65, 0.08, f"$W^{{({k})}}, c^{{({k})}}$", ha="center")
+draw_layer(ax, 5.1, 16, "codes\n$B$", COLOURS["sky"])
+draw_layer(ax, 6.4, 784, "layer 5 (UH only)\n$W^{(4)}B + c^{(4)}$", "0.85")
+ax.text(4.5, 0, r"$\approx$", ha="center", va="center", fontsize=16)
+ax.annotate("", (6.2, 0), (5.3, 0), arrowprops={"arrowstyle": "->"})
+ax.text(5.75, 0.08, "$W^{(4)}, c^{(4)}$", ha="center")
+ax.set(xlim=(-0.7, 7.2), ylim=(-1.35, 1.0))
+ax.set_axis_off()
+save_figure(fig, "04_layers")
+
+# %% [markdown]
+# The figure shows the network at 16 bits, the number of units above each layer. White is the encoder. Blue are the codes, which are variables of their own, held close to $H^{(4)}$ by a penalty; grey is the layer that reconstructs, in UH-BDNN only.
+#
+# How many hidden units? The authors' program has $(h_1, h_2)$ for four code lengths $L$ and refuses any other.
+#
+# **Departure:** for every other length we take the straight lines through their four points,
+#
+# $$ h_1 = \max\!\big(90,\ \lceil\tfrac52 L\rceil + 40\big), \qquad h_2 = \lceil\tfrac54 L\rceil + 10 . \tag{2} $$
 
 # %% tags=["export"]
 PAPER_HIDDEN = {8: (90, 20), 16: (90, 30), 24: (100, 40), 32: (120, 50)}
@@ -37,6 +130,42 @@ def hidden_sizes(n_bits):
     if n_bits < 1:
         raise ValueError(f"n_bits must be at least 1, got {n_bits}")
     return max(90, 40 + -(-5 * n_bits // 2)), 10 + -(-5 * n_bits // 4)
+
+
+# %%
+print("   L    h1   h2")
+for L in (4, 8, 12, 16, 24, 32, 48, 64):
+    h1, h2 = hidden_sizes(L)
+    print(f"{L:4d} {h1:5d} {h2:4d}   {'as the authors' if L in PAPER_HIDDEN else 'Eq. (2)'}")
+assert all(hidden_sizes(L) == sizes for L, sizes in PAPER_HIDDEN.items())
+
+# %% [markdown]
+# ## Squash without overflow
+#
+# The hidden layers use the logistic sigmoid. Written down as in a textbook, it fails on the way: $e^{-z}$ leaves the range of float32 at $z = -89$, of float64 at $z = -710$.
+
+
+# %%
+def plain_sigmoid(z):
+    return 1 / (1 + np.exp(-z))
+
+
+# %%
+try:
+    with np.errstate(over="raise"):
+        plain_sigmoid(np.float32(-100))
+except FloatingPointError as error:
+    print("plain form at -100:", error)
+with np.errstate(over="ignore", invalid="ignore"):
+    z = np.float32(100)
+    print(f"its other form, e^z / (1 + e^z), at +100: {np.exp(z) / (1 + np.exp(z))}")
+
+# %% [markdown]
+# The first form still arrives at the right answer, $1/\infty = 0$, but it warns in the middle of a training, or stops it where warnings are errors. The second form loses the value. Multiply numerator and denominator by $e^{z/2}$ instead:
+#
+# $$ \sigma(z) = \frac1{1+e^{-z}} = \frac{e^{z/2}}{e^{z/2}+e^{-z/2}} = \tfrac12\Big(1 + \frac{e^{z/2}-e^{-z/2}}{e^{z/2}+e^{-z/2}}\Big) = \tfrac12\big(1+\tanh\tfrac z2\big) \tag{3} $$
+#
+# The hyperbolic tangent runs from $-1$ to $1$ and cannot overflow.
 
 
 # %% tags=["export"]
@@ -64,12 +193,60 @@ def identity(Z, out=None):
     return Z
 
 
+# %%
+z = np.linspace(-30, 30, 100_001)
+difference = np.abs(sigmoid(z) - plain_sigmoid(z)).max()
+print(f"plain form, within two units of rounding: {difference <= 2 * np.finfo(float).eps}")
+print("at -1e30, -100, 0, 100, 1e30:", sigmoid(np.float32([-1e30, -100, 0, 100, 1e30])))
+
+# %% [markdown]
+# What Eq. (3) gives up is *relative* precision near 0: it returns $\sigma(-40) = 0$ instead of $4\cdot10^{-18}$. The next layer adds such a number to others of size 1, so nothing is lost that would have counted. With `out=Z` it works in place, which spares a large layer the search for new memory.
+#
+# Backpropagation needs $f'$ at every $Z$. For all our activations it can be written in terms of the **output** $h = f(z)$, so that $Z$ need not be kept:
+#
+# $$ \sigma'(z) = \frac{e^{-z}}{(1+e^{-z})^2} = h(1-h), \qquad \tanh'(z) = 1-h^2, \qquad \operatorname{id}'(z) = 1 . \tag{4} $$
+#
+# The first holds because $1-h = e^{-z}/(1+e^{-z})$; the second because $\tanh = \sinh/\cosh$ has the derivative $(\cosh^2-\sinh^2)/\cosh^2$. A table of (function, slope in terms of the output) is all that the network needs to know about an activation.
+
+# %% tags=["export"]
 # name -> (f, derivative of f at Z in terms of the output H = f(Z)): Eq. (4) of notebook 04
 ACTIVATIONS = {
     "sigmoid": (sigmoid, lambda H: H * (1 - H)),
     "tanh": (np.tanh, lambda H: 1 - H * H),
     "identity": (identity, lambda H: 1),
 }
+# %%
+z = np.linspace(-6, 6, 300)
+fig, axes = plt.subplots(1, 2, figsize=(7.0, 2.8))
+for name, line in zip(ACTIVATIONS, ["-", "--", ":"]):
+    f, slope = ACTIVATIONS[name]
+    axes[0].plot(z, f(z), line, label=name)
+    axes[1].plot(z, slope(f(z)) * np.ones_like(z), line, label=name)
+axes[0].set(xlabel="z", ylabel="h = f(z)", ylim=(-1.5, 1.5), title="activation")
+axes[1].set(xlabel="z", ylabel="f'(z)", title="its slope")
+_ = axes[0].legend()
+
+# %% [markdown]
+# The slope of the sigmoid is at most 1/4 and below 0.02 from $|z| = 4$ on: a unit that sees large inputs is *saturated* and lets almost no gradient through. We come back to this when we choose the initial weights.
+#
+# The **code layer is linear** in the authors' settings, and so it is here. A tanh would keep $H$ between $-1$ and $1$ by construction; the linear layer leaves that to a loss term (equality, notebook 05). Exercise 4.1 looks at the tanh.
+#
+# ## Run forward
+#
+# Before the matrix form, the same thing in slow motion: one sample, one unit at a time.
+
+
+# %%
+def naive_forward(Ws, cs, x):
+    h = x
+    for l, (W, c) in enumerate(zip(Ws, cs), start=1):
+        z = [sum(W[i, j] * h[j] for j in range(len(h))) + c[i, 0] for i in range(len(W))]
+        h = [plain_sigmoid(v) for v in z] if l < len(Ws) else z
+    return h
+
+
+# %% [markdown]
+# Eq. (1) says the same for all samples together. The bias is a column that NumPy repeats over the samples, which is the product $c\,\mathbf 1_{1\times m}$.
 
 
 # %% tags=["export"]
@@ -119,6 +296,102 @@ def forward(Ws, cs, X, activations=None):
     return Hs
 
 
+# %%
+rng = np.random.default_rng(4)
+tiny = [5, 4, 3, 2]  # units of a toy network: D, h1, h2, L
+Ws = [rng.standard_normal((b, a)) for a, b in zip(tiny, tiny[1:])]
+cs = [rng.standard_normal((b, 1)) for b in tiny[1:]]
+A = rng.standard_normal((5, 7))  # seven samples
+
+Hs = forward(Ws, cs, A)
+slow = np.transpose([naive_forward(Ws, cs, x) for x in A.T])
+print("shapes of the layers:", [H.shape for H in Hs])
+print("same as the slow form:", np.allclose(Hs[-1], slow, rtol=1e-13))
+
+# %% [markdown]
+# ## Differentials: gradients without indices
+#
+# An objective $J$ is a number that depends on matrices. We want its gradient with respect to each of them, and we want to derive it without writing sums over $i$ and $j$. Two tools are enough, and they serve for the rest of the course.
+#
+# **The inner product of matrices** of the same shape is the sum of the products of their entries,
+#
+# $$ \langle A, B\rangle = \sum_{ij} a_{ij}b_{ij} = \operatorname{tr}(A^\top B), \qquad \|A\|^2 = \langle A, A\rangle . \tag{5} $$
+#
+# **The differential** $\mathrm dJ$ is the part of the change $J(W+\mathrm dW) - J(W)$ that is linear in $\mathrm dW$. A linear function of a matrix is an inner product with a fixed matrix; that matrix is the gradient:
+#
+# $$ \mathrm dJ = \Big\langle \frac{\partial J}{\partial W},\ \mathrm dW\Big\rangle . \tag{6} $$
+#
+# (Choose a $\mathrm dW$ that is 1 at one place and 0 elsewhere, and Eq. (6) says that the entry of the gradient there is the ordinary partial derivative.) So a gradient is derived in three moves: take the differential, bring it to the form $\langle G, \mathrm dW\rangle$, read off $G$.
+#
+# *Taking* differentials follows the rules of derivatives, except that the order of factors is kept; $\odot$ is the product entry by entry:
+#
+# $$ \mathrm d(A+B) = \mathrm dA + \mathrm dB, \quad \mathrm d(AB) = (\mathrm dA)B + A\,\mathrm dB, \quad \mathrm df(Z) = f'(Z)\odot\mathrm dZ, \quad \mathrm d\,\tfrac12\|A\|^2 = \langle A, \mathrm dA\rangle . \tag{7} $$
+#
+# *Bringing* them to the form of Eq. (6) needs a way to move factors from one side to the other:
+#
+# $$ \langle A, BC\rangle = \langle B^\top A,\ C\rangle = \langle AC^\top,\ B\rangle, \qquad \langle A,\ B\odot C\rangle = \langle A\odot B,\ C\rangle . \tag{8} $$
+#
+# The first is $\operatorname{tr}(A^\top BC) = \operatorname{tr}\big((B^\top A)^\top C\big)$; the second uses that the trace may be rotated, $\operatorname{tr}(A^\top BC) = \operatorname{tr}(CA^\top B) = \operatorname{tr}\big((AC^\top)^\top B\big)$; the third is the same sum of $a_{ij}b_{ij}c_{ij}$ on both sides. Shapes guide you: only one order of the factors fits.
+#
+# A first use. Let $J = \frac12\|WA - T\|^2$. Then
+#
+# $$ \mathrm dJ \overset{(7)}= \langle WA-T,\ \mathrm d(WA-T)\rangle \overset{(7)}= \langle WA - T,\ (\mathrm dW)A\rangle \overset{(8)}= \langle (WA-T)A^\top,\ \mathrm dW\rangle, $$
+#
+# hence $\partial J/\partial W = (WA-T)A^\top$. In code, with a small change $\mathrm dW$, the prediction $\langle G,\mathrm dW\rangle$ should miss the true change by a term that shrinks with the *square* of the change:
+
+# %%
+W, T = rng.standard_normal((3, 5)), rng.standard_normal((3, 7))
+G = (W @ A - T) @ A.T
+dW = rng.standard_normal(W.shape)
+J = [0.5 * np.sum(((W + h * dW) @ A - T) ** 2) for h in (0, 0.1, 0.01, 0.001)]
+for h, value in zip((0.1, 0.01, 0.001), J[1:]):
+    change, predicted = value - J[0], h * np.sum(G * dW)
+    print(
+        f"step {h:5.3f}: change {change:9.5f}, predicted {predicted:9.5f}, missed {change - predicted:.6f}"
+    )
+
+# %% [markdown]
+# Ten times smaller a step, a hundred times smaller a miss.
+#
+# ## Send a change back
+#
+# Let $J$ depend on the network through the output $H^{(N)}$ of its last layer $N$ (the code layer: $N = n-1$ in UH-BDNN, $N = n$ in SH-BDNN), and let $\partial J/\partial H^{(N)}$ be given; notebook 05 derives it for every loss term. Take a sheet of paper and try the next step before you read on: what is the gradient with respect to $Z^{(N)}$?
+#
+# **At the top.** Call $\Delta^{(l)} = \partial J/\partial Z^{(l)}$. Then
+#
+# $$ \mathrm dJ = \Big\langle\frac{\partial J}{\partial H^{(N)}},\ \mathrm dH^{(N)}\Big\rangle \overset{(7)}= \Big\langle\frac{\partial J}{\partial H^{(N)}},\ f'(Z^{(N)})\odot\mathrm dZ^{(N)}\Big\rangle \overset{(8)}= \Big\langle\frac{\partial J}{\partial H^{(N)}}\odot f'(Z^{(N)}),\ \mathrm dZ^{(N)}\Big\rangle, $$
+#
+# $$ \Delta^{(N)} = \frac{\partial J}{\partial H^{(N)}}\odot f'(Z^{(N)}) . \tag{9} $$
+#
+# **Through a layer.** By Eq. (1) and the product rule, $\mathrm dZ^{(l+1)} = (\mathrm dW^{(l)})H^{(l)} + W^{(l)}\,\mathrm dH^{(l)} + (\mathrm dc^{(l)})\mathbf 1_{1\times m}$. Put this into $\mathrm dJ = \langle\Delta^{(l+1)}, \mathrm dZ^{(l+1)}\rangle$ and move the factors by Eq. (8):
+#
+# $$ \mathrm dJ = \langle\Delta^{(l+1)}H^{(l)\top},\ \mathrm dW^{(l)}\rangle + \langle W^{(l)\top}\Delta^{(l+1)},\ \mathrm dH^{(l)}\rangle + \langle\Delta^{(l+1)}\mathbf 1_{m\times1},\ \mathrm dc^{(l)}\rangle . $$
+#
+# $W^{(l)}$ and $c^{(l)}$ act on $J$ through $Z^{(l+1)}$ alone, so their gradients can be read off:
+#
+# $$ \frac{\partial J}{\partial W^{(l)}} = \Delta^{(l+1)}H^{(l)\top}, \qquad \frac{\partial J}{\partial c^{(l)}} = \Delta^{(l+1)}\mathbf 1_{m\times 1} . \tag{10} $$
+#
+# **Down to the next layer.** What is left, $\langle W^{(l)\top}\Delta^{(l+1)}, \mathrm dH^{(l)}\rangle$, says that $\partial J/\partial H^{(l)} = W^{(l)\top}\Delta^{(l+1)}$. With this in the place of $\partial J/\partial H^{(N)}$, Eq. (9) gives
+#
+# $$ \Delta^{(l)} = \big(W^{(l)\top}\Delta^{(l+1)}\big)\odot f'(Z^{(l)}) . \tag{11} $$
+#
+# Eqs. (9) to (11) are backpropagation. Written out for the toy network and $J = \frac12\|H^{(4)} - T\|^2$, whose gradient at the top is $H^{(4)} - T$:
+
+# %%
+T = rng.standard_normal((2, 7))
+W1, W2, W3 = Ws
+H1, H2, H3, H4 = Hs
+Delta4 = (H4 - T) * 1  # Eq. (9), linear code layer
+dW3, dc3 = Delta4 @ H3.T, Delta4.sum(axis=1, keepdims=True)  # Eq. (10)
+Delta3 = (W3.T @ Delta4) * (H3 * (1 - H3))  # Eq. (11), slope by Eq. (4)
+dW2, dc2 = Delta3 @ H2.T, Delta3.sum(axis=1, keepdims=True)
+Delta2 = (W2.T @ Delta3) * (H2 * (1 - H2))
+dW1, dc1 = Delta2 @ H1.T, Delta2.sum(axis=1, keepdims=True)
+
+# %% [markdown]
+# The general function is a loop over the same lines. In it, `dH` is $\partial J/\partial H$ of the layer at hand: given at the top, $W^{(l)\top}\Delta^{(l+1)}$ below.
+
+
 # %% tags=["export"]
 def backward(Ws, Hs, dH, activations=None):
     """Gradients by backpropagation: Eqs. (9) to (11) of notebook 04.
@@ -153,9 +426,134 @@ def backward(Ws, Hs, dH, activations=None):
     return dWs, dcs
 
 
+# %%
+dWs, dcs = backward(Ws, Hs, H4 - T)
+by_hand = [dW1, dW2, dW3, dc1, dc2, dc3]
+print("same as by hand:", all(np.array_equal(a, b) for a, b in zip(dWs + dcs, by_hand)))
+
+# %% [markdown]
+# Each layer costs two matrix products on the way back, as large as the one on the way forward (the first layer only one: nobody asks for $\partial J/\partial X$). Objective and gradient together therefore cost about three forward passes at most, *whatever the number of weights*.
+#
+# ## Put all parameters into one vector
+#
+# An optimiser knows nothing of layers. It wants a function of one vector; here it holds layer after layer, first the rows of $W^{(l)}$ and then $c^{(l)}$:
+#
+# $$ \theta = \big(\operatorname{vec}W^{(1)},\ c^{(1)},\ \operatorname{vec}W^{(2)},\ c^{(2)},\ \dots\big) . \tag{12} $$
+#
+# The way back makes no copies: the matrices are *views*, other shapes of the same memory.
+
+
+# %% tags=["export"]
+def flatten(Ws, cs):
+    """One vector of all parameters, layer by layer W, then c: Eq. (12) of notebook 04."""
+    return np.concatenate([A.ravel() for pair in zip(Ws, cs) for A in pair])
+
+
+def unflatten(theta, sizes):
+    """Undo :func:`flatten`: matrices that are views of the vector.
+
+    Parameters
+    ----------
+    theta : array (p,)
+        All parameters.
+    sizes : sequence of int
+        Units of all layers, input first.
+
+    Returns
+    -------
+    Ws, cs : lists of arrays
+        Views: writing to them writes to `theta`.
+    """
+    p = sum(h_out * (h_in + 1) for h_in, h_out in zip(sizes, sizes[1:]))
+    if theta.shape != (p,):
+        raise ValueError(f"layers of {tuple(sizes)} units need ({p},) numbers, got {theta.shape}")
+    Ws, cs, start = [], [], 0
+    for h_in, h_out in zip(sizes, sizes[1:]):
+        stop = start + h_out * h_in
+        Ws.append(theta[start:stop].reshape(h_out, h_in))
+        cs.append(theta[stop : stop + h_out].reshape(h_out, 1))
+        start = stop + h_out
+    return Ws, cs
+
+
+# %%
+theta = flatten(Ws, cs)
+views, _ = unflatten(theta, tiny)
+print(f"{theta.size} parameters; round trip exact: {np.array_equal(views[1], Ws[1])}")
+views[0][0, 0] += 42  # written to the matrix ...
+print("the vector has changed:", theta[0] == Ws[0][0, 0] + 42)  # ... read from the vector
+theta = flatten(Ws, cs)
+
+
+# %%
+def toy_objective(theta, sizes, inputs, target, activations=None):
+    Ws, cs = unflatten(theta, sizes)
+    Hs = forward(Ws, cs, inputs, activations)
+    E = Hs[-1] - target
+    return 0.5 * np.sum(E**2), flatten(*backward(Ws, Hs, E, activations))
+
+
+toy = partial(toy_objective, sizes=tiny, inputs=A, target=T)
+
+# %% [markdown]
+# This is the form of every objective in the course: parameters in, value and gradient out.
+#
+# ## Check the gradient against central differences
+#
+# A derivation can be wrong, and so can the code. The witness against both is the definition of the derivative. Along a direction $v$, Taylor's formula gives
+#
+# $$ \frac{J(\theta+hv) - J(\theta-hv)}{2h} = \langle\nabla J, v\rangle + \frac{h^2}6J'''_v + \dots \tag{13} $$
+#
+# where $J'''_v$ is the third derivative along $v$. The even terms cancel; that is why the *central* difference is better than the one-sided $(J(\theta+hv)-J(\theta))/h$ with its error $\frac h2J''_v$. For a small $h$ another error takes over: each value of $J$ is rounded by up to about $\varepsilon|J|$, where $\varepsilon = 2.2\cdot10^{-16}$ in float64, and the quotient makes $\varepsilon|J|/h$ of it. Look at both:
+
+# %%
+v = rng.standard_normal(theta.size)
+v /= np.linalg.norm(v)
+value, gradient = toy(theta)
+slope = gradient @ v
+steps = np.logspace(-13, 0, 53)
+ahead = np.array([toy(theta + h * v)[0] for h in steps])
+behind = np.array([toy(theta - h * v)[0] for h in steps])
+central = np.abs((ahead - behind) / (2 * steps) - slope) / abs(slope)
+one_sided = np.abs((ahead - value) / steps - slope) / abs(slope)
+
+# %%
+fig, (left, right) = plt.subplots(1, 2, figsize=(7.0, 3.2))
+left.loglog(steps, central, "o-", ms=3, lw=1, label="central")
+left.loglog(steps, one_sided, "s--", ms=3, lw=1, label="one-sided")
+left.axvline(6e-6, color="0.5", lw=1, ls=":")
+left.text(9e-6, 1.0, r"$h=\varepsilon^{1/3}$", va="top")
+left.set(xlabel="step h", ylabel="relative error", title="error of the difference")
+left.legend(loc="lower left")
+for factor, style, label in [(1, "o-", "right gradient"), (1.01, "s--", "gradient 1 % off")]:
+    missed = np.abs(ahead - value - factor * steps * slope)
+    right.loglog(steps, missed, style, ms=3, lw=1, label=label)
+right.set(xlabel="step h", ylabel=r"|change $-\ h\,\langle\nabla J, v\rangle$|")
+right.set_title("what the gradient misses")
+right.legend(loc="upper left")
+save_figure(fig, "04_gradient_check")
+
+# %% [markdown]
+# Left, read from the right end: the error of the central difference falls with $h^2$, that of the one-sided difference with $h$, until rounding takes over and the error rises as $1/h$. The bottom of the V lies near $h = \varepsilon^{1/3} \approx 6\cdot10^{-6}$ (exercise 4.5 derives it); there the check is good to about ten digits. Right: a right gradient misses what is left by a line of slope 2 down to the rounding; for one that is 1 % off, the line bends to slope 1.
+
+# %%
+window = (steps > 1e-4) & (steps < 1e-1)
+for name, error in [("central", central), ("one-sided", one_sided)]:
+    order = np.polyfit(np.log(steps[window]), np.log(error[window]), 1)[0]
+    print(f"{name:9s}: the error falls with h to the power {order:.1f}")
+print("error at h = 6e-6 below 1e-9:", central[np.argmin(np.abs(np.log(steps / 6e-6)))] < 1e-9)
+
+# %% [markdown]
+# One number sums it up: the slopes $s_k = \langle\nabla J, v_k\rangle$ against the central differences $d_k$, along all coordinates or along some random directions, relative to their length.
+#
+# $$ \text{error} = \frac{\|s-d\|}{\max(\|s\|, \|d\|)} \tag{14} $$
+#
+# The vectors are compared, not the entries one by one: an entry that is nearly zero has no relative precision to speak of. A right gradient gives $10^{-11}$ to $10^{-8}$, a wrong one hardly ever less than $10^{-3}$; the land between is empty, and our bound of $10^{-7}$ lies in it. Every notebook and every test from here on uses this function.
+
+
 # %% tags=["export"]
 def gradient_error(fun, theta, rng=None, n_directions=None, step=6e-6):
-    """Relative error of a gradient against central differences: Eqs. (12), (13) of notebook 04.
+    """Relative error of a gradient against central differences: Eqs. (13), (14) of notebook 04.
 
     Parameters
     ----------
@@ -163,12 +561,10 @@ def gradient_error(fun, theta, rng=None, n_directions=None, step=6e-6):
         ``fun(theta) -> (value, gradient)``, the gradient in the shape of `theta`.
     theta : array
         Where to check, any shape; taken in float64.
-    rng : numpy.random.Generator, optional
-        Source of the directions; needed with `n_directions`.
-    n_directions : int, optional
+    rng, n_directions : numpy.random.Generator and int, optional
         Check along so many random unit directions. Default: along every coordinate.
     step : float
-        Step h of the differences. The default is the cube root of the rounding unit of float64.
+        Step h of the differences. Default: the cube root of the rounding unit of float64.
 
     Returns
     -------
@@ -195,12 +591,56 @@ def gradient_error(fun, theta, rng=None, n_directions=None, step=6e-6):
     return float(error / scale) if scale > 0 else 0.0
 
 
+# %%
+print("toy network, error below 1e-9:", gradient_error(toy, theta) < 1e-9)
+for seed in range(4):
+    rng = np.random.default_rng(seed)
+    sizes = rng.integers(2, 9, size=rng.integers(3, 7)).tolist()
+    kinds = rng.choice(list(ACTIVATIONS), size=len(sizes) - 1).tolist()
+    inputs, target = rng.standard_normal((sizes[0], 6)), rng.standard_normal((sizes[-1], 6))
+    fun = partial(toy_objective, sizes=sizes, inputs=inputs, target=target, activations=kinds)
+    p = sum(b * (a + 1) for a, b in zip(sizes, sizes[1:]))
+    error = gradient_error(fun, rng.standard_normal(p))
+    print(f"units {sizes}, {', '.join(kinds)}: below 1e-7: {error < 1e-7}")
+
+# %% [markdown]
+# Can the check fail? Forget the slope of the sigmoid, or one bias:
+
+
+# %%
+def forgets_the_slope(theta):
+    Ws, cs = unflatten(theta, tiny)
+    Hs = forward(Ws, cs, A)
+    return toy(theta)[0], flatten(*backward(Ws, Hs, Hs[-1] - T, ["identity"] * 3))
+
+
+def forgets_a_bias(theta):
+    value, gradient = toy(theta)
+    unflatten(gradient, tiny)[1][1][0] = 0
+    return value, gradient
+
+
+for wrong in (forgets_the_slope, forgets_a_bias):
+    print(f"{wrong.__name__:18s} error {gradient_error(wrong, theta):.3f}")
+
+# %% [markdown]
+# ## Start from the data
+#
+# Before training, every layer should pass on as much of its input as its units can carry. Which $k$ directions, as orthonormal rows of $W$, keep most of the inputs $H$?
+#
+# $$ \max_{WW^\top = I}\ \tfrac1m\|WH\|^2 = \max_{WW^\top=I}\ \operatorname{tr}\big(W\,\tfrac1mHH^\top\,W^\top\big)\,: \quad W = (w_1,\dots,w_k)^\top,\ \ \tfrac1mHH^\top w_j = \mu_jw_j,\ \ \mu_1\ge\mu_2\ge\dots \tag{15} $$
+#
+# The answer is the eigenvectors of the second-moment matrix with the largest eigenvalues (exercise 4.4 proves it). This is principal component analysis **without taking the mean off**, as in the authors' program; it is done layer by layer, each layer on the outputs of the one before. Biases start at 0.
+#
+# **Departure:** an eigenvector has no sign of its own, so we make its largest entry positive; the same data then give the same weights with every linear algebra library. Where a layer has more units than inputs, the eigenvectors run out and random unit vectors fill up.
+
+
 # %% tags=["export"]
 def initial_weights(X, sizes, rng, activations=None):
     """Weights from the data, layer by layer; biases 0.
 
     The rows of each W are the eigenvectors with the largest eigenvalues of the uncentred
-    second-moment matrix of the layer's input: Eq. (14) of notebook 04. A layer with more units
+    second-moment matrix of the layer's input: Eq. (15) of notebook 04. A layer with more units
     than inputs gets random unit vectors for the rows that are left.
 
     Parameters
@@ -234,6 +674,7 @@ def initial_weights(X, sizes, rng, activations=None):
     return Ws, cs
 
 
+# %% tags=["export"]
 def _top_eigenvectors(H, k):
     """Rows: the k leading eigenvectors of H H^T, their largest entries positive."""
     M = (H @ H.T).astype(np.float64)
@@ -243,34 +684,121 @@ def _top_eigenvectors(H, k):
     return W * np.sign(W[np.arange(k), largest])[:, None]
 
 
-# %% tags=["export"]
-def flatten(Ws, cs):
-    """One vector of all parameters, layer by layer W, then c: Eq. (15) of notebook 04."""
-    return np.concatenate([A.ravel() for pair in zip(Ws, cs) for A in pair])
+# %%
+sizes = (D, *hidden_sizes(16), 16)
+Ws, cs = initial_weights(X, sizes, np.random.default_rng(0))
+for l, W in enumerate(Ws, start=1):
+    off = np.abs(W @ W.T - np.eye(len(W))).max()
+    print(f"W{l}: {W.shape}, rows orthonormal within 1e-5: {off < 1e-5}")
 
+# %%
+fig, axes = plt.subplots(2, 5, figsize=(7.0, 3.2))
+for ax, k in zip(axes.flat, [1, 2, 3, 4, 5, 6, 7, 30, 60, 90]):
+    w = Ws[0][k - 1].reshape(data.image_shape)
+    ax.imshow(w, vmin=-np.abs(w).max(), vmax=np.abs(w).max())
+    ax.set_title(f"unit {k}", fontsize=9, loc="center")
+    ax.set_axis_off()
+save_figure(fig, "04_filters", png=True)
 
-def unflatten(theta, sizes):
-    """Undo :func:`flatten`: matrices that are views of the vector.
+# %% [markdown]
+# Rows of $W^{(1)}$ as images: black is positive, white negative, grey zero. The first unit is the mean digit, because the mean was not taken off. The next ones compare regions as large as a stroke, the last ones look at fine detail. In numbers:
 
-    Parameters
-    ----------
-    theta : array (p,)
-        All parameters.
-    sizes : sequence of int
-        Units of all layers, input first.
+# %%
+mean = X.mean(axis=1)
+print(f"cosine between unit 1 and the mean image: {Ws[0][0] @ mean / np.linalg.norm(mean):.3f}")
+Hs = forward(Ws, cs, X)
+print("layer  kept of its input  by unit 1 alone  share |Z| > 4  mean slope")
+for l, (W, H) in enumerate(zip(Ws, Hs), start=2):
+    Z = W @ H
+    kept, first = np.sum(Z**2) / np.sum(H**2), np.sum(Z[0] ** 2) / np.sum(H**2)
+    slope = np.mean(sigmoid(Z) * (1 - sigmoid(Z))) if l < 4 else 1
+    share = np.mean(np.abs(Z) > 4)
+    print(f"{l:5d} {kept:18.1%} {first:16.1%} {share:14.1%} {slope:11.3f}")
 
-    Returns
-    -------
-    Ws, cs : lists of arrays
-        Views: writing to them writes to `theta`.
-    """
-    p = sum(h_out * (h_in + 1) for h_in, h_out in zip(sizes, sizes[1:]))
-    if theta.shape != (p,):
-        raise ValueError(f"layers of {tuple(sizes)} units need ({p},) numbers, got {theta.shape}")
-    Ws, cs, start = [], [], 0
-    for h_in, h_out in zip(sizes, sizes[1:]):
-        stop = start + h_out * h_in
-        Ws.append(theta[start:stop].reshape(h_out, h_in))
-        cs.append(theta[stop : stop + h_out].reshape(h_out, 1))
-        start = stop + h_out
-    return Ws, cs
+# %% [markdown]
+# The first 90 directions keep 94 % of the squared length of the images. The sigmoids start in their responsive middle: their mean slope is close to the maximum of 1/4. Orthonormal rows cannot make a vector longer, so no layer sees larger inputs than it was given. Random weights of variance 1 do:
+
+# %%
+random_weights = np.random.default_rng(0).standard_normal(Ws[0].shape, dtype=np.float32)
+inputs = {"eigenvectors": Ws[0] @ X, "random, variance 1": random_weights @ X}
+print(f"share |Z| > 4, random: {np.mean(np.abs(inputs['random, variance 1']) > 4):.0%}")
+
+fig, ax = plt.subplots(figsize=(7.0, 2.8))
+z = np.linspace(-15, 15, 121)
+ax.fill_between(z, sigmoid(z) * (1 - sigmoid(z)), color="0.88", label="slope of the sigmoid")
+for (label, Z), style in zip(inputs.items(), ["-", "--"]):
+    heights, _ = np.histogram(Z, z, density=True)
+    ax.plot((z[1:] + z[:-1]) / 2, heights, style, label=label)
+ax.set(xlabel="input Z of layer 2", ylabel="density; slope", ylim=(0, 0.8))
+_ = ax.legend()
+
+# %% [markdown]
+# The inputs of the eigenvector units fall under the grey hill, where the sigmoid responds; two thirds of those of the random units fall beside it, where no gradient comes through.
+#
+# ## See what the layers say about the digits
+#
+# Thirty images of each digit, in order, through the untrained encoder. (In layers 3 and 4 the mean of each unit is taken off, for it would hide the rest.)
+
+# %%
+order = np.concatenate([np.flatnonzero(labels == digit)[:30] for digit in range(10)])
+fig, axes = plt.subplots(3, 1, figsize=(7.0, 5.6), height_ratios=[3, 3, 2], sharex=True)
+for ax, H, l in zip(axes, Hs[1:], (2, 3, 4)):
+    shown = H[:30, order] - (H[:30].mean(axis=1, keepdims=True) if l > 2 else 0)
+    image = ax.imshow(shown, aspect="auto", extent=(0, 300, len(shown) + 0.5, 0.5))
+    ax.set(ylabel="unit", title=f"layer {l}" + (", first 30 units" if l == 2 else ""))
+    fig.colorbar(image, ax=ax)
+    ax.vlines(range(30, 300, 30), 0.5, len(shown) + 0.5, color="0.5", lw=0.5)
+axes[-1].set(xlabel="digit", xticks=range(15, 300, 30), xticklabels=range(10))
+save_figure(fig, "04_activations", png=True)
+# %% [markdown]
+# Rows are units, columns are digits in order of class. Unit 1 of layer 2, the mean digit, is close to 1 for nearly every image and says little. Units 2 to 8 show bands: unit 2, dark in the middle and light around it, is high for the ones and low for the zeros. Further down the rows look like noise. Layers 3 and 4 repeat the bands of layer 2 with less contrast, since a sigmoid of slope at most 1/4 shrinks what it passes on.
+#
+# The signs of layer 4 are the code. What would they be worth before any training?
+
+# %%
+H = Hs[-1]
+for bit in (1, 2, 3, 16):
+    h = H[bit - 1]
+    print(
+        f"bit {bit:2d}: +1 for {np.mean(h >= 0):4.0%} of the digits, |mean| {abs(h.mean()):.2f}, std {h.std():.2f}"
+    )
+
+# %% [markdown]
+# Bit 1 is the same for every digit: outputs of a sigmoid are positive, so the mean dominates their second moments, and an uncentred eigenvector spends a whole unit on it. Such a bit is wasted. The other bits divide the digits in halves, but their values are some 0.05 in size and not close to $\pm1$. Both are for training to mend: notebook 05 gives each of these wishes a term and a gradient.
+#
+# ## What we have now
+#
+# | name, in `bdnn.network` | what it is | equation |
+# |---|---|---|
+# | `PAPER_HIDDEN`, `hidden_sizes` | units of the hidden layers | (2) |
+# | `sigmoid`, `identity`, `ACTIVATIONS` | functions with slopes in terms of their output | (3), (4) |
+# | `forward` | outputs of all layers | (1) |
+# | `backward` | gradients for all weights and biases, given $\partial J/\partial H$ at the top | (9)-(11) |
+# | `flatten`, `unflatten` | matrices to vector and back | (12) |
+# | `gradient_error` | the check against central differences | (13), (14) |
+# | `initial_weights` | eigenvectors, layer by layer | (15) |
+#
+# ## Exercises
+#
+# **4.1** (on paper) Take the tanh for the code layer and $J = \frac1{2m}\|H - B\|^2$ with $b = \pm1$. Derive $\Delta^{(N)}$. What happens to a unit that starts far on the wrong side, $h\approx-b$? Compare with the linear code layer, and check your gradient.
+# <details><summary>Hint</summary>Eq. (9) with the second slope of Eq. (4). Look at each factor as h approaches -b.</details>
+#
+# **4.2** (on paper, then in code) Derive $\partial J/\partial X$. `backward` does not return it; how do you get it for a single sample from what it does return? Draw, for one digit, which pixels would raise bit 2.
+# <details><summary>Hint</summary>Eq. (10) for the first layer has one inner product that we left out. For m = 1 the gradient of a bias is a Delta.</details>
+#
+# **4.3** Add the softplus, $f(z) = \log(1+e^z)$, to a copy of `ACTIVATIONS`: its slope in terms of its output, a form without overflow, and the check. Why does the same check sometimes fail for $\max(0, z)$?
+# <details><summary>Hint</summary>Solve h = log(1 + e^z) for e^z. NumPy has logaddexp. What does the central difference do when z - h and z + h lie on different sides of 0?</details>
+#
+# **4.4** (on paper) Prove Eq. (15): among all $W$ with $k$ orthonormal rows, $\operatorname{tr}(WMW^\top)$ with a symmetric positive semidefinite $M$ is largest for the eigenvectors of the $k$ largest eigenvalues. Show also that the same $W$ minimises $\|H - W^\top WH\|^2$.
+# <details><summary>Hint</summary>Write M in its eigenvectors; the trace becomes a weighted sum of the eigenvalues with weights between 0 and 1 that add up to k.</details>
+#
+# **4.5** (on paper, then in code) Model the error of the central difference as $\frac{h^2}6|J'''| + \varepsilon|J|/h$. Which $h$ is best, how large is the error there, and what does float32 ($\varepsilon\approx1.2\cdot10^{-7}$) allow? Try it on the toy network.
+# <details><summary>Hint</summary>Set the derivative with respect to h to zero. With |J| and |J'''| of size 1 only powers of epsilon are left.</details>
+#
+# Solutions: `solutions/04_solutions`.
+#
+# ## Further reading
+#
+# * Do, Doan and Cheung, *Learning to Hash with Binary Deep Neural Network*, ECCV 2016 (arXiv:1607.05140): the sections on UH-BDNN and SH-BDNN. Our Eqs. (9) to (11) are their gradients without the loss terms, which follow in notebook 05.
+# * J. R. Magnus and H. Neudecker, *Matrix Differential Calculus*: the differentials of Eqs. (6) to (8) in full generality.
+# * N. J. Higham, *Accuracy and Stability of Numerical Algorithms*: rounding in differences, Eq. (13).
