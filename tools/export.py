@@ -18,6 +18,8 @@ from tools.notebooks import ROOT, Notebook, Problem, find, tags, write
 HEADER = "# Generated from {} by `python3 course.py export {}`: edit the notebook.\n"
 GENERATED = "# Generated from notebooks/"
 PLUMBING = ("__init__", "__main__", "base", "data", "plotting")
+# Names that two modules may share: a measure of codes in metrics, the loss term in losses.
+SHARED = {"balance", "independence"}
 CONSTANT = re.compile(r"_?[A-Z][A-Z0-9_]+")
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
@@ -185,7 +187,7 @@ def guard_imports(export, order):
 
 
 def guard_names(export, owners):
-    """Each name is defined once: in this notebook's cells, and among all modules.
+    """Each name is defined once: in this notebook's cells, and but for SHARED among all modules.
 
     `owners` maps the public names of earlier notebooks to their text; it is extended.
     """
@@ -194,7 +196,7 @@ def guard_names(export, owners):
         if name in seen:
             what = f"defines {name}, which cell {seen[name]} defines already"
             yield export.problem(k, what, "give one of them another name")
-        elif name in owners:
+        elif name in owners and name not in SHARED:
             what = f"defines {name}, which {owners[name]} exports already"
             yield export.problem(k, what, "import it, or give it another name")
         seen.setdefault(name, k)
