@@ -1,0 +1,322 @@
+"""bdnn.unsupervised: the closed-form decoder, the objective, the alternation, the estimator."""
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize as scipy_minimize
+from sklearn.base import clone
+from sklearn.linear_model import Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import check_estimator
+
+import bdnn
+from bdnn import lbfgs, losses, unsupervised
+from bdnn.base import sgn
+from bdnn.data import load
+from bdnn.network import flatten, gradient_error, initial_weights
+from bdnn.unsupervised import (
+    UHBDNN,
+    ValidationQueries,
+    encoder_objective,
+    initial_codes,
+    joint_objective,
+    ridge_decoder,
+    weighted_terms,
+)
+
+LAMBDAS = (1e-3, 5e-2, 1e-2, 1e-4)
+
+
+def random_problem(seed):
+    """Small samples, codes, layers and parameters of random sizes."""
+    rng = np.random.default_rng(seed)
+    D, h1, h2, L, m = rng.integers([3, 2, 2, 1, 5], [9, 7, 6, 5, 20])
+    X = rng.normal(size=(D, m))
+    B = sgn(rng.normal(size=(L, m))).astype(float)
+    sizes = (D, h1, h2, L)
+    Ws = [rng.normal(size=(b, a)) for a, b in zip(sizes, sizes[1:])]
+    theta = flatten(Ws, [rng.normal(size=(len(W), 1)) for W in Ws])
+    return X, B, sizes, theta, rng
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load("digits")
+
+
+def small(**options):
+    """An estimator that trains in a moment."""
+    return UHBDNN(
+        n_bits=8, **{"max_alternations": 3, "max_iter": 20, "n_validation": 100} | options
+    )
+
+
+@pytest.fixture(scope="module")
+def fitted(digits):
+    return small(dtype="float64").fit(digits.train)
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("code_layer", ["identity", "tanh"])
+def test_gradient_of_the_encoder(seed, code_layer):
+    X, B, sizes, theta, _ = random_problem(seed)
+    activations = ("sigmoid", "sigmoid", code_layer)
+    error = gradient_error(
+        lambda theta: encoder_objective(theta, X, B, sizes, LAMBDAS, activations), theta
+    )
+    assert error < 1e-7
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_gradient_of_the_whole_objective(seed):
+    X, B, sizes, theta, rng = random_problem(seed)
+    whole = np.concatenate([theta, rng.normal(size=sizes[0] * (sizes[-1] + 1))])
+    assert gradient_error(lambda theta: joint_objective(theta, X, B, sizes, LAMBDAS), whole) < 1e-7
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_whole_objective_is_the_sum_of_its_terms(seed):
+    X, B, sizes, theta, rng = random_problem(seed)
+    W, c = rng.normal(size=(sizes[0], sizes[-1])), rng.normal(size=(sizes[0], 1))
+    Ws, cs = unsupervised.unflatten(theta, sizes)
+    H = unsupervised.forward(Ws, cs, X)[-1]
+    terms = weighted_terms(X, B, H, Ws, W, c, LAMBDAS)
+    whole = np.concatenate([theta, W.ravel(), c.ravel()])
+    assert joint_objective(whole, X, B, sizes, LAMBDAS)[0] == pytest.approx(terms["objective"])
+    m = X.shape[1]
+    by_hand = (
+        np.sum((X - W @ B - c) ** 2) / (2 * m)
+        + LAMBDAS[0] / 2 * sum(np.sum(A**2) for A in [*Ws, W])
+        + LAMBDAS[1] / (2 * m) * np.sum((H - B) ** 2)
+        + LAMBDAS[2] / 2 * np.sum((H @ H.T / m - np.eye(len(H))) ** 2)
+        + LAMBDAS[3] / (2 * m) * np.sum(H.sum(axis=1) ** 2)
+    )
+    assert terms["objective"] == pytest.approx(by_hand)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_ridge_decoder_against_scikit_learn(seed):
+    X, B, _, _, _ = random_problem(seed)
+    lambda1 = 0.03
+    W, c = ridge_decoder(X, B, lambda1)
+    ridge = Ridge(alpha=lambda1 * X.shape[1]).fit(B.T, X.T)
+    np.testing.assert_allclose(W, ridge.coef_.reshape(W.shape), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(c[:, 0], ridge.intercept_, rtol=1e-9, atol=1e-12)
+
+
+def test_ridge_decoder_without_decay_and_with_a_constant_bit():
+    X = np.random.default_rng(0).normal(size=(3, 12))
+    B = np.ones((2, 12))
+    W, c = ridge_decoder(X, B, 0.0)
+    np.testing.assert_allclose(W, 0, atol=1e-12)
+    np.testing.assert_allclose(c, X.mean(axis=1, keepdims=True))
+
+
+def test_joint_lbfgs_ends_where_the_closed_form_is():
+    rng = np.random.default_rng(3)
+    X = rng.normal(size=(6, 80))
+    B = initial_codes(X, 3, rng)
+    sizes = (6, 5, 4, 3)
+    theta = flatten(*initial_weights(X, sizes, rng))
+    W, c = ridge_decoder(X, B, LAMBDAS[0])
+    start = np.concatenate([theta, np.eye(6, 3).ravel(), np.zeros(6)])
+    found = lbfgs.minimize(
+        lambda theta: joint_objective(theta, X, B, sizes, LAMBDAS),
+        start,
+        max_iter=3000,
+        gtol=1e-9,
+        ftol=0,
+    )
+    decoder = found.x[len(theta) :]
+    np.testing.assert_allclose(decoder, np.concatenate([W.ravel(), c.ravel()]), atol=1e-6)
+
+
+def test_encoder_step_agrees_with_scipy():
+    rng = np.random.default_rng(5)
+    X = rng.normal(size=(6, 60))
+    B = initial_codes(X, 3, rng)
+    sizes = (6, 5, 4, 3)
+    theta = flatten(*initial_weights(X, sizes, rng))
+
+    def objective(theta):
+        return encoder_objective(theta, X, B, sizes, LAMBDAS)
+
+    ours = lbfgs.minimize(objective, theta, max_iter=5000, gtol=1e-8, ftol=0)
+    options = {"maxiter": 5000, "maxfun": 10**5, "gtol": 1e-8, "ftol": 0}
+    scipys = scipy_minimize(objective, theta, jac=True, method="L-BFGS-B", options=options)
+    assert np.abs(ours.jac).max() < 1e-5
+    assert ours.fun == pytest.approx(scipys.fun, rel=0.02)
+
+
+@pytest.mark.parametrize("kind", ["itq", "random"])
+def test_initial_codes_are_codes(kind):
+    X = np.random.default_rng(0).normal(size=(5, 40)).astype(np.float32)
+    B = initial_codes(X, 3, np.random.default_rng(1), kind)
+    assert B.shape == (3, 40) and B.dtype == np.float32 and np.all(np.abs(B) == 1)
+    assert np.all(np.abs(B.mean(axis=1)) < 0.9)
+
+
+def test_validation_of_perfect_and_of_constant_codes():
+    rng = np.random.default_rng(0)
+    corners = sgn(rng.normal(size=(6, 12))).astype(float)
+    X = np.repeat(corners, 10, axis=1) + 0.01 * rng.normal(size=(6, 120))
+    validation = ValidationQueries(X, 30, 10, rng)
+    assert validation.score(np.repeat(corners, 10, axis=1)) > 0.99
+    assert validation.score(np.ones((6, 120))) < 0.5
+
+
+def test_objective_never_rises_with_a_warm_start(digits):
+    estimator = small(dtype="float64", n_validation=0, max_alternations=6).fit(digits.train)
+    objective = [entry["objective"] for entry in estimator.history_]
+    assert len(objective) == 7
+    assert np.all(np.diff(objective) <= 1e-9)
+
+
+def test_history_names_every_term(fitted):
+    for t, entry in enumerate(fitted.history_):
+        parts = ("reconstruction", "weight_decay", "equality", "independence", "balance")
+        assert entry["objective"] == pytest.approx(sum(entry[part] for part in parts))
+        assert entry["alternation"] == t and 0 <= entry["flips"] <= 1 and entry["seconds"] > 0
+    assert fitted.history_[0]["flips"] == 0
+
+
+def test_best_state_is_kept(fitted):
+    scores = [entry["score"] for entry in fitted.history_]
+    assert fitted.best_ == int(np.argmax(scores))
+
+
+def test_patience(digits, monkeypatch):
+    scores = iter([0.5, 0.4, 0.3, 0.2, 0.1])
+    monkeypatch.setattr(ValidationQueries, "score", lambda self, H: next(scores))
+    estimator = small(max_alternations=4, patience=2).fit(digits.train)
+    assert len(estimator.history_) == 3 and estimator.best_ == 0
+
+
+def test_same_seed_same_codes(digits):
+    first, second = (small(random_state=3).fit(digits.train) for _ in range(2))
+    np.testing.assert_array_equal(first.codes_, second.codes_)
+    np.testing.assert_array_equal(first.transform(digits.query), second.transform(digits.query))
+    other = small(random_state=4).fit(digits.train)
+    assert np.any(other.codes_ != first.codes_)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"decoder": "joint"},
+        {"dcc_start": "zero"},
+        {"init": "random"},
+        {"code_activation": "tanh"},
+        {"hidden": (12, 10)},
+        {"hidden": (12,)},
+        {"max_alternations": 0},
+        {"dtype": "float64"},
+        {"lambda1": 0, "lambda2": 0, "lambda3": 0, "lambda4": 0},
+    ],
+)
+def test_options_train_and_encode(digits, options):
+    estimator = small(**options).fit(digits.train)
+    codes = estimator.transform(digits.query)
+    assert codes.shape == (len(digits.query), 8) and set(np.unique(codes)) <= {-1, 1}
+    assert np.all(np.isfinite(estimator.decision_function(digits.query)))
+    assert clone(estimator).get_params() == estimator.get_params()
+
+
+def test_joint_decoder_learns_much_the_same_codes(digits):
+    ridge = small(dtype="float64", max_iter=150, max_alternations=0).fit(digits.train)
+    joint = small(dtype="float64", max_iter=150, max_alternations=0, decoder="joint").fit(
+        digits.train
+    )
+    terms = [estimator.history_[0]["reconstruction"] for estimator in (ridge, joint)]
+    assert terms[1] == pytest.approx(terms[0], rel=1e-2)
+    assert terms[1] >= terms[0] * (1 - 1e-9)
+
+
+def test_learns_better_codes_than_its_start(digits):
+    """The reconstruction falls below that of ITQ's codes, and the encoder follows the codes."""
+    estimator = small(dtype="float64", max_iter=100, max_alternations=5).fit(digits.train)
+    first, last = estimator.history_[0], estimator.history_[-1]
+    assert last["reconstruction"] < 0.99 * first["reconstruction"]
+    assert np.mean(estimator.transform(digits.train) == estimator.codes_) > 0.9
+
+
+def test_interruption_keeps_the_best_state(digits, monkeypatch):
+    calls = iter(range(100))
+
+    def score(self, H):
+        if next(calls) == 2:
+            raise KeyboardInterrupt
+        return 0.1
+
+    monkeypatch.setattr(ValidationQueries, "score", score)
+    with pytest.warns(UserWarning, match="interrupted in alternation 2: that of alternation 0"):
+        estimator = small().fit(digits.train)
+    assert estimator.transform(digits.query).shape == (len(digits.query), 8)
+
+
+def test_interruption_before_there_is_anything_to_keep(digits, monkeypatch):
+    def interrupt(*args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(unsupervised, "minimize", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        small().fit(digits.train)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"lambda2": -1}, "lambda2 must be a finite number"),
+        ({"lambda3": np.nan}, "lambda3 must be a finite number"),
+        ({"max_iter": 0}, "max_iter must be a whole number of at least 1"),
+        ({"max_alternations": -1}, "max_alternations must be a whole number of at least 0"),
+        ({"cycles": 2.5}, "cycles must be a whole number"),
+        ({"patience": 0}, "patience must be a whole number"),
+        ({"hidden": (5, 0)}, "every entry of hidden"),
+        ({"dcc_start": "cold"}, "dcc_start='cold' is not known; choose one of 'warm', 'zero'"),
+        ({"init": "pca"}, "init='pca' is not known"),
+        ({"decoder": "svm"}, "decoder='svm' is not known"),
+        ({"code_activation": "relu"}, "code_activation='relu' is not known"),
+    ],
+)
+def test_bad_parameters(digits, options, message):
+    with pytest.raises(ValueError, match=message):
+        small(**options).fit(digits.train)
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1e6])
+def test_units_of_the_input_do_not_matter(digits, scale):
+    codes = small(dtype="float64").fit(digits.train).transform(digits.query)
+    scaled = small(dtype="float64").fit(digits.train * scale).transform(digits.query * scale)
+    assert np.mean(codes == scaled) > 0.99
+
+
+def test_constant_and_few_features():
+    X = np.random.default_rng(0).normal(size=(40, 3))
+    X[:, 1] = 5
+    assert small().fit(X).transform(X).shape == (40, 8)
+    assert small().fit(np.ones((40, 3))).transform(X).shape == (40, 8)
+
+
+def test_pipeline(digits):
+    pipeline = make_pipeline(StandardScaler(), small()).fit(digits.train)
+    assert pipeline.transform(digits.query).shape == (len(digits.query), 8)
+
+
+def test_save_and_load(tmp_path, digits, fitted):
+    fitted.save(tmp_path / "model.bdnn")
+    loaded = bdnn.load(tmp_path / "model.bdnn")
+    np.testing.assert_array_equal(loaded.encode(digits.query), fitted.encode(digits.query))
+    assert loaded.history_ == fitted.history_ and loaded.best_ == fitted.best_
+
+
+def test_terms_are_those_of_the_losses(digits, fitted):
+    X = (digits.train.T - fitted.shift_) / fitted.scale_
+    B = fitted.codes_.T.astype(float)
+    value, _ = losses.reconstruction(X, B, fitted.decoder_W_, fitted.decoder_c_)
+    assert fitted.history_[fitted.best_]["reconstruction"] == pytest.approx(value, rel=1e-6)
+
+
+def test_scikit_learn_checks():
+    estimator = UHBDNN(n_bits=3, max_alternations=1, max_iter=5, hidden=(4, 4))
+    check_estimator(estimator)
