@@ -178,7 +178,8 @@ def guard_imports(export, order):
     """
     for cell in export.cells:
         for module in imports(cell.tree) if cell.tree else ():
-            if module == export.module or (not cell.role and module in export.public):
+            own = export.body and module == export.module
+            if own or (not cell.role and module in export.public):
                 mend = "use the definitions of this notebook's cells"
                 yield export.problem(cell.k, f"imports its own module bdnn.{module}", mend)
             elif cell.role and module not in order:
