@@ -7,6 +7,7 @@ replaces the old one only if nothing failed. The same inputs give the same file,
 
 import argparse
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -30,6 +31,7 @@ from tools.notebooks import (
 )
 
 CELL_TIMEOUT = 600  # seconds
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 METADATA = {
     "kernelspec": {
@@ -76,7 +78,8 @@ def execute(nb, notebook):
         try:
             client.execute(env=kernel_environment(notebook.root) | {"IPYTHONDIR": scratch})
         except CellExecutionError as error:
-            raise failure(notebook, current[0] + 1, str(error).split("\n", 1)[-1]) from None
+            trace = COLOUR.sub("", error.traceback)
+            raise failure(notebook, current[0] + 1, trace) from None
         except Exception as error:
             raise failure(notebook, current[0] + 1, f"{type(error).__name__}: {error}") from None
 

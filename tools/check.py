@@ -53,10 +53,6 @@ class Course:
         """What the notebooks export, with the problems of each."""
         return exports(self.root)
 
-    def relative(self, path):
-        """Return a path as it is written from the root."""
-        return Path(path).resolve().relative_to(self.root.resolve()).as_posix()
-
 
 def problems(root):
     """Return all problems of the course in `root`."""

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -34,19 +35,15 @@ def modules(course):
 
 def lint(course):
     """ruff finds no fault in any Python text."""
-    for finding in json.loads(ruff(course, "check", "--output-format", "json") or "[]"):
-        path, row = finding["filename"], finding["location"]["row"]
-        where = locate(course, path, row)
+    for where, path, finding in ruff(course, "check"):
         what = f"{finding['code']} {finding['message'].rstrip('.')}"
-        yield Problem(where, what, ".venv/bin/ruff check --fix, or by hand")
+        yield Problem(where, what, f".venv/bin/ruff check --fix {path}, or by hand")
 
 
 def formatting(course):
     """Every Python text is formatted by ruff."""
-    for line in ruff(course, "format", "--check").splitlines():
-        if line.startswith("Would reformat: "):
-            path = line.split(": ")[1]
-            yield Problem(path, "is not formatted", f".venv/bin/ruff format {path}")
+    for where, path, _ in ruff(course, "format", "--check"):
+        yield Problem(where, "is not formatted", f".venv/bin/ruff format {path}")
 
 
 def lock(course):
@@ -103,23 +100,25 @@ def address(course):
 
 
 def ruff(course, *arguments):
-    """Return what ruff prints about the course's Python texts."""
+    """Yield (place, path, finding) for what ruff finds in the course's Python texts."""
     paths = [path for path in STYLED if (course.root / path).exists()]
-    command = [sys.executable, "-m", "ruff", *arguments, *paths]
+    command = [sys.executable, "-m", "ruff", *arguments, "--output-format", "json", *paths]
     done = subprocess.run(command, cwd=course.root, capture_output=True, text=True)
     if done.returncode not in (0, 1):
         raise SystemExit(f"ruff could not run: {done.stderr}")
-    return done.stdout
+    for finding in json.loads(done.stdout):
+        path = Path(finding["filename"]).relative_to(course.root.resolve())
+        yield locate(course, path, finding["location"]["row"]), path.as_posix(), finding
 
 
 def locate(course, path, row):
-    """Name a line; in a text notebook by its cell."""
+    """Name a line of a file; in a text notebook by its cell."""
     for notebook in course.notebooks:
-        if (course.root / notebook.text).samefile(path):
-            lines = (course.root / notebook.text).read_text(encoding="utf-8").splitlines()
+        if notebook.text == path:
+            lines = (course.root / path).read_text(encoding="utf-8").splitlines()
             k = sum(line.startswith("# %%") for line in lines[:row])
             return f"{notebook.at(k)}, line {row} of the file"
-    return f"{course.relative(path)}: line {row}"
+    return f"{path.as_posix()}: line {row}"
 
 
 def requirements(root):

@@ -6,7 +6,7 @@ from statistics import median
 
 from tools.notebooks import Problem, tags
 
-LEADS = ("**What you will do**", "**What you will learn**", "**What you need**")
+LEADS = ("What you will do", "What you will learn", "What you need")
 HEADINGS = ("## What we have now", "## Exercises", "## Further reading")
 LONGEST, LONGEST_EXPORTED, LONGEST_MEDIAN = 25, 40, 6
 SETUP = """\
@@ -31,8 +31,8 @@ def opening(course):
             what = "is no Markdown cell that begins with `# Title`"
             yield Problem(notebook.at(1), what, "write the title cell")
         for lead in LEADS if first and not notebook.is_solution else ():
-            if lead not in first.source:
-                yield Problem(notebook.at(1), f"lacks {lead}", "add it to the title cell")
+            if not re.search(rf"\*\*{lead}[.:]?\*\*", first.source):
+                yield Problem(notebook.at(1), f"lacks **{lead}**", "add it to the title cell")
 
 
 def setup(course):
@@ -69,16 +69,17 @@ def plain_python(course):
 
 
 def cell_lengths(course):
-    """Cells are short; blank lines and docstrings do not count."""
+    """Cells are short; blank lines and docstrings do not count, a class by its longest method."""
     for notebook in course.notebooks:
+        told = []  # the lengths of the cells that tell the story
         for k, cell in notebook.code_cells():
             limit = LONGEST_EXPORTED if exported(cell) else LONGEST
             lines = code_lines(cell.source)
+            told += [lines] if k > 2 and not exported(cell) else []
             if lines > limit:
                 what = f"has {lines} lines of code, more than {limit}"
                 yield Problem(notebook.at(k), what, "split it at a thought")
-        told = [code_lines(c.source) for k, c in notebook.code_cells() if k > 2 and not exported(c)]
-        if told and median(told) > LONGEST_MEDIAN:
+        if told and median(told) > LONGEST_MEDIAN and not notebook.is_solution:
             what = f"the median cell has {median(told):g} lines of code, more than {LONGEST_MEDIAN}"
             yield Problem(notebook.text.as_posix(), what, "split the longest cells")
 
@@ -208,11 +209,23 @@ def parse(source):
 
 
 def code_lines(source):
+    """Return the cell's number of lines of code; of a class, those of its longest method."""
+    tree = parse(source)
+    nodes = tree.body if tree else []
+    if not any(isinstance(node, ast.ClassDef) for node in nodes):
+        return count_lines(source, tree)
+    parts = [node.body if isinstance(node, ast.ClassDef) else [node] for node in nodes]
+    return max(count_lines(ast.get_source_segment(source, p), p) for part in parts for p in part)
+
+
+def count_lines(source, tree):
     """Return the number of lines that are neither blank nor part of a docstring."""
     documented = (ast.Module, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    shift = getattr(tree, "lineno", 1) - 1
     prose = set()
-    for node in ast.walk(parse(source) or ast.Module([], [])):
+    for node in ast.walk(tree) if tree else ():
         if isinstance(node, documented) and ast.get_docstring(node):
-            prose |= set(range(node.body[0].lineno, node.body[0].end_lineno + 1))
+            doc = node.body[0]
+            prose |= set(range(doc.lineno - shift, doc.end_lineno - shift + 1))
     lines = enumerate(source.splitlines(), start=1)
     return sum(1 for number, line in lines if line.strip() and number not in prose)

@@ -1,0 +1,264 @@
+"""Text becomes an executed notebook and a module: the same bytes each time, or no change at all."""
+
+import json
+import shutil
+
+import nbformat
+import pytest
+from sample import make_course, write
+
+from tools import build, export, lab, lock, notebooks, test
+from tools.check import problems
+from tools.notebooks import find
+
+SCALE = "notebooks/03_scale.py"
+SAVE = '''
+
+def save_figure(fig, name):
+    """Pretend to save."""
+'''
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
+    root = tmp_path_factory.mktemp("course")
+    make_course(root)
+    base = (root / "bdnn/base.py").read_text().replace('["show', '["save_figure", "show')
+    write(root, "bdnn/base.py", base + SAVE)
+    for path in [*root.glob("notebooks/**/*.ipynb"), root / "bdnn/scale.py", root / "bdnn/use.py"]:
+        path.unlink()
+    return root
+
+
+@pytest.fixture
+def root(template, tmp_path):
+    return shutil.copytree(template, tmp_path / "course")
+
+
+def edit(root, old, new):
+    text = (root / SCALE).read_text()
+    assert old in text
+    (root / SCALE).write_text(text.replace(old, new))
+
+
+def run(root, monkeypatch, *arguments):
+    """Call the command `build` on the small course; return its exit code."""
+    monkeypatch.setattr(build, "ROOT", root)
+    monkeypatch.setattr(build, "warm_up", lambda: None)
+    monkeypatch.setattr(build.sys, "argv", ["build", *arguments])
+    return build.main()
+
+
+def scale_notebook(root):
+    return next(n for n in find(root) if n.text.as_posix() == SCALE)
+
+
+def test_a_course_is_built_from_its_texts_and_passes_every_gate(root, monkeypatch, capsys):
+    assert run(root, monkeypatch) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == ["wrote bdnn/scale.py", "wrote bdnn/use.py"]
+    assert [line.split(" ...")[0] for line in lines[2:]] == [
+        "notebooks/03_scale.ipynb",
+        "notebooks/solutions/03_solutions.ipynb",
+        "notebooks/04_use.ipynb",
+    ]
+    assert list(map(str, problems(root))) == []
+    nb = nbformat.read(root / "notebooks/03_scale.ipynb", as_version=4)
+    assert nb.cells[6].outputs[0].text == "0.5\n"
+    assert nb.cells[7].outputs[0].traceback == [
+        "ValueError: zero-size array to reduction operation maximum which has no identity"
+    ]
+    assert set(nb.metadata) == {"bdnn", "kernelspec", "language_info"}
+    assert nb.metadata.language_info == {"name": "python", "pygments_lexer": "ipython3"}
+    assert [cell.id for cell in nb.cells] == [f"cell-{k:03d}" for k in range(1, len(nb.cells) + 1)]
+
+
+def test_building_twice_gives_the_same_bytes(root):
+    export.write_modules(root, find(root))
+    notebook = scale_notebook(root)
+    build.build(notebook)
+    once = (root / notebook.path).read_bytes()
+    build.build(notebook)
+    assert (root / notebook.path).read_bytes() == once
+
+
+def test_a_failing_cell_is_named_and_the_old_notebook_stays(root, monkeypatch, capsys):
+    (root / "notebooks/03_scale.ipynb").write_text("the old one")
+    edit(root, "print(f", 'raise RuntimeError("no such luck")\nprint(f')
+    assert run(root, monkeypatch, "3") == 1
+    captured = capsys.readouterr()
+    assert f"{SCALE}: cell 7 failed:\n    raise RuntimeError" in captured.err
+    assert "RuntimeError: no such luck" in captured.err
+    assert "notebooks/solutions/03_solutions.ipynb ..." in captured.out  # the others go on
+    assert (root / "notebooks/03_scale.ipynb").read_text() == "the old one"
+    names = sorted(path.name for path in (root / "notebooks").iterdir())
+    assert names == ["03_scale.ipynb", "03_scale.py", "04_use.py", "solutions"]
+
+
+def test_a_cell_that_writes_to_stderr_is_named(root):
+    export.write_modules(root, find(root))
+    edit(root, "print(f", 'print("careful", file=sys.stderr)\nprint(f')
+    with pytest.raises(
+        build.BuildError, match="cell 7 failed:(?s:.*)It wrote to stderr(?s:.*)careful"
+    ):
+        build.build(scale_notebook(root))
+    assert not (root / "notebooks/03_scale.ipynb").exists()
+
+
+def test_a_cell_that_takes_too_long_is_named(root, monkeypatch):
+    export.write_modules(root, find(root))
+    monkeypatch.setattr(build, "CELL_TIMEOUT", 1)
+    edit(root, "print(f", "import time\n\ntime.sleep(60)\nprint(f")
+    with pytest.raises(build.BuildError, match="cell 7 failed:(?s:.*)CellTimeoutError"):
+        build.build(scale_notebook(root))
+
+
+def test_nothing_is_executed_while_an_export_breaks_a_rule(root, monkeypatch, capsys):
+    edit(root, "SMALLEST = 1e-12\n", "smallest = 1e-12\n")
+    assert run(root, monkeypatch, "03") == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert f"{SCALE}: cell 5: line 1 is no function" in captured.err
+    assert not (root / "bdnn/scale.py").exists()
+
+
+def test_outputs_are_tidied():
+    out = nbformat.v4.new_output
+    plot = {"image/png": "AAAA", "text/plain": "<Figure>"}
+    outputs = [
+        out("stream", name="stdout", text="a"),
+        out("stream", name="stdout", text="b\n"),
+        out("display_data", data=plot),
+        out("stream", name="stdout", text="c\n"),
+        out("display_data", data={build.WIDGET_VIEW: {"model_id": "1"}}),
+        out("display_data", data={build.WIDGET_VIEW: {"model_id": "1"}, "text/plain": "Slider"}),
+        out("error", ename="ValueError", evalue="no", traceback=["in /home/me/x.py", "..."]),
+    ]
+    tidied = [build.tidy_output(output) for output in build.join_streams(outputs)]
+    assert tidied == [
+        out("stream", name="stdout", text="ab\n"),
+        out("display_data", data=plot),
+        out("stream", name="stdout", text="c\n"),
+        None,
+        out("display_data", data={"text/plain": "Slider"}),
+        out("error", ename="ValueError", evalue="no", traceback=["ValueError: no"]),
+    ]
+
+
+# Export
+
+
+def test_a_module_reads_as_if_written_by_hand(root):
+    export.write_modules(root, find(root))
+    assert (
+        (root / "bdnn/scale.py").read_text()
+        == '''\
+# Generated from notebooks/03_scale.py by `python3 course.py export 03`: edit the notebook.
+"""Scaling of vectors."""
+
+import numpy as np
+
+__all__ = ["SMALLEST", "scaled"]
+
+SMALLEST = 1e-12
+
+
+def scaled(x):
+    """Return x divided by its largest entry: Eq. (1) of notebook 03."""
+    return x / max(np.abs(x).max(), SMALLEST)
+'''
+    )
+
+
+def test_only_what_changed_is_written_and_only_what_was_asked(root, capsys):
+    first, second = (n for n in find(root) if not n.is_solution)
+    assert export.write_modules(root, [second]) == []
+    assert capsys.readouterr().out == "wrote bdnn/use.py\n"
+    assert export.write_modules(root, [first, second]) == []
+    assert capsys.readouterr().out == "wrote bdnn/scale.py\n"
+
+
+def test_a_table_names_the_modules_that_are_not_called_like_their_notebooks(root):
+    (root / SCALE).rename(root / "notebooks/02_retrieval.py")
+    names = {n.number: n.module for n in find(root)}
+    assert names == {"02": "metrics", "04": "use", "03": None}
+
+
+# The notebooks as the tools see them
+
+
+def test_numbers_choose_notebooks(root):
+    names = [n.text.name for n in find(root, ["3"])]
+    assert names == ["03_scale.py", "03_solutions.py"]
+    with pytest.raises(SystemExit, match="no notebook with the number 07"):
+        find(root, ["04", "7"])
+
+
+def test_the_hash_of_the_inputs_is_blind_to_nothing_that_counts(root):
+    notebook = scale_notebook(root)
+    before = notebooks.inputs_hash(notebook.cells)
+    for change in ("source", "kind", "tags", "order"):
+        cells = nbformat.from_dict(json.loads(json.dumps(notebook.cells)))
+        if change == "source":
+            cells[6].source += " "
+        elif change == "kind":
+            cells[6].cell_type = "markdown"
+        elif change == "tags":
+            cells[6].metadata = nbformat.from_dict({"tags": ["nbval-skip"]})
+        else:
+            cells[4], cells[5] = cells[5], cells[4]
+        assert notebooks.inputs_hash(cells) != before
+
+
+def test_a_kernel_sees_none_of_the_persons_own_settings(root, monkeypatch):
+    monkeypatch.setenv("BDNN_FIGURES", "elsewhere")
+    monkeypatch.setenv("IPYTHONDIR", "mine")
+    monkeypatch.setenv("MPLBACKEND", "Agg")
+    monkeypatch.setenv("OMP_NUM_THREADS", "8")
+    env = notebooks.kernel_environment(root)
+    assert "BDNN_FIGURES" not in env and "IPYTHONDIR" not in env
+    assert env["MPLBACKEND"].endswith("inline")
+    assert env["OMP_NUM_THREADS"] == env["OPENBLAS_NUM_THREADS"] == "1"
+
+
+# The other commands
+
+
+def test_the_tests_run_cheapest_first(monkeypatch):
+    titles = [title for title, _ in test.steps(quick=True)]
+    assert titles == ["check", "unit tests"]
+    monkeypatch.setattr(test, "find", lambda root: [])
+    assert [title for title, _ in test.steps(quick=False)] == titles
+
+
+def test_the_first_step_that_fails_ends_the_run(monkeypatch):
+    ran = []
+
+    def fake_run(command, **settings):
+        ran.append(command[2])
+        return type("Done", (), {"returncode": 3 if len(ran) == 2 else 0})
+
+    monkeypatch.setattr(test, "warm_up", lambda: None)
+    monkeypatch.setattr(test.subprocess, "run", fake_run)
+    monkeypatch.setattr(test.sys, "argv", ["test"])
+    assert test.main() == 3
+    assert ran == ["tools.check", "pytest"]
+
+
+def test_the_lab_listens_on_this_machine_and_keeps_its_token(monkeypatch):
+    lines = []
+    monkeypatch.setattr(lab.LabApp, "launch_instance", lambda argv: lines.extend(argv))
+    monkeypatch.setattr("sys.argv", ["lab", "--no-browser", "--port", "9999"])
+    lab.main()
+    assert "--ServerApp.ip=127.0.0.1" in lines and "--ServerApp.port=9999" in lines
+    assert not any("token" in item or "password" in item for item in lines)
+    monkeypatch.setattr("sys.argv", ["lab", "--ip=0.0.0.0"])
+    with pytest.raises(SystemExit):
+        lab.main()
+
+
+def test_without_uv_the_lock_says_how_to_get_it(monkeypatch):
+    monkeypatch.setattr(lock.shutil, "which", lambda name: None)
+    monkeypatch.setattr(lock.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(SystemExit, match="uv is needed"):
+        lock.find_uv()
