@@ -1,5 +1,17 @@
 # %% [markdown]
-# # Measure a code
+# # Measure a code by what it retrieves
+#
+# **What you will do.** You take binary codes of 5,000 handwritten digits and measure, in several ways and each of them exactly, how well they find neighbours.
+#
+# **What you will learn**
+#
+# * why the Hamming distance is a count of bits, an inner product, and fast;
+# * how average precision is computed, in the two forms that are in use, and by hand;
+# * what happens to a ranking in which hundreds of items share one distance, and the expected average precision over all their orders, in closed form;
+# * how much the treatment of empty Hamming balls changes a published figure;
+# * what balance and independence of bits mean, and what they do not mean.
+#
+# **What you need.** Notebook 01 (data and ground truth), means and probabilities. 45 minutes to read, about 10 seconds to run.
 
 # %% tags=["nbval-ignore-output"]
 import sys
@@ -25,6 +37,79 @@ queries and items there are.
 import numpy as np
 
 from bdnn.base import check_option, pack_codes
+
+# %%
+import itertools
+import time
+
+import matplotlib.pyplot as plt
+
+from bdnn.base import sgn
+from bdnn.data import load
+from bdnn.plotting import COLOURS, MARKERS, save_figure
+
+# %% [markdown]
+# ## Codes to measure
+#
+# A measure is best learnt on codes that need no learning. We draw $L$ random hyperplanes through the mean of the training set and note for each vector on which side of each hyperplane it lies: bit $k$ of $x$ is $\operatorname{sgn}(w_k^\top(x-\bar x))$ with a normally distributed $w_k$. Everything below holds for codes of any origin.
+#
+# The data set has 4,000 training images, which are also the database, and 1,000 queries. For each query the database rows of its 50 nearest Euclidean neighbours count as relevant, and as *only* those count, a code is judged by how well it keeps the geometry of the pixels.
+
+# %%
+data = load("mnist5k")
+X, X_query = data.database.astype(np.float64), data.query.astype(np.float64)
+x_mean = X.mean(axis=0)
+print(data)
+
+
+# %%
+def hyperplane_codes(L, seed=0, centre=x_mean):
+    """Codes (n_query, L) and (n_database, L) from L random hyperplanes through the centre."""
+    W = np.random.default_rng(seed).standard_normal((L, X.shape[1]))
+    return sgn((X_query - centre) @ W.T), sgn((X - centre) @ W.T)
+
+
+codes_query, codes_database = hyperplane_codes(16)
+print("first query:", *codes_query[0])
+
+# %% [markdown]
+# ## Distance is counting
+#
+# The Hamming distance of two codes is the number of bits that differ. With bits stored as 0 and 1 the exclusive or $\oplus$ marks these bits, and the distance counts the ones:
+#
+# $$ d(a,b)=\sum_{k=1}^{L}[a_k\ne b_k]=\operatorname{popcount}(a\oplus b) \tag{1} $$
+#
+# With $a,b\in\{-1,+1\}^L$, as in the rest of this course, each product $a_kb_k$ is $+1$ where the bits agree and $-1$ where they differ. So $\langle a,b\rangle=(L-d)-d$, and therefore
+#
+# $$ d(a,b)=\tfrac12\big(L-\langle a,b\rangle\big) \tag{2} $$
+#
+# Eq. (2) is the reason why a loss may talk about Hamming distances and still be differentiated: $\langle a,b\rangle$ makes sense for real vectors, too. It also gives $\|a-b\|^2=2L-2\langle a,b\rangle=4\,d(a,b)$, so that Hamming distance and Euclidean distance rank codes alike. Both equations, as a double loop and as a matrix product:
+
+
+# %%
+def naive_distances(A, B):
+    """Eq. (1), one pair and one bit at a time."""
+    return np.array([[sum(x != y for x, y in zip(a, b)) for b in B] for a in A])
+
+
+A, B = codes_query[:20].astype(int), codes_database[:30].astype(int)
+assert np.array_equal(naive_distances(A, B), (16 - A @ B.T) // 2)
+print("distances of the first query:", *naive_distances(A, B)[0, :12])
+
+# %% [markdown]
+# ### From signs to bytes
+#
+# One code of 32 bits fits four bytes, where the image takes 784 numbers. `pack_codes` stores bit $k$ of a code as bit $k \bmod 8$ of byte $\lfloor k/8\rfloor$: little-endian, lowest bit first, as the binary indexes of faiss expect it. The first byte of our first query, read from its lowest bit:
+
+# %%
+signs = codes_query[0, :8]
+print("signs:", *signs)
+print("bits: ", *(signs > 0).astype(int))
+powers = " + ".join(str(2**k) for k in range(8) if signs[k] > 0)
+print("byte: ", pack_codes(codes_query)[0, 0], "=", powers)
+
+# %% [markdown]
+# On packed codes Eq. (1) is one instruction for the exclusive or and one for the count, for up to 64 bits at a time. The module takes codes as signs, as booleans or packed, checks that it got codes at all, and views the bytes as the widest machine words that fit. Unused bits of the last word are zero in both codes, so they never count.
 
 
 # %% tags=["export"]
@@ -60,6 +145,9 @@ def _paired_words(A, B, names):
         )
     return _words(packed_A), _words(packed_B)
 
+
+# %% [markdown]
+# A table of all distances between the queries and the database of full MNIST has $10{,}000\times60{,}000$ entries. It is never needed as a whole: every measure below treats one query at a time, so we work through blocks of queries and keep about a million pairs in memory.
 
 # %% tags=["export"]
 _BLOCK_ENTRIES = 2**20  # query-item pairs held in memory at a time
@@ -107,6 +195,101 @@ def hamming_distances(A, B):
     return D
 
 
+# %%
+rng = np.random.default_rng(0)
+for L in (1, 7, 8, 9, 16, 63, 64, 65, 130, 300):
+    A, B = (np.where(rng.random((n, L)) < 0.5, -1, 1) for n in (9, 11))
+    for a, b in ((A, B), (A > 0, B > 0), (pack_codes(A), pack_codes(B))):
+        assert np.array_equal(hamming_distances(a, b), naive_distances(A, B))
+print("signs, booleans and packed bytes agree with the double loop at every length")
+
+# %% [markdown]
+# ## A ranking made of ties
+#
+# A search sorts the database by distance. But codes of $L$ bits know only $L+1$ distances: with 32 bits and the 60,000 items of MNIST, more than 1,800 items share a distance on average. This is the first thing to know about rankings by Hamming distance: they are mostly ties.
+
+# %%
+D16 = hamming_distances(codes_query, codes_database)
+for L in (8, 16, 32, 64):
+    D = hamming_distances(*hyperplane_codes(L))
+    distance_50 = np.sort(D, axis=1)[:, 49:50]
+    tied = np.sum(D == distance_50, axis=1).mean()
+    print(f"{L:2d} bits: {tied:5.1f} items stand at the distance of the 50th item")
+
+# %%
+fig, ax = plt.subplots(figsize=(6, 2.8))
+for query, colour, hatch in ((0, "blue", None), (1, "vermillion", "////")):
+    at, counts = np.arange(17) + 0.4 * query - 0.2, np.bincount(D16[query], minlength=17)
+    style = {"facecolor": "none", "edgecolor": COLOURS[colour], "hatch": hatch}
+    _ = ax.bar(at, counts, width=0.4, label=f"query {query}", **style)
+_ = ax.set(xlabel="Hamming distance (16 bits)", ylabel="items", xticks=range(0, 17, 2))
+_ = ax.legend()
+save_figure(fig, "02_ties")
+
+# %% [markdown]
+# Two queries, 4,000 items: each bar is a group of items that the code cannot tell apart. The nearest groups, which decide what a user sees, are small; the groups in the middle hold hundreds. Query 1 has more company nearby (and more far away) than query 0: the sizes of the groups differ from query to query.
+#
+# ## Average precision, by hand
+#
+# Number the ranks of a query's $R$ relevant items $r_1<r_2<\dots<r_R$. At rank $r_j$ the first $r_j$ items have been seen and $j$ of them are relevant: the precision there is $j/r_j$. **Average precision** (AP) is the mean of these precisions,
+#
+# $$ \mathrm{AP}=\frac1R\sum_{j=1}^{R}\frac{j}{r_j} \tag{3} $$
+#
+# and **mAP** its mean over all queries. The evaluation program of the Oxford Buildings Dataset, which the authors of BDNN use for their mAP curves, instead integrates the curve of precision over recall by the **trapezoid rule**. Between the recalls $(j-1)/R$ and $j/R$ it takes the mean of the precision just before the relevant item and at it:
+#
+# $$ \mathrm{AP}_{\text{trapezoid}}=\frac1R\sum_{j=1}^{R}\frac12\Big(\frac{j-1}{r_j-1}+\frac{j}{r_j}\Big),\qquad\text{the first fraction being 1 where } r_j=1 \tag{4} $$
+#
+# Take six items, of which those at ranks 1, 3 and 6 are relevant, and fill in the table with pencil and paper before you read on.
+#
+# | $j$ | $r_j$ | $j/r_j$ | $(j-1)/(r_j-1)$ | mean of both |
+# |---|---|---|---|---|
+# | 1 | 1 | 1 | 1 (by convention) | 1 |
+# | 2 | 3 | 2/3 | 1/2 | 7/12 |
+# | 3 | 6 | 1/2 | 2/5 | 9/20 |
+#
+# So $\mathrm{AP}=\frac13(1+\frac23+\frac12)=\frac{13}{18}\approx0.7222$ and $\mathrm{AP}_{\text{trapezoid}}=\frac13(1+\frac7{12}+\frac9{20})=\frac{61}{90}\approx0.6778$.
+
+
+# %%
+def naive_average_precision(ranked, form="standard"):
+    """Eqs. (3) and (4) for one query; ranked[i] tells whether the item at rank i + 1 is relevant."""
+    total, j = 0.0, 0
+    for r in range(1, len(ranked) + 1):
+        if ranked[r - 1]:
+            j += 1
+            before = 1.0 if r == 1 else (j - 1) / (r - 1)
+            total += j / r if form == "standard" else (before + j / r) / 2
+    return total / max(j, 1)
+
+
+six = [True, False, True, False, False, True]
+for f in ("standard", "trapezoid"):
+    print(f"{f:9s} {naive_average_precision(six, f):.4f}")
+
+# %%
+ranks, hits = np.arange(1, 7), np.cumsum(six)
+fig, ax = plt.subplots(figsize=(6, 3.2))
+style = {"fill": False, "hatch": "..", "edgecolor": COLOURS["blue"], "align": "edge"}
+_ = ax.bar((hits[six] - 1) / 3, (hits / ranks)[six], 1 / 3, label="Eq. (3): rectangles", **style)
+curve = [(0, 1), *zip(hits / 3, hits / ranks)]
+_ = ax.plot(*zip(*curve), color=COLOURS["vermillion"], ls="--", label="Eq. (4): trapezoids")
+_ = ax.plot(*zip(*curve[1:]), color=COLOURS["black"], marker="o", ls="", label="ranks 1 to 6")
+for r in ranks:
+    _ = ax.annotate(f" {r}", (hits[r - 1] / 3, hits[r - 1] / r), va="bottom")
+_ = ax.set(xlabel="recall", ylabel="precision", xlim=(-0.02, 1.08), ylim=(0, 1.12))
+_ = ax.legend()
+save_figure(fig, "02_average_precision")
+
+# %% [markdown]
+# The dots are the six ranks. At an irrelevant item the dashed curve drops straight down; at a relevant one it moves to the right. Eq. (3) is the area of the rectangles, Eq. (4) the area below the dashed curve.
+#
+# **Why the trapezoid is lower.** From $j\le r_j$ follows $(j-1)\,r_j\le j\,(r_j-1)$, hence $\frac{j-1}{r_j-1}\le\frac j{r_j}$: each summand of Eq. (4) is at most that of Eq. (3), with equality only as long as everything seen is relevant. So a trapezoid figure laid beside an ordinary one loses before the race begins. How much it loses is Exercise 2.1; with 50 neighbours on MNIST it is 0.2 to 0.7 percentage points, as much as separates neighbouring rows of a table.
+#
+# ## What is relevant
+#
+# Three forms of ground truth are in use, and the module takes all three: a boolean matrix; for each query the indices of its relevant items, which may be fewer for one query than for another; or two vectors of class labels, relevant meaning "same label". Each is turned into boolean rows for one block of queries at a time.
+
+
 # %% tags=["export"]
 def _relevance(relevant, n_query, n_database):
     """A function from a slice of queries to its block of the boolean relevance matrix."""
@@ -140,6 +323,11 @@ def _relevance_from_labels(labels_query, labels_database, n_query, n_database):
     return lambda rows: numbers[:n_query][rows, None] == numbers[n_query:]
 
 
+# %% [markdown]
+# Indices become rows of a boolean block; a number outside the database, or one that comes twice, is a mistake in the ground truth and is said to be one. `_scan` then hands out distances and relevance together, block by block.
+
+
+# %% tags=["export"]
 def _rows_from_indices(indices, n_database):
     """Boolean rows that are True at the given indices, one array of indices per row."""
     block = np.zeros((len(indices), n_database), dtype=bool)
@@ -163,6 +351,12 @@ def _scan(codes_query, codes_database, relevant):
         yield _word_distances(A[rows], B), relevance(rows)
 
 
+# %% [markdown]
+# ### Eq. (3) and (4) for many queries at once
+#
+# Only the relevant items matter, and of these only rank and count. A stable sort leaves items of equal distance in the order of the database; `np.nonzero` then lists the relevant ranks query by query.
+
+
 # %% tags=["export"]
 def _relevant_ranks(D, R):
     """Query number, rank r and count j of every relevant item; ties in database order."""
@@ -179,6 +373,64 @@ def _stable_sum(query, r, j, n_query, form):
         before = np.where(r == 1, 1.0, (j - 1) / np.maximum(r - 1, 1))
         precision = (before + precision) / 2
     return np.bincount(query, weights=precision, minlength=n_query)
+
+
+# %% [markdown]
+# ## What ties do to average precision
+#
+# The stable order is one order among many. Nothing in the codes prefers it: it merely repeats how the database happens to be stored. How far can AP move if tied items change places? The extremes are easy: let relevant items win all ties, or lose them all. Adding half a unit to the distance of the losers does it; as our distances are whole numbers, we double them and add 1.
+
+
+# %%
+def to_matrix(indices, n_database):
+    """Boolean relevance (n_query, n_database) from an integer matrix of indices."""
+    R = np.zeros((len(indices), n_database), dtype=bool)
+    np.put_along_axis(R, indices.astype(np.int64), True, axis=1)
+    return R
+
+
+R_knn = to_matrix(data.relevant, len(X))
+
+
+# %%
+def stable_ap(D, R):
+    """Eq. (3) per query, ties in database order."""
+    return _stable_sum(*_relevant_ranks(D, R), len(D), "standard") / R.sum(axis=1)
+
+
+for L in (8, 16, 32, 64):
+    D = 2 * hamming_distances(*hyperplane_codes(L))
+    ap = [100 * stable_ap(d, R_knn).mean() for d in (D + R_knn, D, D + ~R_knn)]
+    print("{:2d} bits: mAP {:5.2f} % worst, {:5.2f} % as stored, {:5.2f} % best".format(L, *ap))
+
+# %% [markdown]
+# With 8 bits the same codes may claim anything from 4.2 to 18.4 %. A database that is stored class by class gets such a gift without anybody's intention (Exercise 2.4). The remedy is to average over *all* orders of the tied items. This needs no sampling: it has a closed form.
+#
+# ### The expected average precision
+#
+# Sort the items into groups of equal distance and look at one group of one query: it has $T$ items, $S\ge1$ of them relevant; $N$ items stand nearer, $K$ of them relevant. The group fills the ranks $N+1,\dots,N+T$ in an order drawn uniformly from all $T!$.
+#
+# **Step 1: which position holds a relevant item?** By symmetry every item is equally likely to stand at position $t$ of the group:
+#
+# $$ \Pr[\text{position } t \text{ is relevant}]=\frac ST \tag{5} $$
+#
+# **Step 2: how many relevant items came before?** Given that position $t$ holds a relevant item, the other $T-1$ items, of which $S-1$ are relevant, fill the other positions in uniformly random order. The number of relevant items among the $t-1$ positions before is hypergeometric, and its mean is the number of draws times the share of relevant items:
+#
+# $$ \mathbb E\big[\text{relevant before } t \,\big|\, t \text{ relevant}\big]=(t-1)\,a,\qquad a=\frac{S-1}{T-1}\quad(a=0\text{ if }T=1) \tag{6} $$
+#
+# **Step 3: the sum.** If position $t$ is relevant, its rank is $r=N+t$ (not random) and its count is $j=K+1+\text{(relevant before)}$. As the denominator is fixed, the expectation of $j/r$ needs only the mean from Eq. (6). Write $t-1=(N+t)-(N+1)$ and let $h=\sum_{t=1}^T\frac1{N+t}$. Then the group contributes to $\mathbb E\sum_j j/r_j$
+#
+# $$ \frac ST\sum_{t=1}^{T}\frac{K+1+(t-1)\,a}{N+t}=\frac ST\Big[(K+1)\,h+a\,\big(T-(N+1)\,h\big)\Big] \tag{7} $$
+#
+# With harmonic numbers $\mathcal H_i=1+\frac12+\dots+\frac1i$, tabulated once, $h=\mathcal H_{N+T}-\mathcal H_N$ costs one subtraction.
+#
+# **Step 4: the trapezoid form** needs in addition the precision before each relevant item, $(j-1)/(r-1)$. In the same way, with $t-1=(N+t-1)-N$ and $h'=\mathcal H_{N+T-1}-\mathcal H_{N-1}$,
+#
+# $$ \frac ST\sum_{t=1}^{T}\frac{K+(t-1)\,a}{N+t-1}=\frac ST\Big[K\,h'+a\,\big(T-N\,h'\big)\Big]\qquad(N>0) \tag{8} $$
+#
+# For the nearest group, $N=K=0$, the first position counts 1 by convention and each of the others $a$: together $1+(T-1)\,a=S$, in place of the bracket.
+#
+# So the number of items $T$ and of relevant items $S$ at each distance tell everything; nothing has to be sorted. The sum over the groups divided by $R$ is the expected AP, and since expectations add, the mean over queries is the expected mAP.
 
 
 # %% tags=["export"]
@@ -204,6 +456,10 @@ def _expected_sum(T, S, form):
         before = np.where(N == 0, S, K * h + a * (T - N * h))
         total = (before + total) / 2
     return np.sum(np.where(S > 0, S / np.maximum(T, 1) * total, 0.0), axis=1)
+
+
+# %% [markdown]
+# Now both tie rules and both forms stand behind one function; the mean over queries goes through the blocks.
 
 
 # %% tags=["export"]
@@ -280,6 +536,68 @@ def mean_average_precision(codes_query, codes_database, relevant, form="standard
     return float(np.mean(np.concatenate([average_precision(D, R, form, ties) for D, R in blocks])))
 
 
+# %% [markdown]
+# ### Does the closed form hold?
+#
+# First the strictest test there is: small rankings with ties, where all orders of the items can be written out. Each of the $6!$ orders is a database in its own right, ranked with stable ties.
+
+
+# %%
+def enumerated(d, relevant, form):
+    """Mean of the stable AP over all orders of the database."""
+    orders = np.array(list(itertools.permutations(range(len(d)))))
+    return average_precision(d[orders], relevant[orders], form).mean()
+
+
+# %%
+worst_gap = 0.0
+for _ in range(50):
+    d, relevant_six = rng.integers(0, 3, 6), rng.random(6) < 0.5
+    for f in ("standard", "trapezoid"):
+        closed = average_precision(d[None], relevant_six[None], f, ties="expected")[0]
+        worst_gap = max(worst_gap, abs(closed - enumerated(d, relevant_six, f)))
+print("50 random rankings, both forms, gap below 1e-12:", worst_gap < 1e-12)
+
+# %% [markdown]
+# Then a real ranking: one query, 4,000 digits at 8 bits, 2,000 random orders of the database. The average over the orders must lie within a few standard errors of the closed form.
+
+# %%
+D8 = hamming_distances(*hyperplane_codes(8))
+shuffles = [rng.permutation(len(X)) for _ in range(2000)]
+sampled = [average_precision(D8[:1, o], R_knn[:1, o])[0] for o in shuffles]
+error = np.std(sampled) / np.sqrt(len(sampled))
+closed = average_precision(D8[:1], R_knn[:1], ties="expected")[0]
+assert abs(np.mean(sampled) - closed) < 4 * error
+print(f"closed form {closed:.4f}, {len(sampled)} orders {np.mean(sampled):.4f} +- {error:.4f}")
+print(f"single orders range from {min(sampled):.4f} to {max(sampled):.4f}")
+
+# %%
+fig, ax = plt.subplots(figsize=(6, 2.6))
+_ = ax.hist(sampled, bins=40, color=COLOURS["sky"], edgecolor="white")
+stored = average_precision(D8[:1], R_knn[:1])[0]
+for value, colour, style, label in (
+    (closed, "vermillion", "--", "expected, Eq. (7)"),
+    (stored, "black", ":", "as stored"),
+):
+    _ = ax.axvline(value, color=COLOURS[colour], ls=style, label=label)
+_ = ax.set(xlabel="AP of query 0 at 8 bits", ylabel="orders of the database")
+_ = ax.legend()
+save_figure(fig, "02_expected_ap")
+
+# %% [markdown]
+# One query's AP under 2,000 orders of the same database: the spread is luck, not quality. The small hump on the right are the orders in which a relevant item happens to stand first. The dashed line from Eq. (7) sits at the mean of the histogram; the order in which the data happen to be stored (dotted) is one more draw.
+#
+# Over 1,000 queries the luck mostly averages out, so that the stable rule is usable as long as the database is shuffled. We report both.
+#
+# ## Precision within radius 2
+#
+# With a hash table one does not rank: one looks up all codes within a small radius of the query's. The measure of the tables in the paper is the share of relevant items in this Hamming ball, for radius $\rho=2$, averaged over the queries:
+#
+# $$ \mathrm P@\rho=\frac1{n_{\text{query}}}\sum_{q}\frac{|\{i\text{ relevant to }q:\ d(q,i)\le\rho\}|}{|\{i:\ d(q,i)\le\rho\}|} \tag{9} $$
+#
+# The mean runs over queries, each with the same weight however full its ball is (a *macro* mean). And what if the ball is empty? The ball covers $1+L+\binom L2$ of the $2^L$ possible codes: 37 of 256 with 8 bits, 137 of 65,536 with 16, and 529 of more than four billion with 32. The share falls so fast that at 24 bits and beyond many balls hold nothing. Three rules are in use: an empty ball **counts 0** (a query without an answer is a failed query), it is **left out** of the mean, or hits and ball sizes are **pooled** over all queries before one division. The published tables of BDNN follow the first rule; we know it because the figures of spectral hashing, which involves no chance, come out digit by digit under it (at 8, 16 and 24 bits on MNIST), and under neither of the others.
+
+
 # %% tags=["export"]
 def _ball_precision(D, R, radius):
     """Share of relevant items within the radius, per query; NaN where the ball is empty."""
@@ -323,6 +641,79 @@ def _mean_with_empty(precision, empty):
     else:
         precision = np.nan_to_num(precision, nan=empty)
     return float(precision.mean()) if len(precision) else float("nan")
+
+
+# %%
+lengths = np.array([8, 12, 16, 20, 24, 28, 32, 40, 48])
+rules = {"counts 0": [], "left out": [], "pooled": []}
+empty_share = []
+for L in lengths:
+    D = hamming_distances(*hyperplane_codes(L))
+    precision = _ball_precision(D, R_knn, 2)
+    rules["counts 0"].append(_mean_with_empty(precision, 0.0))
+    rules["left out"].append(_mean_with_empty(precision, np.nan))
+    rules["pooled"].append(np.sum((D <= 2) & R_knn) / np.sum(D <= 2))
+    empty_share.append(np.isnan(precision).mean())
+for row in zip(lengths, *rules.values(), empty_share):
+    print("{:2d} bits: counts 0 {:.3f}, left out {:.3f}, pooled {:.3f}; empty {:.3f}".format(*row))
+
+# %%
+fig, (ax, ax_empty) = plt.subplots(1, 2, figsize=(8, 3.2), width_ratios=(3, 2))
+for (label, values), marker in zip(rules.items(), MARKERS):
+    _ = ax.plot(lengths, values, marker=marker, label=label)
+_ = ax.set(xlabel="bits $L$", ylabel="precision within radius 2", xticks=lengths[::2])
+_ = ax.legend(title="an empty ball")
+_ = ax_empty.bar(lengths, empty_share, width=2.5, color=COLOURS["sky"])
+_ = ax_empty.set(
+    xlabel="bits $L$", ylabel="share of queries with an empty ball", xticks=lengths[::2]
+)
+save_figure(fig, "02_empty_balls")
+
+# %% [markdown]
+# The same codes, three stories. Left: under the rule of the paper precision climbs, peaks near 20 bits and falls, since more and more queries find nothing (right); the other two rules keep climbing towards 1, because the few queries that still have company are the easy ones. With 24 bits the rule alone doubles the figure. The peak is no property of hashing either: it moves to longer codes as the database grows, since a larger database fills more balls. That is why figures for 4,000 items and for 60,000 items must not be compared.
+#
+# ## Queries differ, ground truths differ
+#
+# The number of relevant items may change from query to query: every query gets its own AP with its own $R$, and then all queries weigh the same. A query to which nothing is relevant counts 0; it is not skipped in silence. Here the neighbours of each query are cut to a random number, and the first query loses all of them:
+
+# %%
+kept = rng.integers(1, 51, len(X_query))
+kept[0] = 0
+some = [neighbours[:k] for neighbours, k in zip(data.relevant, kept)]
+order = np.argsort(D16, axis=1, kind="stable")
+ap_some = [naive_average_precision(np.isin(o, s)) for o, s in zip(order, some)]
+assert np.isclose(np.mean(ap_some), mean_average_precision(codes_query, codes_database, some))
+print(
+    f"0 to 50 relevant items: mAP {np.mean(ap_some):.4f}; the first query counts {ap_some[0]:.0f}"
+)
+
+# %% [markdown]
+# A figure means nothing without its ground truth. The same 16-bit codes against Euclidean neighbours and against class labels, each beside the mAP of items in random order, which is about the share of relevant items:
+
+# %%
+truths = {"50 neighbours": data.relevant, "class labels": (data.labels.query, data.labels.database)}
+for truth, relevant in truths.items():
+    found = mean_average_precision(codes_query, codes_database, relevant, ties="expected")
+    alike = np.ones_like(codes_query), np.ones_like(codes_database)  # all items tie
+    chance = mean_average_precision(*alike, relevant, ties="expected")
+    print(f"{truth:13s}: mAP {100 * found:5.2f} %, random order {100 * chance:5.2f} %")
+
+# %% [markdown]
+# Against labels the codes look better in absolute terms and worse in relation to chance. Note how we got the chance level: codes that are all alike tie everything, and Eq. (7) averages over all orders.
+#
+# ## Balance and independence of bits
+#
+# So far we asked what a code finds. One may also look at the bits themselves. Let $B\in\{-1,+1\}^{L\times m}$ hold the codes of $m$ samples in its columns.
+#
+# **Balance**: each bit divides the samples into halves. Then its mean is 0, and it carries the most information a bit can carry. We measure the mean distance from that:
+#
+# $$ \mathrm{balance}(B)=\frac1L\sum_{k=1}^{L}\Big|\frac1m\sum_{i=1}^{m}B_{ki}\Big| \tag{10} $$
+#
+# **Independence**: no bit repeats another. The matrix $\frac1mBB^\top$ has ones on its diagonal; off the diagonal stand the mean products of two bits, 0 for bits that agree as often as they differ:
+#
+# $$ \mathrm{independence}(B)=\frac1{L(L-1)}\sum_{k\ne k'}\Big|\frac1m\big(BB^\top\big)_{kk'}\Big| \tag{11} $$
+#
+# For both, 0 is best and 1 worst. They are the measured counterparts of two terms in the objective of BDNN, $\|\frac1mHH^\top-I\|^2$ and $\|H\mathbf 1\|^2$, which notebook 05 derives.
 
 
 # %% tags=["export"]
@@ -385,6 +776,61 @@ def independence(codes):
     return float(off_diagonal.sum() / (L * (L - 1)))
 
 
+# %% [markdown]
+# Four sets of 16-bit codes: hyperplanes through the mean; the same hyperplanes through the origin, where no pixel is ever negative; the signs of the 16 first principal components (notebook 03 explains them); and a set made badly on purpose, eight hyperplanes with each bit stored twice.
+
+# %%
+_, _, Vt = np.linalg.svd(X - x_mean, full_matrices=False)
+principal = Vt[:16].T
+eight = hyperplane_codes(8)
+sets = {
+    "through the mean": (codes_query, codes_database),
+    "through the origin": hyperplane_codes(16, centre=0.0),
+    "signs of PCA": tuple(sgn((Z - x_mean) @ principal) for Z in (X_query, X)),
+    "each bit twice": tuple(np.repeat(c, 2, axis=1) for c in eight),
+}
+for name, (_, codes) in sets.items():
+    print(f"{name:18s}: balance {balance(codes):.3f}, independence {independence(codes):.3f}")
+
+# %%
+fig, axes = plt.subplots(2, 4, figsize=(9, 4.2), height_ratios=(2, 3))
+for (ax, ax_matrix), (name, (_, codes)) in zip(axes.T, sets.items()):
+    _ = ax.stem(np.arange(1, 17), codes.mean(axis=0), basefmt="k-", markerfmt="o")
+    _ = ax.set(title=name, ylim=(-1, 1), xticks=(1, 8, 16))
+    second = codes.T.astype(np.float64) @ codes / len(codes)
+    image = ax_matrix.imshow(np.abs(second), vmin=0, vmax=1, extent=(0.5, 16.5, 16.5, 0.5))
+    _ = ax_matrix.set(xticks=(1, 8, 16), yticks=(1, 8, 16), xlabel="bit")
+_ = axes[0, 0].set(ylabel="mean of the bit")
+_ = axes[1, 0].set(ylabel="bit")
+_ = fig.colorbar(image, ax=axes[1, :], label="$|BB^T/m|$")
+save_figure(fig, "02_balance_independence")
+
+# %% [markdown]
+# Above: the mean of each bit; below: $|\frac1mBB^\top|$, white 0 and black 1. Through the mean, means are small and the matrix is pale. Through the origin, bits are one-sided, and one-sided bits agree with each other by that alone: Eq. (11) measures products around 0, not around the means, and so charges imbalance, too. PCA gives balanced, nearly uncorrelated bits. The repeated bits show as blocks of 2 by 2.
+#
+# What does it mean for retrieval?
+
+# %%
+for name, (q, codes) in sets.items():
+    p2 = precision_at_radius(q, codes, data.relevant)
+    expected = mean_average_precision(q, codes, data.relevant, ties="expected")
+    print(f"{name:18s}: P@r=2 {100 * p2:5.2f} %, mAP {100 * expected:5.2f} %")
+
+# %% [markdown]
+# Balance and independence help: the two sets that lack them come last. But they are not the aim. Bits drawn by tossing coins are balanced and independent and find nothing; and notebook 03 turns the signs of PCA by a rotation that makes bits *more* dependent and finds more neighbours. Nor does Eq. (11) see everything: it looks at *pairs*. Three bits, the third the product of the other two, pass it perfectly although two of them decide the third.
+
+# %%
+pairs = np.array(list(itertools.product((-1, 1), repeat=2)))
+parity = np.column_stack([pairs, pairs.prod(axis=1)])
+assert balance(parity) == 0 and independence(parity) == 0
+print("bits b1, b2, b1 b2: balance 0 and independence 0, yet only 4 of 8 codes occur")
+
+# %% [markdown]
+# ## Everything in one pass
+#
+# For tables we want all measures, and the distances only once. For full MNIST, 600 million pairs, this takes some ten seconds on one core and well under 1 GB.
+
+
 # %% tags=["export"]
 def evaluate(codes_query, codes_database, relevant, radius=2):
     """All measures of the course in one pass over the distances.
@@ -428,3 +874,89 @@ def evaluate(codes_query, codes_database, relevant, radius=2):
         "empty_share": float(np.isnan(precision).mean()),
         **measures,
     }
+
+
+# %%
+table = {L: evaluate(*hyperplane_codes(L), data.relevant) for L in (8, 16, 32, 64)}
+for name in table[8]:
+    print(f"{name:15s}", *(f"{100 * row[name]:7.2f}" for row in table.values()))
+
+# %%
+for f in ("standard", "trapezoid"):
+    naive = [naive_average_precision(R[o], f) for R, o in zip(R_knn, order)]
+    assert abs(np.mean(naive) - table[16][f"map_{f}"]) < 1e-12
+print("the blocked version equals the double loop in both forms")
+
+# %% tags=["nbval-ignore-output"]
+start = time.perf_counter()
+naive_distances(codes_query[:20], codes_database[:30])
+middle = time.perf_counter()
+evaluate(codes_query, codes_database, data.relevant)
+end = time.perf_counter()
+print(f"double loop, distances alone: {(middle - start) / 600 * 1e9:6,.0f} ns per pair")
+print(f"blocks, all measures:         {(end - middle) / D16.size * 1e9:6,.0f} ns per pair")
+
+# %% [markdown]
+# All figures in percent, for 8, 16, 32 and 64 random hyperplanes. Read the columns from left to right: mAP grows with every bit, precision within radius 2 collapses, and the trapezoid form stays below the standard form.
+#
+# ## How to report a result
+#
+# Many tables in the literature cannot be compared, because one of these is not said. Say them all:
+#
+# 1. **The split**: which vectors are training set, database and queries, and whether the queries were kept out of the other two.
+# 2. **The ground truth**: $k$ Euclidean neighbours or class labels, and $k$.
+# 3. **The form of AP**, Eq. (3) or Eq. (4), and how deep the ranking goes (here: the whole database).
+# 4. **The rule for ties**: database order (then shuffle the database) or expectation, Eq. (7).
+# 5. **The rule for empty balls**, and the share of empty balls beside it.
+# 6. **Chance**: how many seeds, and the spread between them.
+#
+# A sentence that does it: "mnist5k, 4,000 training images as database, 1,000 held-out queries, 50 Euclidean neighbours, 16 random hyperplanes: mAP 13.6 % (standard form, full ranking, expected ties), precision within radius 2 22.8 % (empty balls, 0.5 % of queries, count 0), one seed." The chance of point 6 is not small:
+
+# %%
+seeds = [evaluate(*hyperplane_codes(16, s), data.relevant) for s in range(5)]
+for name in ("map_expected", "precision_at_2"):
+    values = [100 * row[name] for row in seeds]
+    print(f"{name:14s}: mean {np.mean(values):.2f}, from {min(values):.2f} to {max(values):.2f} %")
+
+# %% [markdown]
+# ## What we have now
+#
+# The module `bdnn.metrics`:
+#
+# | name | what it gives |
+# |---|---|
+# | `hamming_distances(A, B)` | all distances, Eqs. (1) and (2), from signs, booleans or packed bytes |
+# | `average_precision(D, R, form, ties)` | AP per query, Eqs. (3), (4), (7), (8) |
+# | `mean_average_precision(codes_query, codes_database, relevant, form, ties)` | its mean |
+# | `precision_at_radius(codes_query, codes_database, relevant, radius, empty)` | Eq. (9) |
+# | `balance(codes)`, `independence(codes)` | Eqs. (10) and (11) |
+# | `evaluate(codes_query, codes_database, relevant, radius)` | all of them in one pass |
+#
+# ## Exercises
+#
+# **2.1** (on paper) Show that Eq. (3) minus Eq. (4) is $\frac1{2R}\sum_{j:\,r_j>1}\frac{r_j-j}{r_j(r_j-1)}$. Conclude that it is at most $\frac1{2R}\big(\mathcal H_n-1\big)$ for a database of $n$ items. Then compute it from the ranks of the 16-bit codes above and compare with the two mAP values.
+#
+# <details><summary>Hint</summary> Bring the two fractions to a common denominator. For the bound, drop $j$ down to 1 and let the sum run over all ranks from 2 on. </details>
+#
+# **2.2** (on paper) What does Eq. (7) say if all $n$ items tie, that is, if the ranking is random? Write the expected AP with $R$ relevant items in terms of $\mathcal H_n$, and show that it is greater than $R/n$. Check it by shuffling.
+#
+# <details><summary>Hint</summary> One group: $N=K=0$, $T=n$, $S=R$. For the comparison look at the lone summand in which an item counts itself. </details>
+#
+# **2.3** Users look at the first $k$ results. Write the expected precision among the first $k$ items under random ties, in closed form, and compare it with an average over random orders.
+#
+# <details><summary>Hint</summary> Only one group is cut by rank $k$; of it the first $k-N$ positions are seen, and Eq. (5) says what they hold. </details>
+#
+# **2.4** Sort the database by class label and measure the 8-bit codes against labels, with stable and with expected ties. Which of the two notices, and which classes profit?
+#
+# <details><summary>Hint</summary> `np.argsort(labels, kind="stable")`; look at the mean AP of the queries of each class. </details>
+#
+# **2.5** A hash table answers a query by looking into all cells of the ball, a scan by computing all distances. From how many bits on does the ball of radius 2 have more cells than a database of 60,000 has items? And for radius 3?
+#
+# <details><summary>Hint</summary> The number of cells is $\sum_{i\le\rho}\binom Li$. </details>
+#
+# ## Further reading
+#
+# * The measures of the paper: its section on experiments. The two forms of AP are our Eqs. (3) and (4); the rule for empty balls is that of Eq. (9) with 0.
+# * The idea behind Eqs. (5) to (8): F. McSherry and M. Najork, "Computing information retrieval performance measures efficiently in the presence of tied scores", ECIR 2008.
+# * Eq. (4): the program `compute_ap` that comes with the Oxford Buildings Dataset (J. Philbin, R. Arandjelović and A. Zisserman).
+# * Next: notebook 03 learns a rotation that makes better codes than chance does.

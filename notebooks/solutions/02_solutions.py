@@ -1,0 +1,157 @@
+# %% [markdown]
+# # Solutions to notebook 02
+#
+# Try each exercise on paper or in a cell of your own before you read on. Equation numbers are those of notebook 02.
+
+# %% tags=["nbval-ignore-output"]
+import sys
+
+if "google.colab" in sys.modules:  # on Colab only: bring the package that the notebooks share
+    import subprocess
+
+    url = "git+https://github.com/bdnn-course/bdnn"
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", url], check=True)
+
+from bdnn.base import show_versions
+
+show_versions()
+
+# %%
+from math import comb
+
+import numpy as np
+
+from bdnn.base import sgn
+from bdnn.data import load
+from bdnn.metrics import average_precision, hamming_distances, mean_average_precision
+
+# %%
+data = load("mnist5k")
+X, X_query = data.database.astype(np.float64), data.query.astype(np.float64)
+R = np.zeros((len(X_query), len(X)), dtype=bool)
+np.put_along_axis(R, data.relevant.astype(np.int64), True, axis=1)
+
+
+def hyperplane_codes(L, seed=0):
+    """The random hyperplanes of notebook 02."""
+    W = np.random.default_rng(seed).standard_normal((L, X.shape[1]))
+    return sgn((X_query - X.mean(axis=0)) @ W.T), sgn((X - X.mean(axis=0)) @ W.T)
+
+
+# %% [markdown]
+# ## 2.1 The difference between the two forms
+#
+# For $r_j=1$ both summands are 1. For $r_j>1$ the summand of Eq. (3) minus that of Eq. (4) is half of
+#
+# $$ \frac j{r_j}-\frac{j-1}{r_j-1}=\frac{j(r_j-1)-(j-1)r_j}{r_j(r_j-1)}=\frac{r_j-j}{r_j(r_j-1)} $$
+#
+# which proves the formula. Since $j\ge1$, the fraction is at most $\frac{r_j-1}{r_j(r_j-1)}=\frac1{r_j}$. The ranks $r_j$ are distinct numbers from 2 to $n$, so the sum of these is at most $\frac12+\dots+\frac1n=\mathcal H_n-1$, and the difference at most $\frac1{2R}(\mathcal H_n-1)$. It shrinks with $R$: against class labels, with 400 relevant items per query, the two forms nearly agree; with 50 neighbours they do not.
+
+# %%
+D = hamming_distances(*hyperplane_codes(16))
+ranked = np.take_along_axis(R, np.argsort(D, axis=1, kind="stable"), axis=1)
+r = np.arange(1, D.shape[1] + 1)
+j = np.cumsum(ranked, axis=1)
+summands = np.where(ranked & (r > 1), (r - j) / (r * np.maximum(r - 1, 1)), 0.0)
+by_formula = summands.sum(axis=1) / (2 * 50)
+
+# %%
+difference = average_precision(D, R) - average_precision(D, R, "trapezoid")
+assert np.allclose(by_formula, difference, rtol=0, atol=1e-12)
+bound = (np.sum(1 / r) - 1) / (2 * 50)
+assert difference.max() <= bound
+print(f"mean difference {100 * difference.mean():.2f} points, largest {100 * difference.max():.2f}")
+print(f"bound {100 * bound:.2f} points")
+
+# %% [markdown]
+# ## 2.2 A random ranking
+#
+# One group holds everything: $N=K=0$, $T=n$, $S=R$, $h=\mathcal H_n$, $a=\frac{R-1}{n-1}$. Eq. (7) divided by $R$ is
+#
+# $$ \mathbb E[\mathrm{AP}]=\frac1n\big[\mathcal H_n+a\,(n-\mathcal H_n)\big]=a+(1-a)\,\frac{\mathcal H_n}n $$
+#
+# To compare with $R/n$, go back to the sum: the summand at position $t$ is $\frac{1+(t-1)a}t=a+\frac{1-a}t$. It falls with $t$, and at the last position it equals $\frac{1+(n-1)a}n=\frac Rn$. So every summand is at least $R/n$, all but the last are greater (for $R<n$), and so is their mean. The reason is the lone 1: at a relevant rank, one relevant item is certain, namely this one; it weighs most where few items have been seen.
+
+# %%
+n, n_relevant = len(X), 50
+harmonic = np.sum(1 / np.arange(1, n + 1))
+a = (n_relevant - 1) / (n - 1)
+expected = a + (1 - a) * harmonic / n
+rng = np.random.default_rng(0)
+some = R[rng.integers(0, len(R), 3000)]
+shuffled = average_precision(np.zeros(some.shape, np.uint8), rng.permuted(some, axis=1))
+error = shuffled.std() / np.sqrt(len(shuffled))
+assert abs(shuffled.mean() - expected) < 4 * error
+print(f"formula {expected:.5f}, shuffled {shuffled.mean():.5f} +- {error:.5f}, R/n {50 / n:.5f}")
+
+# %% [markdown]
+# ## 2.3 Precision among the first k
+#
+# The groups before rank $k$ contribute all their relevant items. The group that rank $k$ cuts shows its first $k-N$ positions, and each of them holds a relevant item with probability $S/T$ by Eq. (5). With $\min(\max(k-N,0),T)$ positions seen of each group,
+#
+# $$ \mathbb E[\mathrm{P}@k]=\frac1k\sum_{\text{groups}}\min\big(\max(k-N,0),\,T\big)\,\frac ST $$
+
+
+# %%
+def expected_precision_at_k(d, relevant, k):
+    """Expected share of relevant items among the first k, tied items in random order."""
+    T = np.bincount(d)
+    S = np.bincount(d[relevant], minlength=len(T))
+    seen = np.clip(k - (np.cumsum(T) - T), 0, T)
+    return np.sum(seen * S / np.maximum(T, 1)) / k
+
+
+def sampled_precision_at_k(d, relevant, k, n_orders):
+    """The same for each of n_orders random orders of the database."""
+    orders = rng.permuted(np.tile(np.arange(len(d)), (n_orders, 1)), axis=1)
+    first = np.take_along_axis(orders, np.argsort(d[orders], axis=1, kind="stable")[:, :k], axis=1)
+    return relevant[first].mean(axis=1)
+
+
+# %%
+for k in (5, 20, 100):
+    closed = expected_precision_at_k(D[0], R[0], k)
+    sampled = sampled_precision_at_k(D[0], R[0], k, 500)
+    assert abs(sampled.mean() - closed) < 4 * sampled.std() / np.sqrt(500) + 1e-12
+    print(
+        f"first {k:3d}: expected {closed:.4f}, orders from {sampled.min():.2f} to {sampled.max():.2f}"
+    )
+
+# %% [markdown]
+# ## 2.4 A database sorted by class
+#
+# Expected ties do not depend on the order of the database, up to rounding. Stable ties do: in a sorted database, the items of class 0 win every tie and those of class 9 lose every tie. Queries of the first classes see their relevant items moved to the front of each group, and their AP rises.
+
+# %%
+codes_query, codes = hyperplane_codes(8)
+order = np.argsort(data.labels.database, kind="stable")
+for ties in ("stable", "expected"):
+    stored, by_class = (
+        mean_average_precision(
+            codes_query, codes[o], (data.labels.query, data.labels.database[o]), ties=ties
+        )
+        for o in (np.arange(len(X)), order)
+    )
+    print(f"{ties:8s}: as stored {100 * stored:.2f} %, sorted by class {100 * by_class:.2f} %")
+
+# %%
+D_sorted = hamming_distances(codes_query, codes[order])
+same = data.labels.query[:, None] == data.labels.database[order]
+gain = average_precision(D_sorted, same) - average_precision(D_sorted, same, ties="expected")
+by_digit = [100 * gain[data.labels.query == c].mean() for c in range(10)]
+assert by_digit[0] == max(by_digit) and by_digit[0] > 0 > by_digit[-1]
+print("points gained by digits 0 to 9:", *(f"{g:.1f}" for g in by_digit))
+
+# %% [markdown]
+# The mean rises although nothing was found better: the lucky classes gain more than the unlucky ones lose, because AP rewards the first ranks most. So shuffle the database, or take expected ties.
+#
+# ## 2.5 Cells against items
+
+# %%
+for radius in (2, 3):
+    cells = {L: sum(comb(L, i) for i in range(radius + 1)) for L in range(1, 400)}
+    first = min(L for L in cells if cells[L] > 60_000)
+    print(f"radius {radius}: {first} bits, {cells[first]:,} cells; at 32 bits {cells[32]:,} cells")
+
+# %% [markdown]
+# With radius 2 the ball stays cheaper than a scan of 60,000 items up to several hundred bits, but with radius 3 only up to about 70. The number of cells grows like $L^\rho/\rho!$, and nearly all of them are empty: at 32 bits $60{,}000$ items occupy at most a share of $1.4\cdot10^{-5}$ of all cells.
