@@ -24,6 +24,7 @@ from bdnn.base import sgn
 from bdnn.data import load
 from bdnn.itq import ITQ
 from bdnn.metrics import balance, hamming_distances, precision_at_radius
+from bdnn.plotting import COLOURS, MARKERS
 
 data = load("mnist5k")
 mean = data.database.mean(axis=0)
@@ -78,7 +79,7 @@ assert np.abs(measured - expected).max() < 4 * 0.5 / np.sqrt(20_000)  # 4 standa
 # %%
 fig, ax = plt.subplots(figsize=(4.2, 3.6))
 _ = ax.axline((0.3, 0.3), slope=1, color="0.6")
-_ = ax.plot(expected, measured, "o")
+_ = ax.plot(expected, measured, "o", color=COLOURS["blue"])
 _ = ax.set(xlabel=r"angle $\theta/\pi$", ylabel="share of differing bits")
 
 # %% [markdown]
@@ -100,7 +101,7 @@ for name, shift in (("planes through the mean", mean), ("planes through the orig
 # %%
 shares = [np.mean(sgn((data.database - shift) @ W.T) > 0, axis=0) for shift in (mean, 0)]
 fig, ax = plt.subplots(figsize=(6.0, 2.8))
-for share, marker, name in zip(shares, "os", ("through the mean", "through the origin")):
+for share, marker, name in zip(shares, MARKERS, ("through the mean", "through the origin")):
     _ = ax.plot(np.arange(1, 17), np.sort(share), marker=marker, label=name)
 _ = ax.set(xlabel="bit, in order of its share", ylabel="share of +1", ylim=(0, 1))
 _ = ax.legend()
