@@ -17,6 +17,12 @@ import numpy as np
 from scipy.optimize import OptimizeResult
 
 # %% tags=["export"]
+@np.errstate(over="ignore", invalid="ignore")
+def _dot(u, v):
+    """The inner product as a Python float; infinity and nan come without a warning."""
+    return float(np.dot(u, v))
+
+# %% tags=["export"]
 def two_loop(g, pairs):
     """Multiply a vector by the limited-memory estimate of the inverse Hessian.
 
@@ -34,19 +40,19 @@ def two_loop(g, pairs):
     Returns
     -------
     array (n,)
-        The product; ``g`` itself (a copy) if there are no pairs.
+        The product; `g` itself (a copy) if there are no pairs.
     """
     q = g.copy()
     alphas = []
     for s, y, rho in reversed(pairs):
-        alpha = rho * float(np.dot(s, q))
+        alpha = rho * _dot(s, q)
         q -= alpha * y
         alphas.append(alpha)
     if pairs:
         s, y, rho = pairs[-1]
-        q *= 1 / (rho * float(np.dot(y, y)))
+        q *= 1 / (rho * _dot(y, y))
     for (s, y, rho), alpha in zip(pairs, reversed(alphas)):
-        beta = rho * float(np.dot(y, q))
+        beta = rho * _dot(y, q)
         q += (alpha - beta) * s
     return q
 
@@ -64,7 +70,7 @@ class Trial(NamedTuple):
 def cubic_minimiser(p, q):
     """Return where the cubic through two trials has its minimum, Eq. (13) of notebook 06.
 
-    The cubic takes the values and the slopes of the trials ``p`` and ``q``, which may stand in
+    The cubic takes the values and the slopes of the trials `p` and `q`, which may stand in
     either order; nan if it has no minimum.
     """
     h = q.a - p.a
@@ -90,7 +96,7 @@ def _between(low, high, halve):
         return low.a + 0.1 * width
     a = cubic_minimiser(low, high)
     if halve or math.isnan(a):
-        return low.a + 0.5 * width
+        a = low.a + 0.5 * width
     return low.a + min(max((a - low.a) / width, 0.1), 0.9) * width
 
 # %% tags=["export"]
@@ -112,23 +118,23 @@ def strong_wolfe(phi, start, a, c1=1e-4, c2=0.9, max_trials=MAX_TRIALS):
         How much of the decrease that the slope promises must come, and what share of the slope
         may be left; 0 < c1 < c2 < 1.
     max_trials : int
-        The most evaluations of ``phi``.
+        The most evaluations of `phi`.
 
     Returns
     -------
     Trial or None
-        None if ``max_trials`` found no such step, or if what is left to gain has sunk below the
-        rounding error of the function's values.
+        None if `max_trials` found no such step, or if the decrease that the slope promises is
+        smaller than the rounding error of the function's values.
     """
     eps = float(np.finfo(start.x.dtype).eps)
     previous, low, high, width = start, start, None, math.inf
     for _ in range(max_trials):
         trial = phi(a)
-        bad = not math.isfinite(trial.f + trial.d) or trial.f > start.f + c1 * a * start.d
-        if bad or (trial.f >= low.f and low is not start):
-            high = trial
-        elif abs(trial.d) <= -c2 * start.d:
+        enough = math.isfinite(trial.d) and start.f + c1 * a * start.d >= trial.f > -math.inf
+        if enough and abs(trial.d) <= -c2 * start.d:
             return trial
+        if not enough or (trial.f >= low.f and low is not start):
+            high = trial
         else:
             ahead = 1.0 if high is None else high.a - low.a
             if trial.d * ahead >= 0:
@@ -138,9 +144,9 @@ def strong_wolfe(phi, start, a, c1=1e-4, c2=0.9, max_trials=MAX_TRIALS):
             a = _longer(previous, low)
             continue
         before, width = width, abs(high.a - low.a)
-        if width * abs(low.d) <= eps * abs(low.f):
+        if width <= eps * a or (low is start and width * abs(low.d) <= eps * abs(low.f)):
             return None
-        a = _between(low, high, halve=width > 2 / 3 * before)
+        a = _between(low, high, width > 2 / 3 * before)
     return None
 
 # %% tags=["export"]
@@ -165,8 +171,7 @@ class _Counted:
             with np.errstate(over="ignore", invalid="ignore"):
                 xa = x + x.dtype.type(a) * p
             f, g = self(xa)
-            with np.errstate(over="ignore", invalid="ignore"):
-                return Trial(a, f, float(np.dot(g, p)), xa, g)
+            return Trial(a, f, _dot(g, p), xa, g)
 
         return phi
 
@@ -174,17 +179,17 @@ class _Counted:
 def _direction(g, pairs):
     """The direction and the slope along it; without a usable one, forget the pairs: -g."""
     p = -two_loop(g, pairs)
-    slope = float(np.dot(g, p))
+    slope = _dot(g, p)
     if -math.inf < slope < 0:
         return p, slope
     pairs.clear()
-    return -g, -float(np.dot(g, g))
+    return -g, -_dot(g, g)
 
 
 def _remember(pairs, s, y):
     """Append the pair unless rounding has eaten its curvature s^T y."""
-    sy, ss, yy = (float(np.dot(u, v)) for u, v in ((s, y), (s, s), (y, y)))
-    if sy > float(np.finfo(s.dtype).eps) * math.sqrt(ss * yy):
+    sy, rounding = _dot(s, y), float(np.finfo(s.dtype).eps)
+    if sy > rounding * math.sqrt(_dot(s, s) * _dot(y, y)) > 0:
         pairs.append((s, y, 1 / sy))
 
 
@@ -198,7 +203,7 @@ MESSAGES = (
     "the relative decrease of the last step is at most ftol",
     "max_iter steps were made",
     "max_evaluations evaluations were made",
-    "no step along the steepest descent fulfils the strong Wolfe conditions at this precision",
+    "no step along -g fulfils the strong Wolfe conditions: limit of precision, or no minimum",
     "the callback asked to stop",
 )
 
@@ -261,11 +266,11 @@ def minimize(
     history : int
         The number of pairs (s, y) kept: 2 * history vectors of memory.
     max_evaluations : int or None
-        The most evaluations of ``fun``, those within a line search included.
+        The most evaluations of `fun`, those within a line search included.
     gtol : float
         Stop when no entry of the gradient is larger in magnitude.
     ftol : float
-        Stop when a step from J to J' has ``(J - J') / max(|J|, |J'|, 1) <= ftol``.
+        Stop when a step from J to J' has `(J - J') / max(|J|, |J'|, 1) <= ftol`.
     c1, c2 : float
         Constants of the strong Wolfe conditions, which every accepted step fulfils.
     callback : callable, optional
@@ -276,7 +281,7 @@ def minimize(
     -------
     scipy.optimize.OptimizeResult
         x, fun, jac (the gradient) of the last accepted step, which is the best one; nit steps,
-        nfev = njev evaluations; status (an index of ``MESSAGES``), message, success (True for
+        nfev = njev evaluations; status (an index of `MESSAGES`), message, success (True for
         status 0 and 1: converged).
 
     Raises

@@ -1,0 +1,232 @@
+"""bdnn.dcc against brute force: bit by bit, against all codes, and on cases known by hand."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bdnn.dcc import coordinate_descent
+
+
+def objective(X, W, c, H, lambda2, B):
+    """One value per sample."""
+    residual = X - W @ B - np.reshape(c, (-1, 1))
+    return (residual**2).sum(axis=0) + lambda2 * ((H - B) ** 2).sum(axis=0)
+
+
+def brute_cycle(X, W, c, H, lambda2, B):
+    """One pass: each bit of each sample takes the value with the lower objective, +1 if equal."""
+    B = B.copy()
+    for k in range(len(B)):
+        for j in range(B.shape[1]):
+            values = []
+            for bit in (1, -1):
+                b = B[:, [j]].copy()
+                b[k] = bit
+                values.append(objective(X[:, [j]], W, c, H[:, [j]], lambda2, b)[0])
+            B[k, j] = 1 if values[0] <= values[1] else -1
+    return B
+
+
+def every_code(L):
+    return np.array(list(product((-1.0, 1.0), repeat=L))).T
+
+
+def global_minimum(X, W, c, H, lambda2):
+    """The lowest value of each sample over all 2^L codes."""
+    codes = every_code(len(H))
+    columns = np.ones((1, codes.shape[1]))
+    samples = zip(X.T, H.T)
+    values = [
+        objective(x[:, None] * columns, W, c, h[:, None] * columns, lambda2, codes).min()
+        for x, h in samples
+    ]
+    return np.array(values)
+
+
+def problem(D, L, m, seed, c_shape=(-1, 1)):
+    rng = np.random.default_rng(seed)
+    W, X = rng.standard_normal((D, L)), 2 * rng.standard_normal((D, m))
+    c, H = rng.standard_normal(D).reshape(c_shape), rng.standard_normal((L, m))
+    B = rng.choice([-1.0, 1.0], (L, m))
+    return X, W, c, H, rng.choice([0.0, 0.05, 3.0]), B
+
+
+SHAPES = [(1, 1, 1), (3, 2, 5), (5, 8, 12), (20, 6, 30), (2, 10, 9)]
+
+
+@pytest.mark.parametrize("D, L, m", SHAPES)
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("start", ["codes", "zeros"])
+def test_equals_brute_force_bit_by_bit(D, L, m, seed, start):
+    *arguments, B = problem(D, L, m, seed)
+    expected = B * (start == "codes")
+    B = expected.copy()
+    for cycles in range(4):
+        got = coordinate_descent(*arguments, B, cycles)
+        np.testing.assert_array_equal(got, expected)
+        expected = brute_cycle(*arguments, expected)
+
+
+@pytest.mark.parametrize("D, L, m", SHAPES)
+@pytest.mark.parametrize("seed", range(3))
+def test_no_single_flip_improves_the_end(D, L, m, seed):
+    *arguments, B = problem(D, L, m, seed)
+    end = coordinate_descent(*arguments, B, cycles=200)
+    np.testing.assert_array_equal(coordinate_descent(*arguments, end, 1), end)
+    value = objective(*arguments, end)
+    for k in range(L):
+        flipped = end.copy()
+        flipped[k] *= -1
+        assert (objective(*arguments, flipped) >= value - 1e-10).all()
+
+
+@pytest.mark.parametrize("D, L, m", SHAPES)
+@pytest.mark.parametrize("seed", range(3))
+def test_against_all_codes(D, L, m, seed):
+    *arguments, B = problem(D, L, m, seed)
+    best = global_minimum(*arguments)
+    value = objective(*arguments, coordinate_descent(*arguments, B, cycles=100))
+    assert (value >= best - 1e-10).all()
+    if L == 1:
+        np.testing.assert_allclose(value, best, rtol=1e-12)
+    from_every_code = [
+        objective(*arguments, coordinate_descent(*arguments, np.tile(b[:, None], m), 100))
+        for b in every_code(L).T
+    ]
+    np.testing.assert_allclose(np.min(from_every_code, axis=0), best, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_orthogonal_decoder_is_solved_exactly_in_one_cycle(seed):
+    X, _, c, H, lambda2, B = problem(12, 7, 40, seed)
+    W, _ = np.linalg.qr(np.random.default_rng(seed).standard_normal((12, 7)))
+    W *= np.arange(1, 8)
+    codes = coordinate_descent(X, W, c, H, lambda2, B, cycles=1)
+    np.testing.assert_array_equal(codes, np.where(W.T @ (X - c) + lambda2 * H >= 0, 1, -1))
+    best = global_minimum(X, W, c, H, lambda2)
+    np.testing.assert_allclose(objective(X, W, c, H, lambda2, codes), best, rtol=1e-10)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 6), st.integers(1, 8), st.integers(1, 10), st.integers(0, 10**6))
+def test_warm_start_never_raises_the_objective(D, L, m, seed):
+    *arguments, B = problem(D, L, m, seed)
+    values = [objective(*arguments, coordinate_descent(*arguments, B, t)) for t in range(6)]
+    for before, after in zip(values, values[1:]):
+        assert (after <= before + 1e-12 * (1 + before)).all()
+
+
+def partition():
+    """Numbers whose halves can be equal: (w^T b)^2 = 0 is possible, and not from everywhere."""
+    W = np.array([[5.0, 4.0, 3.0, 2.0]])
+    return np.zeros((1, 1)), W, np.zeros((1, 1)), np.zeros((4, 1)), 0.0
+
+
+def test_restart_from_zero_can_raise_the_objective():
+    best = np.array([[1.0], [-1.0], [-1.0], [1.0]])  # 5 - 4 - 3 + 2 = 0
+    assert objective(*partition(), best)[0] == 0
+    np.testing.assert_array_equal(coordinate_descent(*partition(), best, 10), best)
+    restarted = coordinate_descent(*partition(), np.zeros((4, 1)), 1)
+    np.testing.assert_array_equal(restarted, best)  # here the greedy pass is lucky
+    X, W, c, H, lambda2 = partition()
+    W = np.array([[8.0, 7.0, 6.0, 5.0, 4.0]])  # 8 + 7 = 6 + 5 + 4; greedily 8 - 7 - 6 + 5 + 4 = 4
+    H, best = np.zeros((5, 1)), np.array([[1.0], [1.0], [-1.0], [-1.0], [-1.0]])
+    assert objective(X, W, c, H, lambda2, best)[0] == 0
+    restarted = coordinate_descent(X, W, c, H, lambda2, np.zeros((5, 1)), 10)
+    assert objective(X, W, c, H, lambda2, restarted)[0] > 0
+    np.testing.assert_array_equal(coordinate_descent(X, W, c, H, lambda2, best, 10), best)
+
+
+def test_by_hand():
+    """Two bits, two samples: row 1 first, then row 2 with the new row 1."""
+    X, W, H = np.array([[1.0, -1.0]]), np.array([[2.0, 3.0]]), np.zeros((2, 2))
+    B = np.array([[1.0, 1.0], [1.0, -1.0]])
+    # row 1: sgn(2 x - 6 b2) = sgn(2 - 6), sgn(-2 + 6); row 2: sgn(3 x - 6 b1) = sgn(9), sgn(-9)
+    expected = [[-1, 1], [1, -1]]
+    got = coordinate_descent(X, W, np.zeros(1), H, 0.0, B, cycles=1)
+    np.testing.assert_array_equal(got, expected)
+
+
+def test_zero_becomes_plus_one():
+    zero = np.zeros((3, 4))
+    for start in (-1.0, 0.0, 1.0):
+        codes = coordinate_descent(
+            zero, np.zeros((3, 2)), zero[:, 0], zero[:2], 1.0, start + zero[:2]
+        )
+        np.testing.assert_array_equal(codes, np.ones((2, 4)))
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int64, np.float32, np.float64])
+@pytest.mark.parametrize("real", [np.float32, np.float64])
+def test_dtypes_are_kept_and_inputs_are_not_touched(dtype, real):
+    X, W, c, H, lambda2, B = problem(5, 6, 20, 0)
+    arguments = [a.astype(real) for a in (X, W, c, H)]
+    arguments += [lambda2, B.astype(dtype)]
+    copies = [np.copy(a) for a in arguments]
+    codes = coordinate_descent(*arguments)
+    assert codes.dtype == dtype and codes.shape == B.shape
+    assert not np.shares_memory(codes, arguments[-1])
+    for array, copy in zip(arguments, copies):
+        np.testing.assert_array_equal(array, copy)
+    np.testing.assert_array_equal(codes, coordinate_descent(X, W, c, H, lambda2, B))
+
+
+def test_no_cycle_returns_a_copy():
+    *arguments, B = problem(3, 4, 5, 0)
+    codes = coordinate_descent(*arguments, B, cycles=0)
+    np.testing.assert_array_equal(codes, B)
+    assert not np.shares_memory(codes, B)
+
+
+def test_biases_as_vector_and_samples_in_any_memory_order():
+    X, W, c, H, lambda2, B = problem(4, 5, 8, 1)
+    expected = coordinate_descent(X, W, c, H, lambda2, B)
+    np.testing.assert_array_equal(coordinate_descent(X, W, c[:, 0], H, lambda2, B), expected)
+    rows = np.asfortranarray(X), W, c, np.asfortranarray(H), lambda2, np.asfortranarray(B)
+    np.testing.assert_array_equal(coordinate_descent(*rows), expected)
+
+
+def test_samples_do_not_see_each_other():
+    X, W, c, H, lambda2, B = problem(4, 6, 30, 2)
+    together = coordinate_descent(X, W, c, H, lambda2, B)
+    alone = [coordinate_descent(X[:, [j]], W, c, H[:, [j]], lambda2, B[:, [j]]) for j in range(30)]
+    np.testing.assert_array_equal(together, np.hstack(alone))
+
+
+def test_early_stop_changes_nothing():
+    *arguments, B = problem(6, 8, 50, 3)
+    end = coordinate_descent(*arguments, B, cycles=60)
+    np.testing.assert_array_equal(coordinate_descent(*arguments, B, cycles=10**9), end)
+
+
+@pytest.mark.parametrize(
+    "name, value, message",
+    [
+        ("X", np.zeros((4, 9)), r"X has shape|H has shape"),
+        ("X", np.zeros((5, 8)), r"X has shape \(5, 8\), expected \(4, 8\)"),
+        ("X", np.zeros(4), "X and W must be matrices"),
+        ("W", np.zeros((4, 3)), r"H has shape \(5, 8\), expected \(3, 8\)"),
+        ("c", np.zeros((1, 4)), r"c has shape \(1, 4\), expected \(4, 1\)"),
+        ("H", np.zeros((8, 5)), r"H has shape \(8, 5\), expected \(5, 8\)"),
+        ("B", np.ones((5, 7)), r"B has shape \(5, 7\), expected \(5, 8\)"),
+        ("B", np.full((5, 8), 2.0), "entries of B"),
+        ("B", np.full((5, 8), 0.5), "entries of B"),
+        ("B", np.full((5, 8), np.nan), "entries of B"),
+        ("B", np.ones((5, 8), bool), "entries of B"),
+        ("B", np.ones((5, 8), np.uint8), "entries of B"),
+        ("lambda2", -1.0, "lambda2=-1.0"),
+        ("lambda2", np.nan, "lambda2=nan"),
+        ("cycles", -1, "cycles=-1"),
+        ("X", np.full((4, 8), np.nan), "must be finite"),
+        ("H", np.full((5, 8), np.inf), "must be finite"),
+        ("c", np.full(4, np.nan), "must be finite"),
+    ],
+)
+def test_wrong_arguments(name, value, message):
+    X, W, c, H, lambda2, B = problem(4, 5, 8, 0)
+    arguments = dict(X=X, W=W, c=c, H=H, lambda2=0.1, B=B, cycles=3) | {name: value}
+    with pytest.raises(ValueError, match=message):
+        coordinate_descent(**arguments)
