@@ -54,7 +54,7 @@ def share_in_ball(codes_query, codes_database):
 for L in (8, 16, 24, 32):
     chance = sum(comb(L, d) for d in range(3)) / 2**L
     W = np.random.default_rng(0).standard_normal((L, 784))
-    itq = ITQ(n_bits=L, random_state=0).fit(data.train)
+    itq = ITQ(n_bits=L, dtype="float64", random_state=0).fit(data.train)
     planes = share_in_ball(sgn((data.query - mean) @ W.T), sgn((data.database - mean) @ W.T))
     fitted = share_in_ball(itq.transform(data.query), itq.transform(data.database))
     print(f"{L:2} bits: coins {chance:.1e}, hyperplanes {planes:.1e}, ITQ {fitted:.1e}")

@@ -132,7 +132,7 @@ print(f"all {distance.mean():.0f}, nobody's neighbours {distance[counts == 0].me
 assert distance[hubs].mean() < distance.mean() < distance[counts == 0].mean()
 
 # %% [markdown]
-# The most frequent neighbours are plain, upright digits of medium strokes; they lie nearer to the mean picture than others, and in many dimensions what is nearer to the mean is nearer to everything. The ones that nobody asks for are far out.
+# The most frequent neighbours are plain digits, most of them nearly upright and none of them bold; they lie nearer to the mean picture than others, and in many dimensions what is nearer to the mean is nearer to everything. The ones that nobody asks for are far out.
 #
 # ## 1.5 Vectors of your own, right and wrong
 
