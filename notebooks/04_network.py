@@ -303,6 +303,7 @@ Ws = [rng.standard_normal((b, a)) for a, b in zip(tiny, tiny[1:])]
 cs = [rng.standard_normal((b, 1)) for b in tiny[1:]]
 A = rng.standard_normal((5, 7))  # seven samples
 
+# %%
 Hs = forward(Ws, cs, A)
 slow = np.transpose([naive_forward(Ws, cs, x) for x in A.T])
 print("shapes of the layers:", [H.shape for H in Hs])
@@ -381,6 +382,8 @@ for h, value in zip((0.1, 0.01, 0.001), J[1:]):
 T = rng.standard_normal((2, 7))
 W1, W2, W3 = Ws
 H1, H2, H3, H4 = Hs
+
+# %%
 Delta4 = (H4 - T) * 1  # Eq. (9), linear code layer
 dW3, dc3 = Delta4 @ H3.T, Delta4.sum(axis=1, keepdims=True)  # Eq. (10)
 Delta3 = (W3.T @ Delta4) * (H3 * (1 - H3))  # Eq. (11), slope by Eq. (4)

@@ -1,5 +1,30 @@
 # %% [markdown]
 # # Ask the codes for something: every loss term alone
+#
+# **What you will do.** You take the objectives of UH-BDNN and SH-BDNN apart and, for every term, derive its gradient on paper, write it in NumPy, verify it, and look at what it does to codes.
+#
+# **What you will learn**
+#
+# * what reconstruction, weight decay, equality, independence, balance and pairwise similarity ask of a code;
+# * to derive a matrix gradient in three or four lines;
+# * how a term with an $m\times m$ matrix is computed exactly without that matrix;
+# * why the supervised objective cannot reach zero, and where its floor lies;
+# * which terms grow with the number of samples, so that a $\lambda$ depends on it.
+#
+# **What you need.** Notebook 04 (differentials, Eqs. (5) to (8) there; `gradient_error`), notebook 03 for the starting codes. About 60 minutes to read, paper and pencil included; 20 seconds to run.
+
+# %% tags=["nbval-ignore-output"]
+import sys
+
+if "google.colab" in sys.modules:  # on Colab only: bring the package that the notebooks share
+    import subprocess
+
+    url = "git+https://github.com/bdnn-course/bdnn"
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", url], check=True)
+
+from bdnn.base import show_versions
+
+show_versions()
 
 # %% tags=["export-top"]
 """Every term of the UH-BDNN and SH-BDNN objectives: value and gradient.
@@ -10,6 +35,33 @@ taken in float64, so that values are exact to about the precision of the input a
 """
 
 import numpy as np
+
+# %%
+import matplotlib.pyplot as plt
+from scipy.optimize import minimize
+
+from bdnn import network
+from bdnn.data import load
+from bdnn.itq import ITQ
+from bdnn.network import gradient_error
+from bdnn.plotting import COLOURS, save_figure
+
+# %%
+data = load("mnist5k")
+X = data.train.T.astype(np.float64) / 255
+labels = data.labels.train
+B = ITQ(n_bits=16, random_state=0).fit(data.train).codes_.T.astype(np.float64)
+D, m = X.shape
+print(f"{m} digits in {D} pixels, codes of {len(B)} bits")
+
+# %% [markdown]
+# ## The two objectives
+#
+# UH-BDNN looks for weights, biases and codes $B\in\{-1,1\}^{L\times m}$ that make small (the slides' page "Overview"; $H = H^{(n-1)}$ is the output of the code layer)
+#
+# $$ J = \underbrace{\tfrac1{2m}\|X - W^{(n-1)}B - c^{(n-1)}\mathbf 1_{1\times m}\|^2}_{\text{reconstruction}} + \lambda_1\underbrace{\tfrac12\sum_{l=1}^{n-1}\|W^{(l)}\|^2}_{\text{weight decay}} + \lambda_2\underbrace{\tfrac1{2m}\|H-B\|^2}_{\text{equality}} + \lambda_3\underbrace{\tfrac12\|\tfrac1mHH^\top - I\|^2}_{\text{independence}} + \lambda_4\underbrace{\tfrac1{2m}\|H\mathbf 1_{m\times1}\|^2}_{\text{balance}} . \tag{1} $$
+#
+# SH-BDNN has class labels. It replaces the reconstruction by $\frac1{2m}\|\frac1LH^\top H - S\|^2$, pairwise similarity, and keeps the rest. Six terms in all, then. Each becomes a function that returns its value and its gradient, **without** its $\lambda$. Inside, two small helpers: one makes sure of a matrix of real numbers, the other adds squares in float64, since a sum of millions of float32 numbers would lose digits that a line search needs.
 
 
 # %% tags=["export"]
@@ -24,6 +76,49 @@ def _check_matrix(name, A):
 def _squared_norm(A):
     """Sum of the squared entries, accumulated in float64."""
     return float(np.square(A).sum(dtype=np.float64))
+
+
+# %% [markdown]
+# To verify a gradient we draw random shapes and random numbers, five times, and take the worst error of Eq. (14) of notebook 04. Bound: $10^{-7}$.
+
+
+# %%
+def verify(name, case):
+    worst = max(gradient_error(*case(np.random.default_rng(seed))) for seed in range(5))
+    print(f"{name}: worst error of five random cases below 1e-7: {worst < 1e-7}")
+
+
+def random_codes(rng):
+    L, m = rng.integers(2, 8), rng.integers(3, 20)
+    return rng.standard_normal((L, m)), rng.choice([-1.0, 1.0], (L, m))
+
+
+# %% [markdown]
+# ## Reconstruction: a code should tell what it stands for
+#
+# A linear decoder $W, c$ (we leave away the index $n-1$) paints a sample from its bits, as an autoencoder does:
+#
+# $$ J = \tfrac1{2m}\|R\|^2, \qquad R = X - WB - c\,\mathbf 1_{1\times m} . \tag{2} $$
+#
+# *Derive the gradients for $W$ and $c$ now.* Then compare:
+#
+# $$ \begin{aligned} \mathrm dJ &= \tfrac1m\langle R, \mathrm dR\rangle && \text{differential of } \tfrac12\|R\|^2\\ &= -\tfrac1m\langle R, (\mathrm dW)B\rangle - \tfrac1m\langle R, (\mathrm dc)\mathbf 1_{1\times m}\rangle && X, B \text{ are fixed}\\ &= -\tfrac1m\langle RB^\top, \mathrm dW\rangle - \tfrac1m\langle R\,\mathbf 1_{m\times1}, \mathrm dc\rangle && \text{move the right factor over} \end{aligned} $$
+#
+# $$ \frac{\partial J}{\partial W} = -\tfrac1mRB^\top, \qquad \frac{\partial J}{\partial c} = -\tfrac1mR\,\mathbf 1_{m\times 1} . \tag{3} $$
+#
+# Line by line:
+
+
+# %%
+def naive_reconstruction(X, B, W, c):
+    m = X.shape[1]
+    R = X - W @ B - c  # (2)
+    dW, dc = -R @ B.T / m, -R.sum(axis=1, keepdims=True) / m  # (3)
+    return np.sum(R**2) / (2 * m), (dW, dc)
+
+
+# %% [markdown]
+# $R$ is as large as the data. For 60,000 images that is 190 MB in float32, written and read again at every evaluation. The sums over samples in Eqs. (2) and (3) can be taken block by block, with a residual of a few hundred columns that stays in the processor's cache:
 
 
 # %% tags=["export"]
@@ -72,6 +167,67 @@ def reconstruction(X, B, W, c, block=256):
     return value / (2 * m), (dW, dc.reshape(c.shape))
 
 
+# %%
+mean = X.mean(axis=1, keepdims=True)
+W = 0.1 * np.random.default_rng(0).standard_normal((D, 16))
+value, gradients = reconstruction(X, B, W, mean)
+naive_value, naive_gradients = naive_reconstruction(X, B, W, mean)
+same = all(np.allclose(a, b, atol=1e-12) for a, b in zip(gradients, naive_gradients))
+print(f"value {value:.6f}, naive {naive_value:.6f}; same gradients: {same}")
+
+
+# %%
+def case_reconstruction(rng):
+    (_, B), D = random_codes(rng), rng.integers(2, 9)
+    X, W = rng.standard_normal((D, B.shape[1])), rng.standard_normal((D, len(B)))
+
+    def fun(packed):  # W and c side by side in one matrix
+        value, (dW, dc) = reconstruction(X, B, packed[:, :-1], packed[:, -1:], block=4)
+        return value, np.hstack([dW, dc])
+
+    return fun, np.hstack([W, rng.standard_normal((D, 1))])
+
+
+verify("reconstruction", case_reconstruction)
+
+# %% [markdown]
+# What does the term do? Take ITQ's 16 bits for 4,000 digits and minimise it over $W$ and $c$. At the minimum both gradients vanish. $\partial J/\partial c = 0$ makes $c$ the mean of $X - WB$; the rest is a least squares problem.
+
+# %%
+solution = np.linalg.lstsq(np.vstack([B, np.ones(m)]).T, X.T, rcond=None)[0].T
+W, c = solution[:, :-1], solution[:, -1:]
+value, (dW, dc) = reconstruction(X, B, W, c)
+print(
+    f"by the mean image alone {reconstruction(X, B, 0 * W, mean)[0]:.3f}, with 16 bits {value:.3f}"
+)
+print(f"gradients vanish: {max(np.abs(dW).max(), np.abs(dc).max()) < 1e-10}")
+
+# %%
+fig, axes = plt.subplots(3, 8, figsize=(7.0, 2.8))
+pick = [np.flatnonzero(labels == digit)[0] for digit in range(8)]
+images = np.hstack([X[:, pick], W @ B[:, pick] + c, W[:, :8]])
+for ax, image in zip(axes.flat, images.T):
+    limit = np.abs(image).max()
+    ax.imshow(image.reshape(28, 28), vmin=-limit, vmax=limit)
+    ax.set(xticks=[], yticks=[])
+for ax, name in zip(axes[:, 0], ["digit", "from 16 bits", "bits 1-8"]):
+    ax.set_ylabel(name, fontsize=9)
+save_figure(fig, "05_reconstruction", png=True)
+
+# %% [markdown]
+# Top: digits. Middle: what the decoder paints from their 16 bits; the kind of digit is recognisable, the hand is not. Bottom: the first eight columns of $W$, black positive, white negative: each bit adds its image or takes it away. Codes with a small reconstruction error keep what tells the inputs apart in Euclidean distance, which is the unsupervised ground truth.
+#
+# The term has no $H$ in it. It acts on the encoder only through $B$: notebook 07 chooses the $B$ that reconstructs well *and* stays close to $H$.
+#
+# ## Weight decay: no weight larger than it needs to be
+#
+# $$ J = \tfrac12\sum_l\|W^{(l)}\|^2, \tag{4} $$
+#
+# $$ \mathrm dJ = \sum_l\langle W^{(l)}, \mathrm dW^{(l)}\rangle \quad\Longrightarrow\quad \frac{\partial J}{\partial W^{(l)}} = W^{(l)} . \tag{5} $$
+#
+# The sum runs over all $n-1$ weight matrices, the decoder's included. Biases are left out, in the slides as well as in the authors' program; exercise 5.2 shows why.
+
+
 # %% tags=["export"]
 def weight_decay(Ws):
     """Squared length of all weights: Eqs. (4), (5) of notebook 05. Biases do not count.
@@ -89,6 +245,51 @@ def weight_decay(Ws):
         The gradients, which are copies of the weights.
     """
     return sum(_squared_norm(W) for W in Ws) / 2, [W.copy() for W in Ws]
+
+
+# %%
+def case_weight_decay(rng):
+    return lambda W: (weight_decay([W])[0], weight_decay([W])[1][0]), rng.standard_normal((3, 4))
+
+
+verify("weight decay", case_weight_decay)
+
+# %% [markdown]
+# Together with the reconstruction it makes a **ridge regression**. Let us drop $c$ by taking the means off $X$ and $B$. The sum of Eqs. (3) and (5), $-\frac1m(X-WB)B^\top + \lambda_1W = 0$, is solved by
+#
+# $$ W = \tfrac1mXB^\top\big(\tfrac1mBB^\top + \lambda_1I\big)^{-1}, $$
+#
+# which shrinks the least squares solution by $\beta/(\beta+\lambda_1)$ along an eigenvector of $\frac1mBB^\top$ with eigenvalue $\beta$.
+
+# %%
+Xc, Bc = X - mean, B - B.mean(axis=1, keepdims=True)
+M = Bc @ Bc.T / m
+beta = np.linalg.eigvalsh(M)
+strengths = np.logspace(-6, 2, 33)
+decoders = [np.linalg.solve(M + lam * np.eye(16), Bc @ Xc.T / m).T for lam in strengths]
+print(f"eigenvalues of the codes' covariance: {beta[0]:.2f} to {beta[-1]:.2f}")
+
+# %%
+fig, axes = plt.subplots(1, 2, figsize=(7.0, 2.6))
+axes[0].semilogx(strengths, [np.linalg.norm(W) for W in decoders])
+axes[1].semilogx(strengths, [reconstruction(Xc, Bc, W, np.zeros(D))[0] for W in decoders])
+for ax, name in zip(axes, ["length of W", "reconstruction"]):
+    ax.axvline(1e-5, color="0.5", ls=":", lw=1)
+    ax.text(1.4e-5, 0.5, r"$10^{-5}$")
+    ax.set(xlabel=r"$\lambda_1$", title=name, ylim=(0, None))
+
+# %% [markdown]
+# The decoder gives way only where $\lambda_1$ comes near the eigenvalues of the codes' covariance, here from 0.1 on. At the authors' $10^{-5}$ nothing is to be seen of it: bits are of size 1, so the decoder needs no taming. In the encoder the term is a gentle brake that keeps the sigmoids out of saturation.
+#
+# ## Equality: outputs close to the codes
+#
+# The network computes real numbers, the codes are $\pm1$. The two are tied by a penalty:
+#
+# $$ J = \tfrac1{2m}\|H-B\|^2, \tag{6} $$
+#
+# $$ \mathrm dJ = \tfrac1m\langle H-B, \mathrm d(H-B)\rangle = \tfrac1m\langle H-B, \mathrm dH\rangle \quad\Longrightarrow\quad \frac{\partial J}{\partial H} = \tfrac1m(H-B) . \tag{7} $$
+#
+# $B$ is a variable of its own and fixed while the network learns. This is the point of the method: no $\operatorname{sgn}$ whose derivative is 0 everywhere stands in the way, and $B$ stays binary all the time.
 
 
 # %% tags=["export"]
@@ -118,6 +319,30 @@ def equality(H, B):
     return value, E
 
 
+# %%
+def case_equality(rng):
+    H, B = random_codes(rng)
+    return lambda H: equality(H, B), H
+
+
+verify("equality", case_equality)
+value, dH = equality(np.array([[0.5, 3.0]]), np.array([[1.0, 1.0]]))
+print(f"h = 0.5 and 3 against b = 1: value {value:.4f}, gradient {dH}")
+
+# %% [markdown]
+# The second entry is on the right side and yet pulled back: 3 is not 1. The term asks for *values* of $\pm1$, not only for signs.
+#
+# ## Independence: each bit says something new
+#
+# $$ J = \tfrac12\|G\|^2, \qquad G = \tfrac1mHH^\top - I . \tag{8} $$
+#
+# The entry $(i,k)$ of $\frac1mHH^\top$ is the mean product of bits $i$ and $k$. The term asks it to be 0 for $i\ne k$, and 1 for $i = k$, which any $\pm1$ bit has by itself. *Derive the gradient.* Note that $G$ is symmetric.
+#
+# $$ \begin{aligned} \mathrm dJ &= \langle G, \mathrm dG\rangle = \tfrac1m\langle G, (\mathrm dH)H^\top + H\,\mathrm dH^\top\rangle && \text{product rule}\\ &= \tfrac1m\langle GH, \mathrm dH\rangle + \tfrac1m\langle H^\top G, \mathrm dH^\top\rangle && \text{move the factors}\\ &= \tfrac1m\langle GH, \mathrm dH\rangle + \tfrac1m\langle G^\top H, \mathrm dH\rangle && \langle A^\top, B^\top\rangle = \langle A, B\rangle \end{aligned} $$
+#
+# $$ \frac{\partial J}{\partial H} = \tfrac2m\,GH = \tfrac2m\big(\tfrac1mHH^\top - I\big)H . \tag{9} $$
+
+
 # %% tags=["export"]
 def independence(H):
     """Distance of the bits' second moments from the identity: Eqs. (8), (9) of notebook 05.
@@ -140,6 +365,39 @@ def independence(H):
     return _squared_norm(G) / 2, (2 / m * G) @ H
 
 
+# %%
+verify("independence", lambda rng: (independence, random_codes(rng)[0]))
+orthogonal = np.array([[1, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]])
+print(f"rows of a Hadamard matrix: {independence(orthogonal)[0]:.1f}")
+print(f"a bit and its copy: {independence(orthogonal[[1, 1]])[0]:.1f}")
+
+# %% [markdown]
+# The copy costs $\frac12(1+1) = 1$, one half for each of the two off-diagonal entries. The cost is the same for a bit and its negative: both say nothing new.
+#
+# *Exact, not relaxed.* The slides stress that this is the **real** independence loss. Deep Hashing (notebook 10) asks for $WW^\top = I$ instead: orthogonal weights. That is not the same thing. Take weights with orthonormal rows and look at their outputs, each scaled to a mean square of 1:
+
+# %%
+rng = np.random.default_rng(0)
+rows = np.linalg.qr(rng.standard_normal((D, 8)))[0].T
+H = rows @ Xc
+H /= np.sqrt(np.mean(H**2, axis=1, keepdims=True))
+print(f"rows orthonormal: {np.allclose(rows @ rows.T, np.eye(8), atol=1e-12)}")
+print(f"independence of the outputs: {independence(H)[0]:.2f}")
+
+# %% [markdown]
+# Orthogonal weights give independent outputs only if the inputs are uncorrelated, and pixels are not.
+#
+# ## Balance: each bit divides the data in halves
+#
+# $$ J = \tfrac1{2m}\|h\|^2, \qquad h = H\mathbf 1_{m\times1} . \tag{10} $$
+#
+# $h$ holds the sum of each bit over all samples; for $\pm1$ bits it is 0 when half of them are $+1$. Then a bit carries the most information.
+#
+# $$ \mathrm dJ = \tfrac1m\langle h, (\mathrm dH)\mathbf 1_{m\times1}\rangle = \tfrac1m\langle h\,\mathbf 1_{1\times m}, \mathrm dH\rangle \quad\Longrightarrow\quad \frac{\partial J}{\partial H} = \tfrac1m\,h\,\mathbf 1_{1\times m} = \tfrac1mH\mathbf 1_{m\times1}\mathbf 1_{1\times m} . \tag{11} $$
+#
+# The gradient has the same column for every sample: it shifts all of them together.
+
+
 # %% tags=["export"]
 def balance(H):
     """Squared sum of each bit over all samples: Eqs. (10), (11) of notebook 05.
@@ -160,6 +418,113 @@ def balance(H):
     m = H.shape[1]
     h = H.sum(axis=1, keepdims=True, dtype=np.float64)
     return _squared_norm(h) / (2 * m), np.repeat((h / m).astype(H.dtype), m, axis=1)
+
+
+# %%
+verify("balance", lambda rng: (balance, random_codes(rng)[0]))
+print("sums of the bits:", orthogonal.sum(axis=1), f"value {balance(orthogonal)[0]:.1f}")
+print(f"without the constant bit: {balance(orthogonal[1:])[0]:.1f}")
+
+# %% [markdown]
+# **Slip:** the slides call a term of Deep Hashing "balance loss" that rewards large outputs, $-\frac{\alpha_1}{2m}\operatorname{tr}(HH^\top)$. It cannot tell balanced codes from others: for any $\pm1$ codes it is $-\frac{\alpha_1}2L$.
+
+# %%
+constant, halves = np.ones((1, 100)), np.repeat([[1.0, -1.0]], 50, axis=1)
+for name, code in [("constant bit", constant), ("balanced bit", halves)]:
+    print(
+        f"{name}: tr(H H^T)/m = {np.trace(code @ code.T) / 100:.1f}, our term {balance(code)[0]:.1f}"
+    )
+
+# %% [markdown]
+# ## Three wishes, one cloud of points
+#
+# Two bits, a cloud of outputs that are correlated and off the centre. Follow each of the last three gradients downhill. (For equality, $B = \operatorname{sgn}(H)$ at the start.)
+
+
+# %%
+def descend(fun, H, rate, n_steps):
+    for _ in range(n_steps):
+        H = H - rate * fun(H)[1]
+    return H
+
+
+# %%
+rng = np.random.default_rng(3)
+H0 = np.array([[0.9, 0.3], [0.6, 0.5]]) @ rng.standard_normal((2, 150)) + [[0.5], [0.2]]
+B0 = np.where(H0 >= 0, 1.0, -1.0)
+wishes = {
+    "equality, half way": (lambda H: equality(H, B0), 15, 5),
+    "independence": (independence, 15, 500),
+    "balance": (balance, 0.5, 500),
+}
+
+# %%
+fig, axes = plt.subplots(1, 3, figsize=(7.5, 2.9), sharex=True, sharey=True)
+for ax, (name, (fun, rate, n_steps)) in zip(axes, wishes.items()):
+    H = descend(fun, H0, rate, n_steps)
+    ax.scatter(*H0, s=9, color="0.7", marker="x", lw=0.8)
+    ax.scatter(*H, s=6, color=COLOURS["blue"])
+    ax.quiver(*H0[:, :25], *(H - H0)[:, :25], angles="xy", scale_units="xy", scale=1, width=0.005)
+    ax.scatter(
+        [-1, -1, 1, 1], [-1, 1, -1, 1], s=60, fc="none", ec=COLOURS["vermillion"], marker="s"
+    )
+    ax.set(title=name, xlabel="bit 1", ylabel="bit 2", aspect="equal")
+    print(f"{name:18s}: {fun(H0)[0]:7.4f} -> {fun(H)[0]:.4f}")
+save_figure(fig, "05_wishes", png=True)
+
+# %% [markdown]
+# Grey crosses: before; blue points: after; arrows for 25 of them; squares: the four codes. Equality draws every point straight to its corner, large ones inwards. Independence squeezes the long axis of the cloud and stretches the short one, until the second moments are those of a circle; it pays no heed to corners or to the mean. Balance shifts the whole cloud and leaves its shape alone. No term is enough: equality is content with one corner for all, independence and balance with outputs nowhere near a corner. Together they ask for corners, all of them used, and equally often.
+#
+# ## Pairwise similarity: labels in place of reconstruction
+#
+# SH-BDNN knows which samples belong together:
+#
+# $$ J = \tfrac1{2m}\|V\|^2,\quad V = \tfrac1LH^\top H - S, \qquad S_{ij} = \begin{cases} 1 & \text{same class}\\ -1 & \text{not the same class.}\end{cases} \tag{12} $$
+#
+# For $\pm1$ codes $\frac1Lb_i^\top b_j$ is 1 if all bits agree and $-1$ if none does; it is $1-\frac2L$ times the Hamming distance. So the term asks for distance 0 within a class and distance $L$ between classes.
+#
+# **Slip:** the slides label it "classification loss". No class is predicted; only pairs are compared, and codes of a class may land anywhere.
+#
+# The gradient, with $V$ symmetric and the same steps as for independence:
+#
+# $$ \mathrm dJ = \tfrac1m\langle V, \mathrm dV\rangle = \tfrac1{mL}\langle V, (\mathrm dH^\top)H + H^\top\mathrm dH\rangle = \tfrac2{mL}\langle HV, \mathrm dH\rangle \quad\Longrightarrow\quad \frac{\partial J}{\partial H} = \tfrac2{mL}HV . \tag{13} $$
+
+
+# %%
+def naive_pairwise_similarity(H, y):
+    L, m = H.shape
+    S = np.where(y[:, None] == y[None, :], 1, -1)
+    V = H.T @ H / L - S  # (12)
+    return np.sum(V**2) / (2 * m), 2 / (m * L) * H @ V  # (13)
+
+
+# %%
+def case_similarity(rng, fun):
+    H, _ = random_codes(rng)
+    y = rng.choice(["cat", "dog", "owl"], H.shape[1], p=[0.6, 0.3, 0.1])
+    return lambda H: fun(H, y), H
+
+
+verify("naive form", lambda rng: case_similarity(rng, naive_pairwise_similarity))
+
+# %% [markdown]
+# Two lines, and a wall: $V$ and $S$ have $m^2$ entries. For $m = 30{,}000$ each of them takes 7.2 GB in float64; the authors' notes on their program ask for about 40 GB.
+#
+# **The matrix never has to exist.** Let $Y\in\{0,1\}^{C\times m}$ have a 1 where sample $j$ belongs to class $i$. Then $Y^\top Y$ has a 1 for pairs of the same class and 0 for others, so
+#
+# $$ S = 2\,Y^\top Y - \mathbf 1\mathbf 1^\top . $$
+#
+# Expand the square and bring each inner product of $m\times m$ matrices to a small one by rotating traces:
+#
+# $$ \begin{aligned} \|H^\top H\|^2 &= \operatorname{tr}(H^\top H\,H^\top H) = \operatorname{tr}(HH^\top\,HH^\top) = \|HH^\top\|^2 && L\times L\\ \langle H^\top H, Y^\top Y\rangle &= \operatorname{tr}(H^\top H\,Y^\top Y) = \operatorname{tr}(YH^\top\,HY^\top) = \|HY^\top\|^2 && L\times C\\ \langle H^\top H, \mathbf 1\mathbf 1^\top\rangle &= \operatorname{tr}(\mathbf 1^\top H^\top\,H\mathbf 1) = \|H\mathbf 1\|^2 && L\times1\\ \|S\|^2 &= m^2 && \text{every entry is } \pm1 \end{aligned} $$
+#
+# $$ \|V\|^2 = \tfrac1{L^2}\|H^\top H\|^2 - \tfrac2L\langle H^\top H, S\rangle + \|S\|^2 = \tfrac1{L^2}\|HH^\top\|^2 - \tfrac2L\big(2\|HY^\top\|^2 - \|H\mathbf 1\|^2\big) + m^2 . \tag{14} $$
+#
+# In the gradient, multiply out $HV$ and set the brackets so that no $m\times m$ product arises:
+#
+# $$ \frac{\partial J}{\partial H} = \tfrac2{mL}\Big[\tfrac1L(HH^\top)H - 2(HY^\top)Y + (H\mathbf 1)\mathbf 1^\top\Big] . \tag{15} $$
+#
+# Nothing has been approximated. The column $i$ of $HY^\top$ is the sum of the outputs of class $i$, and $(\cdot)Y$ hands each sample the column of its class. So even $Y$ need not be formed: `sums` adds by class, `[:, y]` hands out. What is left costs $O(mL^2)$ time and $O(mL)$ memory.
 
 
 # %% tags=["export"]
@@ -195,3 +560,232 @@ def pairwise_similarity(H, y):
     dH += (h - 2 * sums).astype(H.dtype)[:, y]
     dH *= 2 / (m * L)
     return square / (2 * m), dH
+
+
+# %%
+verify("exact form", lambda rng: case_similarity(rng, pairwise_similarity))
+rng = np.random.default_rng(0)
+H, few = rng.standard_normal((16, 1000)), labels[:1000]
+value, dH = pairwise_similarity(H, few)
+naive_value, naive_dH = naive_pairwise_similarity(H, few)
+print(f"values {value:.6f} and {naive_value:.6f}")
+print(f"values agree to 1e-10: {abs(value / naive_value - 1) < 1e-10}")
+print(f"gradients agree to 1e-10: {np.linalg.norm(dH - naive_dH) < 1e-10 * np.linalg.norm(dH)}")
+
+# %% [markdown]
+# ### The floor
+#
+# Can $\frac1LH^\top H$ equal $S$? The one is positive semidefinite of rank at most $L$, the other is not. Let all $C$ classes have $m/C$ samples. Three kinds of vectors $z\in\mathbb R^m$ are eigenvectors of $S = 2Y^\top Y-\mathbf 1\mathbf 1^\top$:
+#
+# * $z = \mathbf 1$: $Y^\top Y\mathbf 1 = \frac mC\mathbf 1$, so the eigenvalue is $\frac{2m}C - m$, negative for $C>2$;
+# * $z$ constant on every class with sum 0 ($C-1$ dimensions): $Y^\top Yz = \frac mCz$ and $\mathbf 1^\top z = 0$, so the eigenvalue is $\frac{2m}C$;
+# * $z$ with sum 0 within every class: $Yz = 0$, eigenvalue 0.
+#
+# Let $\mu_i$ be the eigenvalues of $S$ and $\gamma_i\ge0$ those of $\frac1LH^\top H$, both in falling order. Von Neumann's trace inequality, $\langle A,B\rangle\le\sum\gamma_i\mu_i$, gives $\|\frac1LH^\top H-S\|^2\ge\sum(\gamma_i-\mu_i)^2$. At best $\gamma_i = \mu_i$ for the $L$ largest positive $\mu_i$ and 0 elsewhere; what stays is the negative eigenvalue, and the positive ones beyond $L$:
+#
+# $$ J\ \ge\ \frac1{2m}\Big[\big(m-\tfrac{2m}C\big)^2 + \max(0, C-1-L)\,\big(\tfrac{2m}C\big)^2\Big] = \frac m2\big(1-\tfrac2C\big)^2 + \max(0, C-1-L)\,\frac{2m}{C^2} . \tag{16} $$
+#
+# For ten classes this is $0.32\,m$ if $L\ge9$, and $0.02\,m$ more for every class direction that a code does not use. At $L = 8$ one is always missing. At the floor $\frac1LH^\top H - S$ is the constant $1-\frac2C$, so that the similarities are $2-\frac2C$ within a class and $-\frac2C$ between classes: 1.8 and $-0.2$ for ten.
+
+
+# %%
+def floor(m, C, L):
+    return m / 2 * (1 - 2 / C) ** 2 + max(0, C - 1 - L) * 2 * m / C**2
+
+
+def flat_similarity(h, y):
+    value, dH = pairwise_similarity(h.reshape(-1, len(y)), y)
+    return value, dH.ravel()
+
+
+# %%
+y = np.repeat(np.arange(10), 20)  # 200 samples, sorted by class
+free = {}
+for L in (2, 8, 16):
+    start = np.random.default_rng(L).standard_normal(L * 200)
+    best = minimize(flat_similarity, start, args=(y,), jac=True, method="L-BFGS-B")
+    free[L] = best.x.reshape(L, 200)
+    print(f"L = {L:2d}: minimum found {best.fun:7.3f}, floor {floor(200, 10, L):7.3f}")
+G = free[16].T @ free[16] / 16
+print(f"L = 16: within a class {G[0, 1]:.2f}, between classes {G[0, -1]:.2f}")
+
+# %%
+pictures = {"S": np.where(y[:, None] == y, 1, -1)}
+pictures |= {f"free H, L = {L}": free[L].T @ free[L] / L for L in (2, 16)}
+fig, axes = plt.subplots(1, 3, figsize=(7.5, 2.7))
+for ax, (name, picture) in zip(axes, pictures.items()):
+    image = ax.imshow(picture, vmin=-2, vmax=2, extent=(-0.5, 9.5, 9.5, -0.5))
+    ax.set(title=name, xticks=range(10), yticks=range(10), xlabel="class")
+fig.colorbar(image, ax=axes, label=r"$H^\top H/L$")
+save_figure(fig, "05_similarity", png=True)
+
+# %% [markdown]
+# Samples in order of class; black is similar, white opposite. Left: what is asked for. Middle: two dimensions do not suffice, and some classes share a direction. Right: sixteen reach the floor; the classes are told apart, but at 1.8 against $-0.2$ and not at 1 against $-1$: ten directions cannot all be opposite to each other.
+#
+# What does the floor become for real codes? A $\pm1$ code has $\frac1Lb^\top b = 1$. Suppose that the samples of a class share one code, so that $V$ is 0 within classes. Since $\|\sum_jb_j\|^2\ge0$, the similarities $s$ between different classes cannot all be low: with $C$ classes of equal size their mean is at least $-\frac1{C-1}$, and the mean of $(s+1)^2$ is least when they all equal it. This leaves
+#
+# $$ J\ \ge\ \frac1{2m}\,m^2\Big(1-\frac1C\Big)\Big(1-\frac1{C-1}\Big)^2 = \frac m2\,\frac{(C-2)^2}{C(C-1)}, \tag{17} $$
+#
+# which is $0.36\,m$ for ten classes, 11 % above the floor for free outputs. What do the signs of our free $H$ give?
+
+# %%
+bits = np.where(free[16] >= 0, 1, -1)
+print(
+    f"codes sgn(H): {pairwise_similarity(bits, y)[0]:.1f}, at least {100 * 64 / 90:.1f}, free {floor(200, 10, 16):.1f}"
+)
+
+# %% [markdown]
+# More than they must. The term sees $H$ through $H^\top H$ alone, so $H$ may be rotated without changing $J$; but the signs change, and nothing in this term prefers a rotation with good signs. That is again the business of equality.
+#
+# ## What grows with the number of samples
+#
+# The slides put $\frac1{2m}$ before some terms and $\frac12$ before others. Does a $\lambda$ mean the same for 4,000 samples and for 60,000? Show every sample three times, and see:
+
+# %%
+rng = np.random.default_rng(5)
+H, y = rng.standard_normal((16, 200)) + 0.2, labels[:200]
+inputs, codes = X[:, :200], B[:, :200]
+decoder = rng.standard_normal((D, 16)), rng.standard_normal((D, 1))
+terms = {
+    "reconstruction": lambda k: reconstruction(np.tile(inputs, k), np.tile(codes, k), *decoder),
+    "equality": lambda k: equality(np.tile(H, k), np.tile(codes, k)),
+    "independence": lambda k: independence(np.tile(H, k)),
+    "balance": lambda k: balance(np.tile(H, k)),
+    "pairwise similarity": lambda k: pairwise_similarity(np.tile(H, k), np.tile(y, k)),
+}
+
+# %%
+for name, term in terms.items():
+    print(f"{name:20s} grows by a factor of {term(3)[0] / term(1)[0]:.3f}")
+
+# %% [markdown]
+# Reconstruction and equality are means over samples; independence is a function of means. Balance is $\frac1{2m}\|H\mathbf 1\|^2 = \frac m2\|\bar h\|^2$ with the mean output $\bar h$, and pairwise similarity is $\frac1{2m}$ times a sum over $m^2$ pairs: **both grow with $m$**. A $\lambda_4$, and the $\lambda$'s that SH-BDNN sets against its similarity, hold for the number of samples for which they were chosen.
+#
+# | | $\lambda_1$ decay | $\lambda_2$ equality | $\lambda_3$ independence | $\lambda_4$ balance | first term |
+# |---|---|---|---|---|---|
+# | UH-BDNN, authors' program | $10^{-5}$ | $5\cdot10^{-2}$ | $10^{-2}$ | $0.5\cdot10^{-6}$ | 1 |
+# | SH-BDNN, authors' program | $10^{-5}$ | $5\cdot10^{-2}$ | $10^{-2}$ | $0.5\cdot10^{-6}$ | $\lambda_5 = 10^{-2}$ |
+# | the same, divided by $\lambda_5$ | $10^{-3}$ | 5 | 1 | $0.5\cdot10^{-4}$ | 1 |
+#
+# **Slip:** $\lambda_5$ exists in the authors' program alone. The slides' objective has no weight before the similarity; dividing everything by $\lambda_5$ brings the program's numbers to that form, with the same minimum.
+#
+# **Departure:** `UHBDNN` takes $\lambda_4 = 10^{-6}$ by default, twice the number in the program. The table at the end of this notebook shows how little the term weighs either way.
+#
+# ## The whole objective
+#
+# A sum of terms has the sum of their gradients. What the terms say about $H$ is added up and goes through `backward` once; decoder and weight decay are added directly. The vector $\theta$ holds all $n-1$ layers, the decoder last.
+
+
+# %%
+def uh_objective(theta, X, B, sizes, lambdas):
+    lambda1, *weights = lambdas
+    Ws, cs = network.unflatten(theta, sizes)
+    Hs = network.forward(Ws[:-1], cs[:-1], X)
+    J, (dW, dc) = reconstruction(X, B, Ws[-1], cs[-1])
+    decay, dWs_decay = weight_decay(Ws)
+    terms = [equality(Hs[-1], B), independence(Hs[-1]), balance(Hs[-1])]
+    dH = sum(weight * gradient for weight, (_, gradient) in zip(weights, terms))
+    dWs, dcs = network.backward(Ws[:-1], Hs, dH)
+    dWs = [dW + lambda1 * W for dW, W in zip([*dWs, dW], dWs_decay)]
+    J += lambda1 * decay + sum(weight * value for weight, (value, _) in zip(weights, terms))
+    return J, network.flatten(dWs, [*dcs, dc])
+
+
+# %%
+def sh_objective(theta, X, B, y, sizes, lambdas):
+    lambda1, *weights = lambdas
+    Ws, cs = network.unflatten(theta, sizes)
+    Hs = network.forward(Ws, cs, X)
+    J, dH = pairwise_similarity(Hs[-1], y)
+    decay, dWs_decay = weight_decay(Ws)
+    terms = [equality(Hs[-1], B), independence(Hs[-1]), balance(Hs[-1])]
+    dH = dH + sum(weight * gradient for weight, (_, gradient) in zip(weights, terms))
+    dWs, dcs = network.backward(Ws, Hs, dH)
+    dWs = [dW + lambda1 * W for dW, W in zip(dWs, dWs_decay)]
+    J += lambda1 * decay + sum(weight * value for weight, (value, _) in zip(weights, terms))
+    return J, network.flatten(dWs, dcs)
+
+
+# %% [markdown]
+# The check runs end to end: every parameter of a small network, central differences of $J$ against the assembled gradient. The $\lambda$'s are drawn at random and large, so that no term hides behind another.
+
+
+# %%
+def case_uh(rng):
+    sizes = rng.integers(2, 6, 4).tolist()
+    sizes.append(sizes[0])
+    X, B = rng.standard_normal((sizes[0], 9)), rng.choice([-1.0, 1.0], (sizes[3], 9))
+    theta = rng.standard_normal(sum(b * (a + 1) for a, b in zip(sizes, sizes[1:])))
+    lambdas = rng.uniform(0.5, 2, 4)
+    return lambda theta: uh_objective(theta, X, B, sizes, lambdas), theta
+
+
+def case_sh(rng):
+    sizes = rng.integers(2, 6, 4).tolist()
+    X, B = rng.standard_normal((sizes[0], 9)), rng.choice([-1.0, 1.0], (sizes[3], 9))
+    theta = rng.standard_normal(sum(b * (a + 1) for a, b in zip(sizes, sizes[1:])))
+    y, lambdas = rng.integers(0, 3, 9), rng.uniform(0.5, 2, 4)
+    return lambda theta: sh_objective(theta, X, B, y, sizes, lambdas), theta
+
+
+verify("UH-BDNN, all parameters", case_uh)
+verify("SH-BDNN, all parameters", case_sh)
+
+# %% [markdown]
+# How large are the terms where training starts: ITQ's codes, the least squares decoder, the initial weights of notebook 04?
+
+# %%
+W, c = solution[:, :-1], solution[:, -1:]
+sizes = (D, *network.hidden_sizes(16), 16)
+Ws, cs = network.initial_weights(X, sizes, np.random.default_rng(0))
+H = network.forward(Ws, cs, X)[-1]
+start = {
+    "reconstruction": reconstruction(X, B, W, c)[0],
+    "1e-5 x decay": 1e-5 * weight_decay([*Ws, W])[0],
+    "5e-2 x equality": 5e-2 * equality(H, B)[0],
+    "1e-2 x independence": 1e-2 * independence(H)[0],
+    "1e-6 x balance": 1e-6 * balance(H)[0],
+}
+for name, value in start.items():
+    print(f"{name:20s} {value:9.5f}")
+
+# %% [markdown]
+# The decoder has the largest share and, given $B$, is already at its minimum. What the encoder has to learn is in the last three lines: fifteen bits are far too small and the first is large and constant (end of notebook 04), which offends all three terms. Balance weighs 0.1 % of the whole, and would with half of its $\lambda_4$ weigh half of that.
+#
+# ## What we have now
+#
+# | name, in `bdnn.losses` | value | gradient | growth with $m$ |
+# |---|---|---|---|
+# | `reconstruction(X, B, W, c)` | (2) | (3) | none |
+# | `weight_decay(Ws)` | (4) | (5) | none |
+# | `equality(H, B)` | (6) | (7) | none |
+# | `independence(H)` | (8) | (9) | none |
+# | `balance(H)` | (10) | (11) | $m$ |
+# | `pairwise_similarity(H, y)` | (14) | (15) | $m$ |
+#
+# All return (value, gradient), scaled as in the slides, without $\lambda$. The next two notebooks build what minimises their sum: L-BFGS for $W$ and $c$ (06), coordinate descent for $B$ (07).
+#
+# ## Exercises
+#
+# **5.1** (on paper, then in code) Replace balance by the sum of absolute values, $J = \frac1m\|H\mathbf 1\|_1$. Derive its gradient. Where does it not exist? How does its pull differ from that of Eq. (11) when a bit is nearly balanced?
+# <details><summary>Hint</summary>The differential of |h| is sgn(h) dh except at 0.</details>
+#
+# **5.2** (on paper, then in code) Why are biases not regularised? Derive the optimal $c$ of the reconstruction for given $W$ and $B$. Then add the same vector $t$ to every sample and compare the minimum of reconstruction plus $\frac{\lambda_1}2\|W\|^2$ before and after, without and with a penalty $\frac{\lambda_1}2\|c\|^2$.
+# <details><summary>Hint</summary>Set the second half of Eq. (3) to zero. A shift of the data should not change what is learned.</details>
+#
+# **5.3** (on paper, then in code) Some authors set the similarity of different classes to 0 instead of $-1$. Derive value and gradient without an $m\times m$ matrix for this $S$, and the floor for $C$ balanced classes.
+# <details><summary>Hint</summary>Now S = Y^T Y, without the matrix of ones. Is it positive semidefinite?</details>
+#
+# **5.4** (on paper, then in code) Independence uses second moments *about 0*. Derive the gradient of $J = \frac12\|\frac1mHPH^\top - I\|^2$ with the centring matrix $P = I-\frac1m\mathbf 1\mathbf 1^\top$. When do both agree? What does a constant bit cost in each?
+# <details><summary>Hint</summary>P is symmetric and P P = P, so the steps before Eq. (9) carry over with HP for H.</details>
+#
+# **5.5** (in code) Classes are seldom balanced. Show that the eigenvalues of $S$ other than 0 are those of the $C\times C$ matrix $N^{1/2}(2I-\mathbf 1\mathbf 1^\top)N^{1/2}$ with the class sizes in $N$, and compute the floor from it. How far is it from Eq. (16) for two classes of 900 and 100 samples?
+# <details><summary>Hint</summary>A B and B A have the same eigenvalues other than 0. Write S as Y^T times a C x C matrix times Y.</details>
+#
+# Solutions: `solutions/05_solutions`.
+#
+# ## Further reading
+#
+# * Do, Doan and Cheung, *Learning to Hash with Binary Deep Neural Network*, ECCV 2016 (arXiv:1607.05140): the sections on UH-BDNN, for Eq. (1), and on SH-BDNN, for Eq. (12).
+# * Liong, Lu, Wang, Moulin and Zhou, *Deep Hashing for Compact Binary Codes Learning*, CVPR 2015: the relaxed terms with which we compare balance and independence; notebook 10 takes them up.
+# * Horn and Johnson, *Topics in Matrix Analysis*: von Neumann's trace inequality, used for Eq. (16).

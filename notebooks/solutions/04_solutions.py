@@ -20,6 +20,7 @@ show_versions()
 import matplotlib.pyplot as plt
 import numpy as np
 
+import bdnn.plotting  # noqa: F401, sets the look of the figures
 from bdnn.data import load
 from bdnn.network import (
     ACTIVATIONS,
@@ -57,6 +58,7 @@ sizes, kinds = [4, 5, 3], ["sigmoid", "tanh"]
 X, B = rng.standard_normal((4, 6)), rng.choice([-1.0, 1.0], (3, 6))
 
 
+# %%
 def objective(theta):
     Ws, cs = unflatten(theta, sizes)
     Hs = forward(Ws, cs, X, kinds)
@@ -83,6 +85,7 @@ def input_gradient(Ws, cs, x, dh):
     return Ws[0].T @ dcs[0]
 
 
+# %%
 data = load("mnist5k")
 X = (data.train.T / 255).astype(np.float64)
 Ws, cs = initial_weights(X, (784, *hidden_sizes(16), 16), rng)
@@ -99,6 +102,7 @@ three = X[:, np.flatnonzero(data.labels.train == 3)[:1]]
 error = gradient_error(bit_2, three, rng, n_directions=20)
 print(f"error along 20 directions below 1e-7: {error < 1e-7}")
 
+# %%
 fig, (left, right) = plt.subplots(1, 2, figsize=(5.0, 2.6))
 left.imshow(three.reshape(28, 28))
 left.set_title("a three")
@@ -186,11 +190,13 @@ for name, V in [("eigenvectors", W), ("random rows", Q)]:
 # %%
 steps = np.logspace(-10, 0, 41)
 theta = rng.standard_normal(5 * 5 + 3 * 6)
+v = np.full(theta.size, theta.size**-0.5)
 X, kinds = rng.standard_normal((4, 6)), ["sigmoid", "tanh"]
+
+# %%
 fig, ax = plt.subplots(figsize=(6.0, 3.2))
 for dtype, style in [(np.float64, "o-"), (np.float32, "s--")]:
     X, B = X.astype(dtype), B.astype(dtype)
-    v = np.full(theta.size, theta.size**-0.5)
     slope = objective(theta.astype(dtype))[1].astype(float) @ v
     f = [[float(objective((theta + s * h * v).astype(dtype))[0]) for s in (1, -1)] for h in steps]
     error = np.abs(-np.diff(f)[:, 0] / (2 * steps) - slope) / abs(slope)
