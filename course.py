@@ -36,7 +36,7 @@ HELP = """\
 commands:
 {}
 
-The first command makes .venv (about a minute, needs the network). What a command takes:
+The first command makes .venv (minutes, needs the network). What a command takes:
 python3 course.py COMMAND --help. To begin: python3 course.py run"""
 
 NO_ENSUREPIP = """\
@@ -81,10 +81,15 @@ def need_python(version):
     oldest, newest, this = (".".join(map(str, v)) for v in (OLDEST, NEWEST, version[:3]))
     message = f"Python {oldest} to {newest} is needed; this is {this}."
     names = [f"python3.{minor}" for minor in range(NEWEST[1], OLDEST[1] - 1, -1)]
-    found = [name for name in names if shutil.which(name)]
+    found = [name for name in names if shutil.which(name) and starts(name)]
     if found:
         raise SetupError(f"{message}\nThis machine has one: {found[0]} course.py ...")
     raise SetupError(message + "\nInstall one of these and start course.py with it.")
+
+
+def starts(name):
+    """Return True if this command is a Python that starts (pyenv's stand-ins may not)."""
+    return subprocess.run([name, "-c", ""], stderr=subprocess.DEVNULL).returncode == 0
 
 
 class Progress:
@@ -179,7 +184,7 @@ class Environment:
         """Make an empty environment with pip in it."""
         if os.path.lexists(str(self.folder)):
             progress.say("replacing .venv, which is incomplete or was made for another place")
-        progress.say("making .venv (once; about a minute)")
+        progress.say("making .venv (once; one to three minutes)")
         remove(self.folder)
         # the Python underneath, also when this one runs inside the .venv that is to go
         base = getattr(sys, "_base_executable", None) or sys.executable

@@ -124,7 +124,8 @@ def test_other_pythons_are_told_which_is_needed(version, monkeypatch):
 
 
 def test_a_fitting_python_on_the_machine_is_named(monkeypatch):
-    monkeypatch.setattr(course.shutil, "which", lambda name: name == "python3.12")
+    monkeypatch.setattr(course.shutil, "which", lambda name: name != "python3.13")
+    monkeypatch.setattr(course, "starts", lambda name: name != "python3.11")
     with pytest.raises(course.SetupError, match="This machine has one: python3.12 course.py"):
         course.need_python((3, 9, 1))
 
