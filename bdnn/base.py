@@ -9,7 +9,7 @@ import importlib.metadata
 import json
 import os
 import platform
-import tempfile
+import secrets
 from pathlib import Path
 
 import numpy as np
@@ -121,11 +121,9 @@ class atomic_path:
 
     def __init__(self, path):
         self.path = Path(path)
+        self.temporary = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}")
 
     def __enter__(self):
-        handle, name = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}.")
-        os.close(handle)
-        self.temporary = Path(name)
         return self.temporary
 
     def __exit__(self, kind, error, trace):

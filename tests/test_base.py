@@ -239,3 +239,10 @@ def test_a_model_of_an_unknown_class(tmp_path, X):
     Stranger(n_bits=4).fit(X).save(tmp_path / "model.bdnn")
     with pytest.raises(bdnn.ModelFileError, match="class 'Stranger' is not part of this bdnn"):
         bdnn.load(tmp_path / "model.bdnn")
+
+
+def test_files_get_the_usual_permissions(tmp_path, fitted):
+    fitted.save(tmp_path / "model.bdnn")
+    (tmp_path / "plain").write_text("")
+    modes = [(tmp_path / name).stat().st_mode for name in ("model.bdnn", "plain")]
+    assert modes[0] == modes[1]

@@ -213,3 +213,7 @@ def table(rows):
     widths = [max(map(len, column)) for column in zip(heads, *cells)]
     lines = ["  ".join(cell.rjust(w) for cell, w in zip(line, widths)) for line in [heads, *cells]]
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+
+
+if __name__ == "__main__":
+    main()

@@ -209,13 +209,17 @@ def parse(source):
 
 
 def code_lines(source):
-    """Return the cell's number of lines of code; of a class, those of its longest method."""
+    """Return the cell's number of lines of code; of a class, those of its longest method.
+
+    An `__init__` does not count: that of an estimator only stores its parameters, one on a line.
+    """
     tree = parse(source)
     nodes = tree.body if tree else []
     if not any(isinstance(node, ast.ClassDef) for node in nodes):
         return count_lines(source, tree)
-    parts = [node.body if isinstance(node, ast.ClassDef) else [node] for node in nodes]
-    return max(count_lines(ast.get_source_segment(source, p), p) for part in parts for p in part)
+    nested = [node.body if isinstance(node, ast.ClassDef) else [node] for node in nodes]
+    parts = [part for body in nested for part in body if getattr(part, "name", "") != "__init__"]
+    return max(count_lines(ast.get_source_segment(source, part), part) for part in parts)
 
 
 def count_lines(source, tree):
