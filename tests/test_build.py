@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 
 import nbformat
 import pytest
@@ -9,7 +11,7 @@ from sample import make_course, write
 
 from tools import build, export, lab, lock, notebooks, test
 from tools.check import problems
-from tools.notebooks import find
+from tools.notebooks import ROOT, find
 
 SCALE = "notebooks/03_scale.py"
 SAVE = '''
@@ -243,6 +245,22 @@ def test_the_first_step_that_fails_ends_the_run(monkeypatch):
     monkeypatch.setattr(test.sys, "argv", ["test"])
     assert test.main() == 3
     assert ran == ["tools.check", "pytest"]
+
+
+def test_the_notebooks_are_executed_and_compared(root, monkeypatch):
+    write(root, "tests/nbval_sanitize.cfg", (ROOT / "tests/nbval_sanitize.cfg").read_text())
+    export.write_modules(root, find(root))
+    notebook = scale_notebook(root)
+    build.build(notebook)
+    env = notebooks.kernel_environment(root) | {"BDNN_FIGURES": str(root / "scratch")}
+    command = [sys.executable, "-m", "pytest", *test.NBVAL, *test.PARALLEL, str(notebook.path)]
+    same = subprocess.run(command, cwd=root, env=env, capture_output=True, text=True)
+    assert same.returncode == 0, same.stdout
+    path = root / notebook.path
+    path.write_text(path.read_text().replace("0.5\\n", "0.7\\n"))
+    other = subprocess.run(command, cwd=root, env=env, capture_output=True, text=True)
+    assert other.returncode == 1
+    assert "1 failed" in other.stdout and "0.7" in other.stdout
 
 
 def test_the_lab_listens_on_this_machine_and_keeps_its_token(monkeypatch):

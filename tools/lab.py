@@ -17,7 +17,8 @@ def main():
     parser.add_argument("--port", type=int, help="port to listen on (default: the next free one)")
     parser.add_argument("--allow-root", action="store_true", help="needed in some containers")
     options = parser.parse_args()
-    arguments = ["--ServerApp.ip=127.0.0.1", f"--ServerApp.root_dir={ROOT / 'notebooks'}"]
+    arguments = ["--ServerApp.ip=127.0.0.1", f"--ServerApp.root_dir={ROOT}"]
+    arguments += ["--LabApp.default_url=/lab/tree/notebooks"]
     arguments += ["--no-browser"] * options.no_browser + ["--allow-root"] * options.allow_root
     if options.port:
         arguments += [f"--ServerApp.port={options.port}"]
