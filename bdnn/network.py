@@ -9,7 +9,7 @@ that lead from layer 1 to layer 2. Everything works in the precision of its inpu
 import numpy as np
 from scipy.linalg import eigh
 
-from bdnn.base import check_option
+from bdnn.base import as_generator, check_option
 
 __all__ = [
     "ACTIVATIONS",
@@ -201,7 +201,9 @@ def gradient_error(fun, theta, rng=None, n_directions=None, step=6e-6):
         ``fun(theta) -> (value, gradient)``, the gradient in the shape of `theta`.
     theta : array
         Where to check, any shape; taken in float64.
-    rng, n_directions : numpy.random.Generator and int, optional
+    rng : Generator or int, optional
+        Source of the directions.
+    n_directions : int, optional
         Check along so many random unit directions. Default: along every coordinate.
     step : float
         Step h of the differences. Default: the cube root of the rounding unit of float64.
@@ -211,7 +213,7 @@ def gradient_error(fun, theta, rng=None, n_directions=None, step=6e-6):
     float
         Length of the error over the length of the slopes; 0 if all slopes vanish in both.
     """
-    theta = np.array(theta, dtype=np.float64)
+    rng, theta = as_generator(rng), np.array(theta, dtype=np.float64)
     gradient = np.array(fun(theta)[1], dtype=np.float64)
     if gradient.shape != theta.shape:
         raise ValueError(f"the gradient has shape {gradient.shape}, the variable {theta.shape}")

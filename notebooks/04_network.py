@@ -11,7 +11,7 @@
 # * how to check a gradient by central differences, and which step to take for them;
 # * why the initial weights are eigenvectors, and what the sigmoids see at the start.
 #
-# **What you need.** Notebook 01 for the data; linear algebra (trace, eigenvectors) and the chain rule. About 45 minutes to read, 10 seconds to run.
+# **What you need.** Notebook 01 for the data; linear algebra (trace, eigenvectors) and the chain rule. About 45 minutes to read, 15 seconds to run.
 
 # %% tags=["nbval-ignore-output"]
 import sys
@@ -37,7 +37,7 @@ that lead from layer 1 to layer 2. Everything works in the precision of its inpu
 import numpy as np
 from scipy.linalg import eigh
 
-from bdnn.base import check_option
+from bdnn.base import as_generator, check_option
 
 # %%
 from functools import partial
@@ -88,7 +88,7 @@ for k, (units, label) in enumerate(layers):
     draw_layer(ax, 1.3 * k, units, label, "white")
     if k:
         ax.annotate("", (1.3 * k - 0.2, 0), (1.3 * k - 1.1, 0), arrowprops={"arrowstyle": "->"})
-        _ = ax.text(1.3 * k - 0.65, 0.08, f"$W^{{({k})}}, c^{{({k})}}$", ha="center")
+        ax.text(1.3 * k - 0.65, 0.08, f"$W^{{({k})}}, c^{{({k})}}$", ha="center")
 draw_layer(ax, 5.1, 16, "codes\n$B$", COLOURS["sky"])
 draw_layer(ax, 6.4, 784, "layer 5 (UH only)\n$W^{(4)}B + c^{(4)}$", "0.85")
 ax.text(4.5, 0, r"$\approx$", ha="center", va="center", fontsize=16)
@@ -103,7 +103,7 @@ save_figure(fig, "04_layers")
 #
 # How many hidden units? The authors' program has $(h_1, h_2)$ for four code lengths $L$ and refuses any other.
 #
-# **Departure:** for every other length we take the straight lines through their four points,
+# **Departure:** for every other length we take straight lines through their four points (and never fewer than 90 units in the first layer),
 #
 # $$ h_1 = \max\!\big(90,\ \lceil\tfrac52 L\rceil + 40\big), \qquad h_2 = \lceil\tfrac54 L\rceil + 10 . \tag{2} $$
 
@@ -200,7 +200,7 @@ print(f"plain form, within two units of rounding: {difference <= 2 * np.finfo(fl
 print("at -1e30, -100, 0, 100, 1e30:", sigmoid(np.float32([-1e30, -100, 0, 100, 1e30])))
 
 # %% [markdown]
-# What Eq. (3) gives up is *relative* precision near 0: it returns $\sigma(-40) = 0$ instead of $4\cdot10^{-18}$. The next layer adds such a number to others of size 1, so nothing is lost that would have counted. With `out=Z` it works in place, which spares a large layer the search for new memory.
+# What Eq. (3) gives up is *relative* precision near 0: it returns $\sigma(-40) = 0$ instead of $4\cdot10^{-18}$. The next layer adds such a number to others of size 1, so nothing is lost that would have counted. With `out=Z` it works in place, which spares a large layer a second array.
 #
 # Backpropagation needs $f'$ at every $Z$. For all our activations it can be written in terms of the **output** $h = f(z)$, so that $Z$ need not be kept:
 #
@@ -564,7 +564,9 @@ def gradient_error(fun, theta, rng=None, n_directions=None, step=6e-6):
         ``fun(theta) -> (value, gradient)``, the gradient in the shape of `theta`.
     theta : array
         Where to check, any shape; taken in float64.
-    rng, n_directions : numpy.random.Generator and int, optional
+    rng : Generator or int, optional
+        Source of the directions.
+    n_directions : int, optional
         Check along so many random unit directions. Default: along every coordinate.
     step : float
         Step h of the differences. Default: the cube root of the rounding unit of float64.
@@ -574,7 +576,7 @@ def gradient_error(fun, theta, rng=None, n_directions=None, step=6e-6):
     float
         Length of the error over the length of the slopes; 0 if all slopes vanish in both.
     """
-    theta = np.array(theta, dtype=np.float64)
+    rng, theta = as_generator(rng), np.array(theta, dtype=np.float64)
     gradient = np.array(fun(theta)[1], dtype=np.float64)
     if gradient.shape != theta.shape:
         raise ValueError(f"the gradient has shape {gradient.shape}, the variable {theta.shape}")

@@ -11,7 +11,7 @@
 # * why the supervised objective cannot reach zero, and where its floor lies;
 # * which terms grow with the number of samples, so that a $\lambda$ depends on it.
 #
-# **What you need.** Notebook 04 (differentials, Eqs. (5) to (8) there; `gradient_error`), notebook 03 for the starting codes. About 60 minutes to read, paper and pencil included; 20 seconds to run.
+# **What you need.** Notebook 04 (differentials, Eqs. (5) to (8) there; `gradient_error`), notebook 03 for the starting codes. About 60 minutes to read, paper and pencil included; 25 seconds to run.
 
 # %% tags=["nbval-ignore-output"]
 import sys
@@ -48,9 +48,9 @@ from bdnn.plotting import COLOURS, save_figure
 
 # %%
 data = load("mnist5k")
-X = data.train.T.astype(np.float64) / 255
-labels = data.labels.train
-B = ITQ(n_bits=16, random_state=0).fit(data.train).codes_.T.astype(np.float64)
+X, labels = data.train.T.astype(np.float64) / 255, data.labels.train
+itq = ITQ(n_bits=16, dtype="float64", random_state=0).fit(data.train)
+B = itq.codes_.T.astype(np.float64)
 D, m = X.shape
 print(f"{m} digits in {D} pixels, codes of {len(B)} bits")
 
@@ -215,7 +215,7 @@ for ax, name in zip(axes[:, 0], ["digit", "from 16 bits", "bits 1-8"]):
 save_figure(fig, "05_reconstruction", png=True)
 
 # %% [markdown]
-# Top: digits. Middle: what the decoder paints from their 16 bits; the kind of digit is recognisable, the hand is not. Bottom: the first eight columns of $W$, black positive, white negative: each bit adds its image or takes it away. Codes with a small reconstruction error keep what tells the inputs apart in Euclidean distance, which is the unsupervised ground truth.
+# Top: digits. Middle: what the decoder paints from their 16 bits; the kind of digit can mostly be guessed, the hand cannot. Bottom: the first eight columns of $W$, black positive, white negative: each bit adds its image or takes it away. Codes with a small reconstruction error keep what tells the inputs apart in Euclidean distance, which is the unsupervised ground truth.
 #
 # The term has no $H$ in it. It acts on the encoder only through $B$: notebook 07 chooses the $B$ that reconstructs well *and* stays close to $H$.
 #
@@ -279,7 +279,7 @@ for ax, name in zip(axes, ["length of W", "reconstruction"]):
     ax.set(xlabel=r"$\lambda_1$", title=name, ylim=(0, None))
 
 # %% [markdown]
-# The decoder gives way only where $\lambda_1$ comes near the eigenvalues of the codes' covariance, here from 0.1 on. At the authors' $10^{-5}$ nothing is to be seen of it: bits are of size 1, so the decoder needs no taming. In the encoder the term is a gentle brake that keeps the sigmoids out of saturation.
+# The decoder gives way only where $\lambda_1$ comes near the eigenvalues of the codes' covariance, here from 0.1 on. At the authors' $10^{-5}$ nothing is to be seen of it: bits are of size 1, so the decoder needs no taming. In the encoder, where nothing else bounds the weights of the hidden layers, it is a gentle brake.
 #
 # ## Equality: outputs close to the codes
 #
@@ -370,9 +370,12 @@ verify("independence", lambda rng: (independence, random_codes(rng)[0]))
 orthogonal = np.array([[1, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]])
 print(f"rows of a Hadamard matrix: {independence(orthogonal)[0]:.1f}")
 print(f"a bit and its copy: {independence(orthogonal[[1, 1]])[0]:.1f}")
+assert np.array_equal(orthogonal[3], orthogonal[1] * orthogonal[2])
 
 # %% [markdown]
 # The copy costs $\frac12(1+1) = 1$, one half for each of the two off-diagonal entries. The cost is the same for a bit and its negative: both say nothing new.
+#
+# Strictly speaking the term asks for *uncorrelated* bits; independence is more. The last row of the Hadamard matrix is the product of the two before it: it is determined by them, and the term does not see it.
 #
 # *Exact, not relaxed.* The slides stress that this is the **real** independence loss. Deep Hashing (notebook 10) asks for $WW^\top = I$ instead: orthogonal weights. That is not the same thing. Take weights with orthonormal rows and look at their outputs, each scaled to a mean square of 1:
 
@@ -524,7 +527,7 @@ verify("naive form", lambda rng: case_similarity(rng, naive_pairwise_similarity)
 #
 # $$ \frac{\partial J}{\partial H} = \tfrac2{mL}\Big[\tfrac1L(HH^\top)H - 2(HY^\top)Y + (H\mathbf 1)\mathbf 1^\top\Big] . \tag{15} $$
 #
-# Nothing has been approximated. The column $i$ of $HY^\top$ is the sum of the outputs of class $i$, and $(\cdot)Y$ hands each sample the column of its class. So even $Y$ need not be formed: `sums` adds by class, `[:, y]` hands out. What is left costs $O(mL^2)$ time and $O(mL)$ memory.
+# Nothing has been approximated. The column $i$ of $HY^\top$ is the sum of the outputs of class $i$, and $(\cdot)Y$ hands each sample the column of its class. So even $Y$ need not be formed: `sums` adds by class, `[:, y]` hands out. What is left costs $O(mL^2)$ time and $O(mL)$ memory (with $Y$ as a matrix it would be $O(mL(L+C))$).
 
 
 # %% tags=["export"]
@@ -620,7 +623,7 @@ fig.colorbar(image, ax=axes, label=r"$H^\top H/L$")
 save_figure(fig, "05_similarity", png=True)
 
 # %% [markdown]
-# Samples in order of class; black is similar, white opposite. Left: what is asked for. Middle: two dimensions do not suffice, and some classes share a direction. Right: sixteen reach the floor; the classes are told apart, but at 1.8 against $-0.2$ and not at 1 against $-1$: ten directions cannot all be opposite to each other.
+# Samples in order of class; black is similar, white opposite. Left: what is asked for. Middle: two dimensions do not suffice; some classes share a direction, others are left near 0. Right: sixteen reach the floor; the classes are told apart, but at 1.8 against $-0.2$ and not at 1 against $-1$: ten directions cannot all be opposite to each other.
 #
 # What does the floor become for real codes? A $\pm1$ code has $\frac1Lb^\top b = 1$. Suppose that the samples of a class share one code, so that $V$ is 0 within classes. Since $\|\sum_jb_j\|^2\ge0$, the similarities $s$ between different classes cannot all be low: with $C$ classes of equal size their mean is at least $-\frac1{C-1}$, and the mean of $(s+1)^2$ is least when they all equal it. This leaves
 #

@@ -201,7 +201,7 @@ for dtype, style in [(np.float64, "o-"), (np.float32, "s--")]:
     f = [[float(objective((theta + s * h * v).astype(dtype))[0]) for s in (1, -1)] for h in steps]
     error = np.abs(-np.diff(f)[:, 0] / (2 * steps) - slope) / abs(slope)
     eps = np.finfo(dtype).eps
-    _ = ax.loglog(steps, error, style, ms=3, lw=1, label=np.dtype(dtype).name)
+    ax.loglog(steps, error, style, ms=3, lw=1, label=np.dtype(dtype).name)
     print(f"{np.dtype(dtype).name}: error near eps^(1/3) below 10 eps^(2/3):", end=" ")
     print(np.median(error[np.abs(np.log10(steps / eps ** (1 / 3))) < 0.5]) < 10 * eps ** (2 / 3))
 ax.set(xlabel="step h", ylabel="relative error of the difference", ylim=(1e-13, 1e3))
