@@ -7,6 +7,7 @@ stand in columns in the functions, and in rows at the face of the estimator.
 
 import time
 import warnings
+from typing import NamedTuple
 
 import numpy as np
 from sklearn.neighbors import NearestNeighbors
@@ -21,12 +22,17 @@ from bdnn.metrics import mean_average_precision
 from bdnn.network import backward, flatten, forward, hidden_sizes, initial_weights, unflatten
 
 __all__ = [
+    "DAMPING",
     "UHBDNN",
     "ValidationQueries",
+    "WHITENED_RMS",
     "encoder_objective",
+    "in_scaled_variables",
     "initial_codes",
     "joint_objective",
+    "principal_axes",
     "ridge_decoder",
+    "variable_scales",
     "weighted_terms",
 ]
 
@@ -115,6 +121,62 @@ def encoder_objective(theta, X, B, sizes, lambdas, activations=None):
     return J, flatten([dW + lambda1 * d for dW, d in zip(dWs, dWs_decay)], dcs)
 
 
+def principal_axes(X):
+    """Axes along which the uncentred second moments of the samples are diagonal.
+
+    Parameters
+    ----------
+    X : array (D, m)
+
+    Returns
+    -------
+    P : array (D, r)
+        Orthonormal columns, Eq. (6) of notebook 08. Directions that no sample has are left out.
+    e : array (r,)
+        Mean square of the samples along each axis, largest first.
+    """
+    e, P = np.linalg.eigh((X @ X.T).astype(np.float64) / X.shape[1])
+    used = e > 1e-14 * e[-1]
+    used[-1] = True
+    return P[:, used][:, ::-1], e[used][::-1]
+
+
+WHITENED_RMS = 3.0  # rho of Eq. (7) of notebook 08
+DAMPING = 1e-5  # epsilon of Eq. (7)
+
+
+def variable_scales(e, sizes):
+    """The scales sigma of the encoder's parameters: Eq. (7) of notebook 08.
+
+    Parameters
+    ----------
+    e : array (r,)
+        Mean square of the inputs of the first layer.
+    sizes : sequence of int
+        Units of the layers, r first.
+
+    Returns
+    -------
+    array (p,)
+        s_j for the weights of input j of the first layer, 1 for all others.
+    """
+    size = np.sqrt(e + DAMPING * e.sum())
+    s = np.divide(WHITENED_RMS, size, out=np.ones_like(e), where=size > 0)
+    Ws = [np.ones((h_out, h_in)) for h_in, h_out in zip(sizes, sizes[1:])]
+    Ws[0] *= s
+    return flatten(Ws, [np.ones((len(W), 1)) for W in Ws])
+
+
+def in_scaled_variables(objective, scales):
+    """The same function of u = theta / scales: value, and gradient times scales."""
+
+    def scaled(u):
+        J, gradient = objective(scales * u)
+        return J, scales * gradient
+
+    return scaled
+
+
 def joint_objective(theta, X, B, sizes, lambdas, activations=None):
     """The whole objective for given codes, as a function of all weights and biases: Eq. (1).
 
@@ -192,6 +254,17 @@ def weighted_terms(X, B, H, Ws, W, c, lambdas):
     return {"objective": sum(terms.values())} | terms
 
 
+class _Problem(NamedTuple):
+    """What stays as it is while UH-BDNN trains."""
+
+    X: np.ndarray  # (r, m), samples along the principal axes
+    P: np.ndarray  # (D, r), the axes
+    sizes: tuple  # units of the layers: r, ..., L
+    lambdas: tuple  # the four weights of the terms
+    activations: tuple  # of the layers
+    scales: np.ndarray  # (p,), of the encoder's parameters
+
+
 class UHBDNN(BaseHasher):
     """Unsupervised hashing with a binary deep neural network (Do et al., ECCV 2016).
 
@@ -215,6 +288,8 @@ class UHBDNN(BaseHasher):
         Codes to start from: `initial_codes`.
     decoder : "ridge" or "joint"
         Decoder in closed form, or together with the encoder by L-BFGS, as in the paper.
+    conditioning : "whiten" or "none"
+        Variables of L-BFGS: those of Eq. (7) of notebook 08, or the plain ones as in the paper.
     code_activation : "identity" or "tanh"
         Activation of the code layer.
     n_validation, n_neighbors : int
@@ -264,6 +339,7 @@ class UHBDNN(BaseHasher):
         dcc_start="warm",
         init="itq",
         decoder="ridge",
+        conditioning="whiten",
         code_activation="identity",
         n_validation=1000,
         n_neighbors=50,
@@ -285,6 +361,7 @@ class UHBDNN(BaseHasher):
         self.dcc_start = dcc_start
         self.init = init
         self.decoder = decoder
+        self.conditioning = conditioning
         self.code_activation = code_activation
         self.n_validation = n_validation
         self.n_neighbors = n_neighbors
@@ -305,6 +382,7 @@ class UHBDNN(BaseHasher):
         check_option("dcc_start", self.dcc_start, ("warm", "zero"))
         check_option("init", self.init, ("itq", "random"))
         check_option("decoder", self.decoder, ("ridge", "joint"))
+        check_option("conditioning", self.conditioning, ("whiten", "none"))
         check_option("code_activation", self.code_activation, ("identity", "tanh"))
 
     def _fit(self, X, y):
@@ -312,10 +390,8 @@ class UHBDNN(BaseHasher):
         rng = as_generator(self.random_state)
         self.shift_, self.scale_ = range_scaling(X)
         X = (X - self.shift_) / self.scale_
-        hidden = hidden_sizes(self.n_bits) if self.hidden is None else tuple(self.hidden)
-        sizes = (len(X), *hidden, self.n_bits)
         B = initial_codes(X, self.n_bits, rng, self.init)
-        theta = flatten(*initial_weights(X, sizes, rng, self._activations(sizes)))
+        problem, theta = self._pose(X, rng)
         validation = None
         if self.n_validation:
             validation = ValidationQueries(X, self.n_validation, self.n_neighbors, rng)
@@ -324,66 +400,79 @@ class UHBDNN(BaseHasher):
         with tqdm(total=total, disable=not self.verbose, leave=False, unit="it") as bar:
             bar.set_description(f"UHBDNN, {self.n_bits} bits")
             try:
-                self._alternate(X, B, theta, sizes, validation, bar)
+                self._alternate(problem, B, theta, validation, bar)
             except KeyboardInterrupt:
                 if not self.history_:
                     raise
                 stopped = f"interrupted in alternation {len(self.history_)}"
                 warnings.warn(f"{stopped}: that of alternation {self.best_} is kept", stacklevel=4)
 
-    def _alternate(self, X, B, theta, sizes, validation, bar):
-        """New codes, then decoder and encoder, until the score no longer rises."""
-        D, L = sizes[0], sizes[-1]
+    def _pose(self, X, rng):
+        """The problem along the principal axes, and the paper's start of the encoder there."""
+        hidden = hidden_sizes(self.n_bits) if self.hidden is None else tuple(self.hidden)
+        activations = ("sigmoid",) * len(hidden) + (self.code_activation,)
+        Ws, cs = initial_weights(X, (len(X), *hidden, self.n_bits), rng, activations)
+        P, e = principal_axes(X)
+        P = P.astype(X.dtype)
+        sizes = (len(e), *hidden, self.n_bits)
+        theta = flatten([Ws[0] @ P, *Ws[1:]], cs)
+        scales = variable_scales(e, sizes) if self.conditioning == "whiten" else np.ones(len(theta))
         lambdas = (self.lambda1, self.lambda2, self.lambda3, self.lambda4)
-        problem = (sizes, lambdas, self._activations(sizes))
-        W, c = np.eye(D, L, dtype=X.dtype), np.zeros((D, 1), X.dtype)
+        return _Problem(P.T @ X, P, sizes, lambdas, activations, scales.astype(X.dtype)), theta
+
+    def _alternate(self, problem, B, theta, validation, bar):
+        """New codes, then decoder and encoder, until the score no longer rises."""
+        X, P = problem.X, problem.P
+        W, c = P.T @ np.eye(len(P), self.n_bits, dtype=X.dtype), np.zeros((len(X), 1), X.dtype)
         H, best_score = None, -np.inf
         for t in range(self.max_alternations + 1):
             started, old = time.perf_counter(), B
             if t > 0:
                 start = B if self.dcc_start == "warm" else np.zeros_like(B)
                 B = coordinate_descent(X, W, c, H, self.lambda2, start, self.cycles)
-            theta, W, c, n_iter = self._network_step(X, B, theta, W, c, problem, bar)
-            bar.update((t + 1) * self.max_iter - bar.n)
-            Ws, cs = unflatten(theta, sizes)
-            H = forward(Ws, cs, X, self._activations(sizes))[-1]
-            terms = weighted_terms(X, B, H, Ws, W, c, lambdas)
-            score = validation.score(H) if validation else -terms["objective"]
-            entry = {"alternation": t, **terms, "flips": float(np.mean(B != old)), "score": score}
-            seconds = time.perf_counter() - started
+            theta, W, c, n_iter = self._network_step(problem, B, theta, W, c, bar)
+            Ws, cs = unflatten(theta, problem.sizes)
+            H = forward(Ws, cs, X, problem.activations)[-1]
+            entry = {"alternation": t, **weighted_terms(X, B, H, Ws, W, c, problem.lambdas)}
+            score = validation.score(H) if validation else -entry["objective"]
+            entry |= {"flips": float(np.mean(B != old)), "score": score, "n_iter": n_iter}
+            self.history_.append(entry | {"seconds": time.perf_counter() - started})
             self.n_iter_ += n_iter
-            self.history_.append(entry | {"n_iter": n_iter, "seconds": seconds})
-            bar.set_postfix(objective=f"{terms['objective']:.4g}", score=f"{score:.4f}")
+            bar.update((t + 1) * self.max_iter - bar.n)
+            bar.set_postfix(objective=f"{entry['objective']:.4g}", score=f"{score:.4f}")
             if score > best_score:
                 best_score, self.best_ = score, t
-                self.Ws_, self.cs_ = [W.copy() for W in Ws], [c.copy() for c in cs]
-                self.decoder_W_, self.decoder_c_, self.codes_ = W, c, sgn(B).T.copy()
+                self.Ws_, self.cs_ = [Ws[0] @ P.T, *map(np.copy, Ws[1:])], [*map(np.copy, cs)]
+                self.decoder_W_, self.decoder_c_, self.codes_ = P @ W, P @ c, sgn(B).T.copy()
             elif t - self.best_ >= self.patience:
                 break
 
-    def _network_step(self, X, B, theta, W, c, problem, bar):
-        """Decoder and encoder for given codes."""
+    def _network_step(self, problem, B, theta, W, c, bar):
+        """Decoder and encoder for given codes, and the iterations of L-BFGS that it took."""
+        X, _, sizes, lambdas, activations, scales = problem
 
-        def solve(objective, start):
-            return minimize(
-                lambda theta: objective(theta, X, B, *problem),
-                start,
+        def solve(objective, start, scales):
+            found = minimize(
+                in_scaled_variables(
+                    lambda x: objective(x, X, B, sizes, lambdas, activations), scales
+                ),
+                start / scales,
                 max_iter=self.max_iter,
                 history=self.history,
                 callback=lambda _: bar.update(),
             )
+            return scales * found.x, found.nit
 
         if self.decoder == "ridge":
             W, c = ridge_decoder(X, B, self.lambda1)
-            found = solve(encoder_objective, theta)
-            return found.x, W, c, found.nit
-        found = solve(joint_objective, np.concatenate([theta, W.ravel(), c.ravel()]))
-        theta, W, c = np.split(found.x, [len(theta), len(theta) + W.size])
-        return theta, W.reshape(len(X), -1), c[:, None], found.nit
-
-    def _activations(self, sizes):
-        return ("sigmoid",) * (len(sizes) - 2) + (self.code_activation,)
+            theta, n_iter = solve(encoder_objective, theta, scales)
+            return theta, W, c, n_iter
+        start = np.concatenate([theta, W.ravel(), c.ravel()])
+        scales = np.concatenate([scales, np.ones(W.size + c.size, X.dtype)])
+        found, n_iter = solve(joint_objective, start, scales)
+        theta, W, c = np.split(found, [len(theta), len(theta) + W.size])
+        return theta, W.reshape(len(X), -1), c[:, None], n_iter
 
     def _project(self, X):
-        X = (X - self.shift_) / self.scale_
-        return forward(self.Ws_, self.cs_, X, self._activations([0, *self.Ws_]))[-1]
+        activations = ("sigmoid",) * (len(self.Ws_) - 1) + (self.code_activation,)
+        return forward(self.Ws_, self.cs_, (X - self.shift_) / self.scale_, activations)[-1]
