@@ -205,6 +205,15 @@ def _report(x, f, g, nit, calls):
     return OptimizeResult(x=x, fun=f, jac=g, nit=nit, nfev=calls, njev=calls)
 
 
+def _asks_to_stop(callback, report):
+    """Call the callback; True if it raises StopIteration."""
+    try:
+        callback(report)
+    except StopIteration:
+        return True
+    return False
+
+
 MESSAGES = (
     "the largest entry of the gradient is at most gtol",
     "the relative decrease of the last step is at most ftol",
@@ -318,11 +327,9 @@ def minimize(
         _remember(pairs, new.x - x, new.g - g)
         decrease = (f - new.f) / max(abs(f), abs(new.f), 1.0)
         x, f, g, nit = new.x, new.f, new.g, nit + 1
-        if callback is not None:
-            try:
-                callback(_report(x, f, g, nit, evaluate.calls))
-            except StopIteration:
-                status = 5
+        report = _report(x, f, g, nit, evaluate.calls)
+        if callback is not None and _asks_to_stop(callback, report):
+            status = 5
     result = _report(x, f, g, nit, evaluate.calls)
     result.update(status=status, message=MESSAGES[status], success=status < 2)
     return result

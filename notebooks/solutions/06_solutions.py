@@ -1,0 +1,160 @@
+# %% [markdown]
+# # Solutions to notebook 06: minimise a function of 80,000 variables
+
+# %% tags=["nbval-ignore-output"]
+import sys
+
+if "google.colab" in sys.modules:  # on Colab only: bring the package that the notebooks share
+    import subprocess
+
+    url = "git+https://github.com/bdnn-course/bdnn"
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", url], check=True)
+
+from bdnn.base import show_versions
+
+show_versions()
+
+# %%
+from unittest.mock import patch
+
+import numpy as np
+
+import bdnn.lbfgs
+from bdnn.lbfgs import minimize, two_loop
+
+# %% [markdown]
+# ## 6.1 Between `low` and `high` there is always a step
+#
+# Write $a_l,a_h$ for the two lengths, $\varphi_0=\varphi(0)$, $\varphi_0'=\varphi'(0)<0$, and
+# $\psi(\alpha)=\varphi(\alpha)-\varphi_0-c_1\alpha\varphi_0'$. Condition (10) is $\psi\le0$; `low`
+# fulfils it, so $\psi(a_l)\le0$. By the rules of the search $\varphi$ falls at `low` towards `high`.
+#
+# **`high` to the right,** $a_h>a_l$. Then $\varphi'(a_l)<0$, and since `low` was not accepted,
+# $\varphi'(a_l)<-c_2|\varphi_0'|$, so that
+# $\psi'(a_l)=\varphi'(a_l)+c_1|\varphi_0'|<(c_1-c_2)|\varphi_0'|<0$: $\psi$ falls at `low` into the
+# interval. (If `low` is the start, $\psi'(0)=(1-c_1)\varphi_0'<0$.) Next, $\psi(a_h)\ge\psi(a_l)$. For either `high`
+# breaks (10), and $\psi(a_h)>0\ge\psi(a_l)$; or $\varphi(a_h)\ge\varphi(a_l)$, which also holds if `high`
+# is an old `low`, and
+# $\psi(a_h)-\psi(a_l)=\varphi(a_h)-\varphi(a_l)+c_1(a_h-a_l)|\varphi_0'|>0$. So the minimum of $\psi$
+# on the interval lies at an inner point $a^*$. There $\psi(a^*)<\psi(a_l)\le0$, which is (10), and
+# $\psi'(a^*)=0$, that is $|\varphi'(a^*)|=c_1|\varphi_0'|<c_2|\varphi_0'|$, which is (11).
+#
+# **`high` to the left,** $a_h<a_l$. Then $\varphi'(a_l)>0$. And $\varphi(a_h)\ge\varphi(a_l)$: by the rule,
+# or, if `high` breaks (10), since
+# $\varphi(a_h)>\varphi_0+c_1a_h\varphi_0'\ge\varphi_0+c_1a_l\varphi_0'\ge\varphi(a_l)$. So the minimum of $\varphi$
+# on the interval lies at an inner point $a^*$ with $\varphi'(a^*)=0$, which gives (11). It also gives (10):
+# $\varphi(a^*)\le\varphi(a_l)\le\varphi_0+c_1a_l\varphi_0'\le\varphi_0+c_1a^*\varphi_0'$, because $a^*<a_l$.
+#
+# ## 6.2 Other units
+#
+# From $\hat J(\hat x)=J(T^{-1}\hat x)$: $\hat g=T^{-\top}g$, $\hat s=Ts$, $\hat y=T^{-\top}y$ and
+# $\hat s^\top\hat y=s^\top y$, so $\hat\rho=\rho$. If $\hat K=TKT^\top$, the step is
+# $-\hat K\hat g=-TKT^\top T^{-\top}g=T(-Kg)$: the same step in the new coordinates, with the same $\varphi$
+# along it, hence the same $\alpha$. And
+#
+# $$
+# \hat V=I-\rho\,\hat y\hat s^\top=I-\rho\,T^{-\top}ys^\top T^\top=T^{-\top}VT^\top,\qquad
+# \hat V^\top\hat K\hat V+\rho\hat s\hat s^\top=T\big(V^\top KV+\rho ss^\top\big)T^\top,
+# $$
+#
+# so (5) keeps the relation. For $K_0=\gamma I$ it asks for $\hat\gamma I=\gamma TT^\top$: $T$ must be a multiple $tQ$ of
+# an orthogonal matrix, with $\hat\gamma=t^2\gamma$, and (7) gives just that. So L-BFGS does not care about
+# the unit in which all variables are measured together, but it does about units of single variables:
+# scaling the columns of the data still matters. We check $t=1000$. The first step is not scaled by
+# $\gamma$, so we compare from the same point with the same pairs:
+
+# %%
+rng = np.random.default_rng(0)
+A = np.diag(np.geomspace(1, 100, 8))
+pairs = [(s, A @ s, 1 / (s @ A @ s)) for s in rng.standard_normal((5, 8))]
+g = rng.standard_normal(8)
+for name, T in (("t = 1000", 1000 * np.eye(8)), ("single units", np.diag(np.arange(1.0, 9)))):
+    other = [(T @ s, np.linalg.solve(T.T, y), rho) for s, y, rho in pairs]
+    same = np.allclose(two_loop(np.linalg.solve(T.T, g), other), T @ two_loop(g, pairs))
+    print(f"{name}: the same step: {same}")
+
+# %% [markdown]
+# ## 6.3 History 1 after an exact step
+#
+# $\alpha_1=\rho s^\top g=0$, so $q$ stays $g$, then $q=\gamma g$, and $\beta_1=\rho\gamma\,y^\top g$:
+#
+# $$
+# p=-K_1g=-\gamma\Big(g-\frac{y^\top g}{s^\top y}s\Big)=\gamma\Big(-g+\frac{g^\top y}{s^\top y}s\Big).
+# $$
+#
+# Up to the positive factor $\gamma$, which an exact line search does not notice, this is the method of
+# conjugate gradients in the form of Hestenes and Stiefel. L-BFGS with one pair is a conjugate gradient
+# method that also survives inexact steps; with more pairs it remembers more than that method can.
+
+# %%
+s = rng.standard_normal(8)
+y = A @ s
+g = rng.standard_normal(8)
+g -= (g @ s) / (s @ s) * s  # as after an exact step
+conjugate = -g + (g @ y) / (s @ y) * s
+p = -two_loop(g, [(s, y, 1 / (s @ y))])
+print(f"p is gamma times the conjugate direction: {np.allclose(p, (s @ y) / (y @ y) * conjugate)}")
+
+# %% [markdown]
+# ## 6.4 Ten steps for ten dimensions
+#
+# With exact steps each $K$ keeps all earlier secant conditions ($Ky_i=s_i$), the steps come out
+# conjugate, and ten conjugate directions exhaust ten dimensions.
+
+# %%
+M = rng.standard_normal((10, 10))
+A, b = M @ M.T + np.eye(10), rng.standard_normal(10)
+x, K, S = np.zeros(10), np.eye(10), []
+for _ in range(10):
+    g = A @ x - b
+    p = -K @ g
+    s = -(g @ p) / (p @ A @ p) * p
+    V = np.eye(10) - np.outer(A @ s, s) / (s @ A @ s)
+    x, K = x + s, V.T @ K @ V + np.outer(s, s) / (s @ A @ s)
+    S.append(s / np.sqrt(s @ A @ s))
+
+# %%
+conjugacy = np.abs(np.array(S) @ A @ np.array(S).T - np.eye(10)).max()
+print(f"gradient below 1e-6 after 10 steps: {np.abs(A @ x - b).max() < 1e-6}")
+print(f"s_i^T A s_j = 0 for different steps, to 1e-5: {conjugacy < 1e-5}")
+print(f"K is the inverse of A, to 1e-5: {np.allclose(K, np.linalg.inv(A), atol=1e-5)}")
+
+# %% [markdown]
+# ## 6.5 What $\gamma$ is worth
+#
+# Only the middle line of the recursion changes.
+
+
+# %%
+def two_loop_without_scaling(g, pairs):
+    q, alphas = g.copy(), []
+    for s, y, rho in reversed(pairs):
+        alphas.append(rho * (s @ q))
+        q -= alphas[-1] * y
+    for (s, y, rho), alpha in zip(pairs, reversed(alphas)):
+        q += (alpha - rho * (y @ q)) * s
+    return q
+
+
+# %%
+Q, _ = np.linalg.qr(rng.standard_normal((50, 50)))
+A, b = (Q * np.geomspace(1, 1e4, 50)) @ Q.T, rng.standard_normal(50)
+options = dict(gtol=1e-4, ftol=0, max_iter=5000)
+
+
+def valley(x):
+    return x @ A @ x / 2 - b @ x, A @ x - b
+
+
+scaled = minimize(valley, np.ones(50), **options)
+with patch.object(bdnn.lbfgs, "two_loop", two_loop_without_scaling):
+    plain = minimize(valley, np.ones(50), **options)
+ratios = scaled.nfev / scaled.nit, plain.nfev / plain.nit
+print(
+    f"evaluations per step with gamma: {ratios[0]:.1f}; without it, more than 1.5: {ratios[1] > 1.5}"
+)
+print(f"more evaluations in all without it: {plain.nfev > scaled.nfev}")
+
+# %% [markdown]
+# Without $\gamma$ the step along the directions that no pair has measured is $g$ itself, up to $10^4$
+# times too long here; the line search repairs it at the price of more trials, in every iteration.
