@@ -66,6 +66,13 @@ def principal_directions(X, L):
     return mean, np.pad(_with_fixed_signs(P[:, ::-1]), ((0, 0), (0, L - k)))
 
 
+def _quantise(R, V):
+    """Nearest codes B (L, m) to R V, and the quantisation loss per sample, Eq. (2)."""
+    RV = R.astype(V.dtype) @ V
+    B = sgn(RV).astype(V.dtype)
+    return B, float(np.sum((B - RV) ** 2, dtype=np.float64)) / V.shape[1]
+
+
 def random_rotation(L, rng):
     """Orthogonal matrix (L, L), uniformly distributed: QR of a normal matrix, signs fixed."""
     Q, T = np.linalg.qr(rng.standard_normal((L, L)))
@@ -76,13 +83,6 @@ def procrustes_rotation(B, V):
     """The orthogonal R (L, L) that brings V closest to B, both (L, m): Eq. (5) of notebook 03."""
     U, _, At = np.linalg.svd((B @ V.T).astype(np.float64))
     return U @ At
-
-
-def _quantise(R, V):
-    """Nearest codes B (L, m) to R V, and the quantisation loss per sample, Eq. (2)."""
-    RV = R.astype(V.dtype) @ V
-    B = sgn(RV).astype(V.dtype)
-    return B, float(np.sum((B - RV) ** 2, dtype=np.float64)) / V.shape[1]
 
 
 def itq_rotation(V, n_iter, rng):

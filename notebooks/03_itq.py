@@ -67,7 +67,7 @@ print(f"X: {D} dimensions, {m:,} samples in columns")
 #
 # $$ C\,w=v\,w \tag{1} $$
 #
-# The candidates are the eigenvectors of the covariance, and the variance along them is $w^\top Cw=v$, the eigenvalue: take the $L$ largest. Eigenvectors of a symmetric matrix are orthogonal, $P^\top P=I$ and $P^\top CP$ is diagonal: the projected values $V=P^\top(X-\bar x\mathbf 1^\top)\in\mathbb R^{L\times m}$ are uncorrelated, a good start for independent bits.
+# The candidates are the eigenvectors of the covariance, and the variance along them is $w^\top Cw=v$, the eigenvalue: take the one with the largest, then the best among the directions orthogonal to it, and so on, $L$ times. Eigenvectors of a symmetric matrix are orthogonal, $P^\top P=I$ and $P^\top CP$ is diagonal: the projected values $V=P^\top(X-\bar x\mathbf 1^\top)\in\mathbb R^{L\times m}$ are uncorrelated, a good start for independent bits.
 #
 # The covariance is summed over blocks of samples, so that no centred copy of $X$ is needed. An eigenvector may be multiplied by $-1$; to get the same codes everywhere we turn each so that its largest entry is positive. Asked for more directions than there are dimensions, the function fills up with zeros; the rotation below will make use of that.
 
@@ -134,7 +134,81 @@ print(f"standard deviations from {variances[0] ** 0.5:.2f} down to {variances[31
 #
 # We may choose it, because a rotation changes no distance between the columns of $V$; it only turns them against the axes, which are the borders of the cells that the signs distinguish. (Gong and Lazebnik have samples in rows; our matrices are the transposes of theirs.)
 #
-# In two dimensions one can see what that means. Here are the digits 0, 1, 3 and 4, projected to two principal directions:
+# **The codes for a given rotation.** Every entry of $B$ stands alone in Eq. (2): $(b-z)^2$ with $b=\pm1$ is smaller for the $b$ that has the sign of $z$. Hence $B=\operatorname{sgn}(RV)$, with $\operatorname{sgn}(0)=+1$ as everywhere in this course.
+
+
+# %% tags=["export"]
+def _quantise(R, V):
+    """Nearest codes B (L, m) to R V, and the quantisation loss per sample, Eq. (2)."""
+    RV = R.astype(V.dtype) @ V
+    B = sgn(RV).astype(V.dtype)
+    return B, float(np.sum((B - RV) ** 2, dtype=np.float64)) / V.shape[1]
+
+
+# %% [markdown]
+# In two dimensions one can see what a rotation does. Here are the digits 0, 1, 3 and 4, projected to two principal directions and turned by every angle from 0 to 90 degrees; beyond that the losses repeat (Exercise 3.1).
+
+# %%
+digits = (0, 1, 3, 4)
+chosen = np.isin(data.labels.train, digits)
+X_2, y_2 = X[:, chosen], data.labels.train[chosen]
+mean_2, P_2 = principal_directions(X_2, 2)
+V_2 = P_2.T @ (X_2 - mean_2)
+
+
+# %%
+def turn(degrees):
+    c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    return np.array([[c, -s], [s, c]])
+
+
+angles = np.arange(91)
+losses_2 = np.array([_quantise(turn(angle), V_2)[1] for angle in angles])
+angle_2 = angles[np.argmin(losses_2)]
+print(f"loss per sample {losses_2[0]:.3f} at 0 degrees, {losses_2.min():.3f} at {angle_2} degrees")
+
+# %%
+fig, (*axes, ax_loss) = plt.subplots(1, 3, figsize=(10, 3.4), width_ratios=(3, 3, 2))
+for ax, angle, title in zip(axes, (0, angle_2), ("$V$", f"$RV$, turned by {angle_2}°")):
+    for digit, marker, colour in zip(digits, MARKERS, COLOURS.values()):
+        points = (turn(angle) @ V_2)[:, y_2 == digit]
+        _ = ax.scatter(*points, s=6, marker=marker, color=colour, alpha=0.6, label=f"digit {digit}")
+    _ = ax.axhline(0, color="black", ls="-", lw=1)
+    _ = ax.axvline(0, color="black", ls="-", lw=1)
+    _ = ax.set(title=title, xlabel="bit 1", ylabel="bit 2", xlim=(-8.5, 5.5), ylim=(-7, 6))
+_ = axes[0].legend(loc="lower left", markerscale=2, fontsize=8)
+_ = ax_loss.plot(angles, losses_2)
+_ = ax_loss.plot(angle_2, losses_2.min(), marker="o", color=COLOURS["vermillion"])
+_ = ax_loss.set(xlabel="degrees", ylabel="loss per sample", xticks=(0, 30, 60, 90))
+save_figure(fig, "03_rotation", png=True)
+
+# %% [markdown]
+# Left: the axes of PCA run straight through the clusters; digit 0 is cut in two by the horizontal axis. Middle: the same points turned, and each cluster has a quadrant, a code, nearly to itself. Right: the loss over the angle, with its minimum there. In numbers, the share of the most frequent code in each digit:
+
+# %%
+for angle in (0, angle_2):
+    cells = np.array([2, 1]) @ (sgn(turn(angle) @ V_2) > 0)  # two bits as a number from 0 to 3
+    shares = [np.bincount(cells[y_2 == digit]).max() / np.sum(y_2 == digit) for digit in digits]
+    print(f"{angle:2d} degrees:", *(f"digit {k}: {100 * s:.0f} %" for k, s in zip(digits, shares)))
+
+# %% [markdown]
+# In 32 dimensions there are 496 angles, and trying them all is out of the question.
+#
+# ## The best rotation for given codes
+#
+# Suppose the codes $B$ are given. To bring $V$ as close to them as a rotation can is the **orthogonal Procrustes problem**. Expand the square, using $\|RV\|^2=\operatorname{tr}(V^\top R^\top RV)=\|V\|^2$ and $\|B\|^2=mL$:
+#
+# $$ Q(B,R)=mL+\|V\|^2-2\operatorname{tr}(RVB^\top) \tag{3} $$
+#
+# Only the trace depends on $R$. Take the singular value decomposition $BV^\top=U\Sigma A^\top$, that is $VB^\top=A\Sigma U^\top$, with orthogonal $U,A$ and singular values $\sigma_k\ge0$. A trace does not change when factors are moved round in a circle:
+#
+# $$ \operatorname{tr}(RVB^\top)=\operatorname{tr}(RA\Sigma U^\top)=\operatorname{tr}(U^\top RA\,\Sigma)=\sum_{k=1}^{L}Z_{kk}\,\sigma_k\ \le\ \sum_{k=1}^{L}\sigma_k,\qquad Z=U^\top RA \tag{4} $$
+#
+# The inequality holds because $Z$ is a product of orthogonal matrices and so orthogonal itself: its columns have length 1, and no entry exceeds 1. Equality is reached by $Z=I$, that is by
+#
+# $$ R=UA^\top \tag{5} $$
+#
+# This is a global minimum, found without iterating. If all $\sigma_k>0$, equality forces every $Z_{kk}=1$ and hence $Z=I$: there is no other.
 
 
 # %% tags=["export"]
@@ -150,13 +224,31 @@ def procrustes_rotation(B, V):
     return U @ At
 
 
-def _quantise(R, V):
-    """Nearest codes B (L, m) to R V, and the quantisation loss per sample, Eq. (2)."""
-    RV = R.astype(V.dtype) @ V
-    B = sgn(RV).astype(V.dtype)
-    return B, float(np.sum((B - RV) ** 2, dtype=np.float64)) / V.shape[1]
+# %%
+rng = np.random.default_rng(0)
+B = sgn(random_rotation(32, rng) @ V).astype(np.float64)
+R = procrustes_rotation(B, V)
+best = np.sum((B - R @ V) ** 2)
+others = [np.sum((B - random_rotation(32, rng) @ V) ** 2) for _ in range(200)]
+sigma = np.linalg.svd(B @ V.T, compute_uv=False)
+assert np.allclose(R @ R.T, np.eye(32)) and best < min(others)
+assert np.isclose(best, m * 32 + np.sum(V**2) - 2 * sigma.sum())  # Eq. (3) with equality in (4)
+assert np.allclose(R, orthogonal_procrustes(V.T, B.T)[0].T)  # SciPy, samples in rows
+print(f"loss per sample: Procrustes {best / m:.3f}, best of 200 random {min(others) / m:.3f}")
+
+# %% [markdown]
+# ## Alternating never raises the loss
+#
+# So each of the two unknowns is easy to find if the other is known. Start from a random rotation and repeat: $B\leftarrow\operatorname{sgn}(RV)$, then $R\leftarrow UA^\top$. Each step minimises Eq. (2) exactly over one of the two unknowns, so the loss can never rise; it is bounded below by 0, so it converges. Even more: there are finitely many sign matrices $B$, each has its best $R$, and as long as the loss falls none comes back. So after finitely many steps nothing changes any more.
+#
+# What it stops at need not be the best. Put the best codes into Eq. (3): their trace is the sum of the absolute values, so that ITQ looks for
+#
+# $$ \min_{B,R}Q(B,R)=mL+\|V\|^2-2\max_R\sum_{k,i}\big|(RV)_{ki}\big| \tag{6} $$
+#
+# the maximum of a convex function over rotations, which has many local maxima. Eq. (6) also shows that the scale of $V$ does not matter: multiplied by 10, the sum of absolute values is 10 times larger for every $R$, and the best $R$ stays. That is why ITQ works on grey values from 0 to 255 as well as on numbers from 0 to 1, although Eq. (2) compares them with $\pm1$; only the loss as a number has no meaning across scalings.
 
 
+# %% tags=["export"]
 def itq_rotation(V, n_iter, rng):
     """Rotation that brings projected samples close to the corners of the cube {-1, +1}^L.
 
@@ -188,82 +280,9 @@ def itq_rotation(V, n_iter, rng):
 
 
 # %%
-digits = (0, 1, 3, 4)
-chosen = np.isin(data.labels.train, digits)
-X_2, y_2 = X[:, chosen], data.labels.train[chosen]
-mean_2, P_2 = principal_directions(X_2, 2)
-V_2 = P_2.T @ (X_2 - mean_2)
-R_2, _ = itq_rotation(V_2, 50, np.random.default_rng(0))
-
-# %%
-fig, axes = plt.subplots(1, 2, figsize=(8, 4), sharex=True, sharey=True)
-for ax, R, title in zip(
-    axes, (np.eye(2), R_2), ("$V$, principal directions", "$RV$, rotated by ITQ")
-):
-    for digit, marker, colour in zip(digits, MARKERS, COLOURS.values()):
-        points = (R @ V_2)[:, y_2 == digit]
-        _ = ax.scatter(*points, s=7, marker=marker, color=colour, alpha=0.6, label=f"digit {digit}")
-    _ = ax.axhline(0, color="black", ls="-", lw=1)
-    _ = ax.axvline(0, color="black", ls="-", lw=1)
-    _ = ax.set(title=f"{title}: loss {_quantise(R, V_2)[1]:.2f}", xlabel="bit 1", aspect="equal")
-_ = axes[0].set(ylabel="bit 2")
-_ = axes[0].legend(loc="lower left", markerscale=2)
-save_figure(fig, "03_rotation", png=True)
-
-# %% [markdown]
-# Left: the axes of PCA run straight through the clusters, as the direction of largest variance tends to do; digit 0 is cut in two by the horizontal axis. Right: the same points turned, and each cluster has a quadrant, a code, nearly to itself. In numbers, the share of the most frequent code in each digit:
-
-# %%
-for name, R in (("principal directions", np.eye(2)), ("rotated", R_2)):
-    cells = np.array([2, 1]) @ (sgn(R @ V_2) > 0)  # two bits as a number from 0 to 3
-    shares = [np.bincount(cells[y_2 == digit]).max() / np.sum(y_2 == digit) for digit in digits]
-    print(f"{name:20s}:", *(f"{digit}: {100 * s:.0f} %" for digit, s in zip(digits, shares)))
-
-# %% [markdown]
-# The rotation above was found by the function just exported. Its derivation follows, in two steps that are repeated in turn.
-#
-# ## Step one: the codes for a given rotation
-#
-# Every entry of $B$ stands alone in Eq. (2): $(b-z)^2$ with $b=\pm1$ is smaller for the $b$ that has the sign of $z$. Hence $B=\operatorname{sgn}(RV)$, with $\operatorname{sgn}(0)=+1$ as everywhere in this course. That is `_quantise`.
-#
-# ## Step two: the rotation for given codes
-#
-# This is the **orthogonal Procrustes problem**: bring $V$ as close to $B$ as a rotation can. Expand the square, using $\|RV\|^2=\operatorname{tr}(V^\top R^\top RV)=\|V\|^2$ and $\|B\|^2=mL$:
-#
-# $$ Q(B,R)=mL+\|V\|^2-2\operatorname{tr}(RVB^\top) \tag{3} $$
-#
-# Only the trace depends on $R$. Take the singular value decomposition $BV^\top=U\Sigma A^\top$, that is $VB^\top=A\Sigma U^\top$, with orthogonal $U,A$ and singular values $\sigma_k\ge0$. A trace does not change when factors are moved round in a circle:
-#
-# $$ \operatorname{tr}(RVB^\top)=\operatorname{tr}(RA\Sigma U^\top)=\operatorname{tr}(U^\top RA\,\Sigma)=\sum_{k=1}^{L}Z_{kk}\,\sigma_k\ \le\ \sum_{k=1}^{L}\sigma_k,\qquad Z=U^\top RA \tag{4} $$
-#
-# The inequality holds because $Z$ is a product of orthogonal matrices and so orthogonal itself: its columns have length 1, and no entry exceeds 1. Equality is reached by $Z=I$, that is by
-#
-# $$ R=UA^\top \tag{5} $$
-#
-# This is a global minimum, found without iterating. If all $\sigma_k>0$, equality forces every $Z_{kk}=1$ and hence $Z=I$: there is no other.
-
-# %%
-rng = np.random.default_rng(0)
-B = sgn(random_rotation(32, rng) @ V).astype(np.float64)
-R = procrustes_rotation(B, V)
-best = np.sum((B - R @ V) ** 2)
-others = [np.sum((B - random_rotation(32, rng) @ V) ** 2) for _ in range(200)]
-sigma = np.linalg.svd(B @ V.T, compute_uv=False)
-assert np.allclose(R @ R.T, np.eye(32)) and best < min(others)
-assert np.isclose(best, m * 32 + np.sum(V**2) - 2 * sigma.sum())  # Eq. (3) with equality in (4)
-assert np.allclose(R, orthogonal_procrustes(V.T, B.T)[0].T)  # SciPy, samples in rows
-print(f"loss per sample: Procrustes {best / m:.3f}, best of 200 random {min(others) / m:.3f}")
-
-# %% [markdown]
-# ## Alternating never raises the loss
-#
-# Start from a random rotation and repeat: $B\leftarrow\operatorname{sgn}(RV)$, then $R\leftarrow UA^\top$. Each step minimises Eq. (2) exactly over one of the two unknowns, so the loss can never rise; it is bounded below by 0, so it converges. Even more: there are finitely many sign matrices $B$, each has its best $R$, and as long as the loss falls none comes back. So the codes stop changing after finitely many steps.
-#
-# What it stops at need not be the best. Put the best codes into Eq. (3): their trace is the sum of the absolute values, so that ITQ looks for
-#
-# $$ \min_{B,R}Q(B,R)=mL+\|V\|^2-2\max_R\sum_{k,i}\big|(RV)_{ki}\big| \tag{6} $$
-#
-# the maximum of a convex function over rotations, which has many local maxima. Eq. (6) also shows that the scale of $V$ does not matter: multiplied by 10, the sum of absolute values is 10 times larger for every $R$, and the best $R$ stays. That is why ITQ works on grey values from 0 to 255 as well as on numbers from 0 to 1, although Eq. (2) compares them with $\pm1$; only the loss as a number has no meaning across scalings.
+found = [itq_rotation(V_2, 50, np.random.default_rng(seed))[1][-1] for seed in range(5)]
+assert np.isclose(min(found), losses_2.min(), rtol=1e-3)
+print("two dimensions, five starts:", *(f"{loss:.3f}" for loss in found))
 
 # %%
 runs = [itq_rotation(V, 200, np.random.default_rng(seed)) for seed in range(5)]
@@ -384,7 +403,7 @@ print("fewer than 1 % of the bits differ:", np.mean(single.codes_ != itq.codes_)
 #
 # a generalised eigenproblem, with one solution after the other by falling correlation $r$. Two matters of practice:
 #
-# * **Neither covariance can be inverted.** Pixels in the corners never change, and the rows of $Y$ sum to 1. Add a small $\rho$ to both diagonals, $C_{xx}+\rho I$ and $C_{yy}+\rho I$. As $\rho$ must be small against the variances, ITQ-CCA first scales its input to a range of 1, by the rule that BDNN uses, too: one number for all dimensions, so that the geometry stays as it is.
+# * **Neither covariance can be inverted.** Pixels in the corners never change, and the rows of $Y$ add up to a row of ones, so that $C_{yy}\mathbf 1=0$. Add a small $\rho$ to both diagonals, $C_{xx}+\rho I$ and $C_{yy}+\rho I$. As $\rho$ must be small against the variances, ITQ-CCA first scales its input to a range of 1, by the rule that BDNN uses, too: one number for all dimensions, so that the geometry stays as it is.
 # * **The length of the eigenvectors matters.** PCA's directions had length 1 for a reason: distances. Here we take
 #
 # $$ w_k^\top(C_{xx}+\rho I)\,w_k=1,\qquad\text{then multiply } w_k \text{ by } r_k \tag{9} $$
