@@ -247,20 +247,19 @@ def test_the_first_step_that_fails_ends_the_run(monkeypatch):
     assert ran == ["tools.check", "pytest"]
 
 
-def test_the_notebooks_are_executed_and_compared(root, monkeypatch):
+def test_the_notebooks_are_executed_and_compared(root):
     write(root, "tests/nbval_sanitize.cfg", (ROOT / "tests/nbval_sanitize.cfg").read_text())
     export.write_modules(root, find(root))
-    notebook = scale_notebook(root)
-    build.build(notebook)
+    good = scale_notebook(root).path
+    build.build(scale_notebook(root))
+    bad = good.with_stem("05_tampered")
+    write(root, bad, (root / good).read_text().replace("0.5\\n", "0.7\\n"))
     env = notebooks.kernel_environment(root) | {"BDNN_FIGURES": str(root / "scratch")}
-    command = [sys.executable, "-m", "pytest", *test.NBVAL, *test.PARALLEL, str(notebook.path)]
-    same = subprocess.run(command, cwd=root, env=env, capture_output=True, text=True)
-    assert same.returncode == 0, same.stdout
-    path = root / notebook.path
-    path.write_text(path.read_text().replace("0.5\\n", "0.7\\n"))
-    other = subprocess.run(command, cwd=root, env=env, capture_output=True, text=True)
-    assert other.returncode == 1
-    assert "1 failed" in other.stdout and "0.7" in other.stdout
+    command = [sys.executable, "-m", "pytest", *test.NBVAL, str(good), str(bad)]
+    done = subprocess.run(command, cwd=root, env=env, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "1 failed, 13 passed" in done.stdout
+    assert "05_tampered.ipynb::Cell 3" in done.stdout and "0.7" in done.stdout
 
 
 def test_the_lab_listens_on_this_machine_and_keeps_its_token(monkeypatch):

@@ -567,6 +567,12 @@ def test_two_long_methods_are_not_one_long_cell(root):
     assert list(writing.cell_lengths(Course(root))) == []
 
 
+def test_two_modules_may_share_the_names_of_the_public_interface(root):
+    edit(SCALE, "SMALLEST = 1e-12\n", "def balance():\n    pass\n\n\nSMALLEST = 1e-12\n")(root)
+    edit(USE, "def twice(x):", "def balance():\n    pass\n\n\ndef twice(x):")(root)
+    assert [found for found in project.modules(Course(root)) if "defines" in found.what] == []
+
+
 def test_links_to_other_projects_are_nobodys_business(root):
     append("README.md", "https://github.com/numpy/numpy and https://github.com/bdnn-course/bdnn\n")(
         root

@@ -9,14 +9,13 @@ import argparse
 import ast
 import json
 import re
-import subprocess
 import sys
 from dataclasses import dataclass
 
 from tools.notebooks import ROOT, Notebook, Problem, find, tags, write
+from tools.style import ruff
 
 HEADER = "# Generated from {} by `python3 course.py export {}`: edit the notebook.\n"
-GENERATED = "# Generated from notebooks/"
 PLUMBING = ("__init__", "__main__", "base", "data", "plotting")
 # Names that two modules may share: a measure of codes in metrics, the loss term in losses.
 SHARED = {"balance", "independence"}
@@ -73,13 +72,8 @@ class Export:
 
     def ruff(self, code, *arguments):
         """Return what ruff makes of the module's text under the project's settings."""
-        place = ["--stdin-filename", f"bdnn/{self.module}.py", "-"]
-        command = [sys.executable, "-m", "ruff", *arguments, *place]
-        root = self.notebook.root
-        done = subprocess.run(command, input=code, text=True, capture_output=True, cwd=root)
-        if done.returncode not in (0, 1):
-            raise RuntimeError(done.stderr)
-        return done.stdout
+        place = ("--stdin-filename", f"bdnn/{self.module}.py", "-")
+        return ruff(self.notebook.root, *arguments, *place, text=code)
 
     def problem(self, k, what, mend):
         """Return a problem of cell k."""

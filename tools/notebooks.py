@@ -141,16 +141,10 @@ def kernel_environment(root):
     """Return environment variables under which a kernel computes the same on any machine.
 
     One thread for the matrix products, figures inline, this checkout's `bdnn`, and none of the
-    settings that a person may have made for IPython, Jupyter or the figures' folder.
+    settings that a person may have made for IPython or the figures' folder.
     """
     env = {k: v for k, v in os.environ.items() if k not in ("BDNN_FIGURES", "IPYTHONDIR")}
-    threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    return (
-        env
-        | dict.fromkeys(threads, "1")
-        | {
-            "JUPYTER_PREFER_ENV_PATH": "1",
-            "MPLBACKEND": "module://matplotlib_inline.backend_inline",
-            "PYTHONPATH": str(root),
-        }
-    )
+    env |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    env["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
+    env["PYTHONPATH"] = str(root)
+    return env

@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -11,6 +9,7 @@ from packaging.utils import canonicalize_name
 
 from tools.export import stale, stray_modules
 from tools.notebooks import Problem
+from tools.style import ruff
 
 STYLED = ("notebooks", "bdnn", "tests", "tools", "course.py")
 RELOCK = "python3 -m tools.lock"
@@ -35,14 +34,14 @@ def modules(course):
 
 def lint(course):
     """ruff finds no fault in any Python text."""
-    for where, path, finding in ruff(course, "check"):
+    for where, path, finding in findings(course, "check"):
         what = f"{finding['code']} {finding['message'].rstrip('.')}"
         yield Problem(where, what, f".venv/bin/ruff check --fix {path}, or by hand")
 
 
 def formatting(course):
     """Every Python text is formatted by ruff."""
-    for where, path, _ in ruff(course, "format", "--check"):
+    for where, path, _ in findings(course, "format", "--check"):
         yield Problem(where, "is not formatted", f".venv/bin/ruff format {path}")
 
 
@@ -99,14 +98,10 @@ def address(course):
             yield Problem("CITATION.cff", f"lacks the line `{line}`", "copy it from pyproject.toml")
 
 
-def ruff(course, *arguments):
+def findings(course, *arguments):
     """Yield (place, path, finding) for what ruff finds in the course's Python texts."""
     paths = [path for path in STYLED if (course.root / path).exists()]
-    command = [sys.executable, "-m", "ruff", *arguments, "--output-format", "json", *paths]
-    done = subprocess.run(command, cwd=course.root, capture_output=True, text=True)
-    if done.returncode not in (0, 1):
-        raise SystemExit(f"ruff could not run: {done.stderr}")
-    for finding in json.loads(done.stdout):
+    for finding in json.loads(ruff(course.root, *arguments, "--output-format", "json", *paths)):
         path = Path(finding["filename"]).relative_to(course.root.resolve())
         yield locate(course, path, finding["location"]["row"]), path.as_posix(), finding
 
