@@ -115,6 +115,22 @@ def test_a_cell_that_takes_too_long_is_named(root, monkeypatch):
         build.build(scale_notebook(root))
 
 
+def test_a_kernel_that_dies_is_named(root):
+    export.write_modules(root, find(root))
+    edit(root, "print(f", "import os\n\nos._exit(1)\nprint(f")
+    with pytest.raises(build.BuildError, match="cell 7 failed:(?s:.*)DeadKernelError"):
+        build.build(scale_notebook(root))
+
+
+def test_ctrl_c_ends_the_build(root, monkeypatch, capsys):
+    def interrupted(notebook):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(build, "build", interrupted)
+    assert run(root, monkeypatch) == 130
+    assert "are as they were" in capsys.readouterr().err
+
+
 def test_nothing_is_executed_while_an_export_breaks_a_rule(root, monkeypatch, capsys):
     edit(root, "SMALLEST = 1e-12\n", "smallest = 1e-12\n")
     assert run(root, monkeypatch, "03") == 1

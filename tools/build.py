@@ -15,7 +15,7 @@ import time
 
 import nbformat
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from traitlets.config import Config
 
 from tools.export import write_modules
@@ -63,25 +63,24 @@ def execute(nb, notebook):
 
     Raises BuildError, which names the cell, if one fails, takes too long or kills the kernel.
     """
-    current = [0]
+    folder = str((notebook.root / notebook.text).parent)
     with tempfile.TemporaryDirectory() as scratch:
+        env = kernel_environment(notebook.root) | {"IPYTHONDIR": scratch}
         client = NotebookClient(
             nb,
             timeout=CELL_TIMEOUT,
             kernel_name="python3",
             config=private_connection(scratch),
             record_timing=False,
-            store_widget_state=False,
-            resources={"metadata": {"path": str((notebook.root / notebook.text).parent)}},
-            on_cell_start=lambda cell, cell_index: current.__setitem__(0, cell_index),
         )
-        try:
-            client.execute(env=kernel_environment(notebook.root) | {"IPYTHONDIR": scratch})
-        except CellExecutionError as error:
-            trace = COLOUR.sub("", error.traceback)
-            raise failure(notebook, current[0] + 1, trace) from None
-        except Exception as error:
-            raise failure(notebook, current[0] + 1, f"{type(error).__name__}: {error}") from None
+        with client.setup_kernel(cwd=folder, env=env):
+            for k, cell in enumerate(nb.cells, start=1):
+                try:
+                    client.execute_cell(cell, k - 1)
+                except CellExecutionError as error:
+                    raise failure(notebook, k, COLOUR.sub("", error.traceback)) from None
+                except (CellTimeoutError, DeadKernelError) as error:
+                    raise failure(notebook, k, f"{type(error).__name__}: {error}") from None
 
 
 def private_connection(folder):
@@ -177,9 +176,13 @@ def main():
     )
     notebooks = find(ROOT, parser.parse_args().numbers)
     problems = write_modules(ROOT, notebooks)
-    if not problems:
-        warm_up()
-        problems = build_all(notebooks)
+    try:
+        if not problems:
+            warm_up()
+            problems = build_all(notebooks)
+    except KeyboardInterrupt:
+        print("\nStopped; this notebook and those after it are as they were.", file=sys.stderr)
+        return 130
     for problem in problems:
         print(f"\n{problem}", file=sys.stderr)
     return 1 if problems else 0
