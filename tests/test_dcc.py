@@ -119,25 +119,16 @@ def test_warm_start_never_raises_the_objective(D, L, m, seed):
         assert (after <= before + 1e-12 * (1 + before)).all()
 
 
-def partition():
-    """Numbers whose halves can be equal: (w^T b)^2 = 0 is possible, and not from everywhere."""
-    W = np.array([[5.0, 4.0, 3.0, 2.0]])
-    return np.zeros((1, 1)), W, np.zeros((1, 1)), np.zeros((4, 1)), 0.0
-
-
 def test_restart_from_zero_can_raise_the_objective():
-    best = np.array([[1.0], [-1.0], [-1.0], [1.0]])  # 5 - 4 - 3 + 2 = 0
-    assert objective(*partition(), best)[0] == 0
-    np.testing.assert_array_equal(coordinate_descent(*partition(), best, 10), best)
-    restarted = coordinate_descent(*partition(), np.zeros((4, 1)), 1)
-    np.testing.assert_array_equal(restarted, best)  # here the greedy pass is lucky
-    X, W, c, H, lambda2 = partition()
-    W = np.array([[8.0, 7.0, 6.0, 5.0, 4.0]])  # 8 + 7 = 6 + 5 + 4; greedily 8 - 7 - 6 + 5 + 4 = 4
-    H, best = np.zeros((5, 1)), np.array([[1.0], [1.0], [-1.0], [-1.0], [-1.0]])
-    assert objective(X, W, c, H, lambda2, best)[0] == 0
-    restarted = coordinate_descent(X, W, c, H, lambda2, np.zeros((5, 1)), 10)
-    assert objective(X, W, c, H, lambda2, restarted)[0] > 0
-    np.testing.assert_array_equal(coordinate_descent(X, W, c, H, lambda2, best, 10), best)
+    """8 + 7 = 6 + 5 + 4, but bit after bit from nothing gives 8 - 7 - 6 + 5 + 4 = 4."""
+    W, zero = np.array([[8.0, 7.0, 6.0, 5.0, 4.0]]), np.zeros((1, 1))
+    arguments = zero, W, zero, np.zeros((5, 1)), 0.0
+    best = np.array([[1.0], [1.0], [-1.0], [-1.0], [-1.0]])
+    assert objective(*arguments, best)[0] == 0
+    np.testing.assert_array_equal(coordinate_descent(*arguments, best), best)
+    restarted = coordinate_descent(*arguments, 0 * best)
+    np.testing.assert_array_equal(restarted[:, 0], [1, -1, -1, 1, 1])
+    assert objective(*arguments, restarted)[0] == 16
 
 
 def test_by_hand():
