@@ -290,8 +290,8 @@ def minimize(
     c1, c2 : float
         Constants of the strong Wolfe conditions, which every accepted step fulfils.
     callback : callable, optional
-        Called after every step with a result that holds x, fun, jac, nit, nfev; it may raise
-        StopIteration to end the run.
+        Called after every step with a result that holds x, fun, jac, nit, nfev and is not to be
+        modified; it may raise StopIteration to end the run.
 
     Returns
     -------

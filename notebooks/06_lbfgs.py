@@ -411,9 +411,10 @@ save_figure(fig, "06_wolfe")
 # $$
 #
 # and that is just what (5) needs: **every accepted step keeps $K$ positive definite.** And if $J$ is
-# bounded below and smooth, such steps exist: the line in (10) falls for ever and must cross $\varphi$;
-# up to the first crossing $\varphi$ has lost to the line, so somewhere between its slope equals the
-# line's, $c_1\varphi'(0)$, which satisfies (11) since $c_1<c_2$.
+# smooth and bounded below, such steps exist. The difference of $\varphi$ and the line in (10) is 0 at
+# $\alpha=0$, negative at first (since $c_1<1$), and must come back to 0, because the line falls for ever.
+# Somewhere between its derivative vanishes: there $\varphi$ is below the line, which is (10), and has the
+# slope $c_1\varphi'(0)$, which is (11) since $c_1<c_2$.
 #
 # ## Two trials and a cubic
 #
@@ -592,7 +593,7 @@ def strong_wolfe(phi, start, a, c1=1e-4, c2=0.9, max_trials=MAX_TRIALS):
 # noise, and the search says None. So it does after `MAX_TRIALS` trials.
 #
 # Does it find its step from everywhere? Three functions that are known to be hard: one with a flat
-# far side, one whose slope at 0 is ten million times smaller than elsewhere, and our waves. The first
+# far side, one whose slope at 0 is millions of times smaller than elsewhere, and our waves. The first
 # trial is a thousandth to a thousand times as long as it should be.
 
 
@@ -824,8 +825,8 @@ def minimize(
     c1, c2 : float
         Constants of the strong Wolfe conditions, which every accepted step fulfils.
     callback : callable, optional
-        Called after every step with a result that holds x, fun, jac, nit, nfev; it may raise
-        StopIteration to end the run.
+        Called after every step with a result that holds x, fun, jac, nit, nfev and is not to be
+        modified; it may raise StopIteration to end the run.
 
     Returns
     -------
@@ -962,8 +963,8 @@ print(f"at the minimum: {np.allclose(result.x, (1 - np.sqrt(1 + 100**2)) / 100)}
 # %% [markdown]
 # ## Against SciPy
 #
-# SciPy's L-BFGS-B is a translation of the Fortran original, and a serious measure. Equal
-# history and equal tolerances; we compare the minima and count evaluations, on two families: quadratics
+# SciPy's L-BFGS-B is in wide use, and a serious measure. With equal history and equal tolerances we
+# compare the minima and count evaluations, on two families: quadratics
 # with condition numbers from 10 to $10^4$, and Rosenbrock's function in 2 to 100 dimensions from
 # random starts.
 
