@@ -350,7 +350,7 @@ print(f"from {values[0]:.2f} to {values[-1]:.2f}; ITQ's code: {descend_slowly(B,
 # %%
 fig, ax = plt.subplots(figsize=(7.5, 3.2))
 _ = ax.step(np.arange(len(values)), values, where="post", color=COLOURS["blue"], linestyle="-")
-moved = np.flatnonzero(np.diff(values) < 0) + 1
+moved = np.flatnonzero(np.diff(values) < -1e-9) + 1
 _ = ax.plot(moved, values[moved], "o", color=COLOURS["blue"], label="the bit is flipped")
 for cycle in (16, 32):
     _ = ax.axvline(cycle, color="0.7", linestyle=":", linewidth=1)
