@@ -18,14 +18,15 @@ from bdnn.base import BaseHasher, as_generator, check_number, check_option, chec
 from bdnn.dcc import coordinate_descent
 from bdnn.itq import itq_rotation, principal_directions, random_rotation, range_scaling
 from bdnn.lbfgs import minimize
-from bdnn.metrics import mean_average_precision
+from bdnn.metrics import mean_average_precision, precision_at_radius
 from bdnn.network import backward, flatten, forward, hidden_sizes, initial_weights, unflatten
 
 __all__ = [
     "DAMPING",
     "UHBDNN",
-    "ValidationQueries",
+    "Validation",
     "WHITENED_RMS",
+    "best_codes",
     "encoder_objective",
     "in_scaled_variables",
     "initial_codes",
@@ -121,28 +122,33 @@ def encoder_objective(theta, X, B, sizes, lambdas, activations=None):
     return J, flatten([dW + lambda1 * d for dW, d in zip(dWs, dWs_decay)], dcs)
 
 
-def principal_axes(X):
+def principal_axes(X, energy=1.0):
     """Axes along which the uncentred second moments of the samples are diagonal.
 
     Parameters
     ----------
     X : array (D, m)
+    energy : float
+        Keep the leading axes that hold this share of the mean square; 1 keeps all axes but
+        those along which every sample is 0.
 
     Returns
     -------
     P : array (D, r)
-        Orthonormal columns, Eq. (6) of notebook 08. Directions that no sample has are left out.
+        Orthonormal columns, the largest entry of each positive: Eq. (6) of notebook 08.
     e : array (r,)
         Mean square of the samples along each axis, largest first.
     """
     e, P = np.linalg.eigh((X @ X.T).astype(np.float64) / X.shape[1])
-    used = e > 1e-14 * e[-1]
-    used[-1] = True
-    return P[:, used][:, ::-1], e[used][::-1]
+    e, P = np.maximum(e[::-1], 0), P[:, ::-1]
+    held = np.cumsum(e)
+    r = min(1 + np.searchsorted(held, energy * held[-1]), max(1, np.sum(e > 1e-14 * e[0])))
+    e, P = e[:r], P[:, :r]
+    return P * np.sign(P[np.abs(P).argmax(axis=0), np.arange(r)]), e
 
 
-WHITENED_RMS = 3.0  # rho of Eq. (7) of notebook 08
-DAMPING = 1e-5  # epsilon of Eq. (7)
+WHITENED_RMS = 6.0  # rho of Eq. (7) of notebook 08
+DAMPING = 4e-4  # epsilon of Eq. (7)
 
 
 def variable_scales(e, sizes):
@@ -177,7 +183,7 @@ def in_scaled_variables(objective, scales):
     return scaled
 
 
-def joint_objective(theta, X, B, sizes, lambdas, activations=None):
+def joint_objective(theta, X, B, sizes, lambdas, activations=None, A=None):
     """The whole objective for given codes, as a function of all weights and biases: Eq. (1).
 
     Parameters
@@ -186,15 +192,17 @@ def joint_objective(theta, X, B, sizes, lambdas, activations=None):
         Parameters of the encoder, then W row by row and c of the decoder.
     X, B, sizes, lambdas, activations
         As for `encoder_objective`.
+    A : array (sizes[0], m), optional
+        What the encoder sees, if it is not X itself.
 
     Returns
     -------
     J : float
     gradient : array (p + D L + D,)
     """
-    D, L, lambda1 = sizes[0], sizes[-1], lambdas[0]
+    D, L, lambda1 = len(X), sizes[-1], lambdas[0]
     theta, W, c = np.split(theta, [-D * (L + 1), -D])
-    J, gradient = encoder_objective(theta, X, B, sizes, lambdas, activations)
+    J, gradient = encoder_objective(theta, X if A is None else A, B, sizes, lambdas, activations)
     W = W.reshape(D, L)
     reconstruction, (dW, dc) = losses.reconstruction(X, B, W, c)
     decay, (dW_decay,) = losses.weight_decay([W])
@@ -202,28 +210,54 @@ def joint_objective(theta, X, B, sizes, lambdas, activations=None):
     return J + reconstruction + lambda1 * decay, np.concatenate([gradient, dW.ravel(), dc])
 
 
-class ValidationQueries:
-    """Training points that are searched for in the training set, to decide when to stop.
+def best_codes(X, W, c, H, lambda2, B, starts, cycles=10):
+    """DCC from several starts, and for each sample the best of the results.
 
     Parameters
     ----------
+    X, W, c, H, lambda2, cycles
+        As for `dcc.coordinate_descent`.
+    B : array (L, m)
+        The codes so far.
+    starts : sequence of "warm", "zero", "sign"
+        Start from B, from 0, from sgn(H).
+
+    Returns
+    -------
+    array (L, m)
+        Codes. With "warm" among the starts no sample is worse off than with B.
+    """
+    origins = {"warm": B, "zero": np.zeros_like(B), "sign": sgn(H).astype(B.dtype)}
+    codes = [coordinate_descent(X, W, c, H, lambda2, origins[s], cycles) for s in starts]
+    G, Q = W.T @ W, W.T @ X - W.T @ c + lambda2 * H
+    cost = [np.sum(B * (G @ B - 2 * Q), axis=0) for B in codes]  # Eq. (8), but for a constant
+    return np.choose(np.argmin(cost, axis=0), codes)
+
+
+class Validation:
+    """Queries whose retrieval from the training samples decides when to stop.
+
+    Parameters
+    ----------
+    Q : array (D, q)
+        Queries.
     X : array (D, m)
-        Training samples.
-    n_queries, n_neighbors : int
-        How many points are drawn, and how many Euclidean neighbours count as relevant to each.
-    rng : numpy.random.Generator
+        Training samples, which are searched.
+    n_neighbors : int
+        How many Euclidean neighbours count as relevant to a query.
+    criterion : "precision" or "map"
+        Precision within radius 2 (an empty ball counts 0), or mean average precision.
     """
 
-    def __init__(self, X, n_queries, n_neighbors, rng):
-        m = X.shape[1]
-        self.queries = rng.choice(m, size=min(n_queries, m), replace=False)
-        search = NearestNeighbors(n_neighbors=min(n_neighbors, m), algorithm="brute").fit(X.T)
-        self.neighbours = search.kneighbors(X.T[self.queries], return_distance=False)
+    def __init__(self, Q, X, n_neighbors, criterion):
+        self.measure = {"precision": precision_at_radius, "map": mean_average_precision}[criterion]
+        k = min(n_neighbors, X.shape[1])
+        search = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(X.T)
+        self.neighbours = search.kneighbors(Q.T, return_distance=False)
 
-    def score(self, H):
-        """Mean average precision of the codes sgn(H), H (L, m)."""
-        codes = sgn(H).T
-        return mean_average_precision(codes[self.queries], codes, self.neighbours)
+    def score(self, H_queries, H):
+        """The measure for the codes sgn(H_queries) (L, q) and sgn(H) (L, m)."""
+        return self.measure(sgn(H_queries).T, sgn(H).T, self.neighbours)
 
 
 def weighted_terms(X, B, H, Ws, W, c, lambdas):
@@ -257,8 +291,11 @@ def weighted_terms(X, B, H, Ws, W, c, lambdas):
 class _Problem(NamedTuple):
     """What stays as it is while UH-BDNN trains."""
 
-    X: np.ndarray  # (r, m), samples along the principal axes
-    P: np.ndarray  # (D, r), the axes
+    X: np.ndarray  # (D, m), scaled training samples
+    P: np.ndarray  # (D, r), principal axes
+    A: np.ndarray  # (r, m), the samples along the axes: what the encoder sees
+    Q: np.ndarray  # (r, q), the queries of the validation along the axes
+    validation: Validation | None
     sizes: tuple  # units of the layers: r, ..., L
     lambdas: tuple  # the four weights of the terms
     activations: tuple  # of the layers
@@ -278,23 +315,36 @@ class UHBDNN(BaseHasher):
         Units of the hidden layers; None: the paper's sizes, `network.hidden_sizes`.
     max_alternations : int
         Updates of the codes at most; each is followed by a decoder and an encoder step.
-    max_iter, history : int
-        Iterations of L-BFGS in an encoder step, and the pairs that it remembers.
+    max_iter, refine_iter : int
+        Iterations of L-BFGS in the first encoder step, and in each one after an update of the
+        codes.
+    history : int
+        Pairs that L-BFGS remembers.
     cycles : int
         Passes of DCC over the bits in an update of the codes.
-    dcc_start : "warm" or "zero"
-        DCC starts from the codes so far, or from 0 as in the authors' program.
+    dcc_start : "best", "warm" or "zero"
+        DCC starts from the codes so far, from 0 as in the authors' program, or from these and
+        from the signs of the code layer, and every sample keeps the best: `best_codes`.
     init : "itq" or "random"
         Codes to start from: `initial_codes`.
+    n_init : int
+        Trainings from different such codes; the best by validation is kept.
     decoder : "ridge" or "joint"
         Decoder in closed form, or together with the encoder by L-BFGS, as in the paper.
     conditioning : "whiten" or "none"
         Variables of L-BFGS: those of Eq. (7) of notebook 08, or the plain ones as in the paper.
+    energy : float
+        The encoder sees the principal axes that hold this share of the mean square; 1: all.
     code_activation : "identity" or "tanh"
         Activation of the code layer.
+    validation : "held_out" or "training"
+        Queries that decide when to stop: training samples that are held out, or samples that
+        are trained on, as in the authors' program.
     n_validation, n_neighbors : int
-        Training points that decide when to stop, and their neighbours that count as relevant.
+        How many (at most every eighth sample), and their neighbours that count as relevant.
         With `n_validation=0` the objective decides.
+    criterion : "precision" or "map"
+        Measure of the validation: precision within radius 2, or mAP as in the authors' program.
     patience : int
         Stop after so many alternations without a better validation score.
     dtype : "float32" or "float64"
@@ -306,13 +356,16 @@ class UHBDNN(BaseHasher):
     Attributes
     ----------
     codes_ : array (n_samples, n_bits), int8
-        Training codes B as learned.
+        Training codes B as learned; those of samples held out follow from the final network
+        by the same step.
     history_ : list of dict
-        For each alternation: `objective` and its weighted terms `reconstruction`,
+        For each `start` and `alternation`: `objective` and its weighted terms `reconstruction`,
         `weight_decay`, `equality`, `independence`, `balance`; `flips`, the share of bits that DCC
-        changed; `score`, which is the validation mAP; `n_iter` of L-BFGS; `seconds`.
+        changed; `score` of the validation; `n_iter` of L-BFGS; `seconds`.
     best_ : int
-        The alternation whose state was kept.
+        The entry of `history_` whose state was kept.
+    best_score_ : float
+        Its score.
     n_iter_ : int
         Iterations of L-BFGS in all.
     Ws_, cs_ : lists of arrays
@@ -332,18 +385,23 @@ class UHBDNN(BaseHasher):
         lambda3=1e-2,
         lambda4=1e-6,
         hidden=None,
-        max_alternations=10,
-        max_iter=400,
+        max_alternations=20,
+        max_iter=150,
+        refine_iter=40,
         history=100,
         cycles=10,
-        dcc_start="warm",
+        dcc_start="best",
         init="itq",
+        n_init=1,
         decoder="ridge",
         conditioning="whiten",
+        energy=0.975,
         code_activation="identity",
+        validation="held_out",
         n_validation=1000,
         n_neighbors=50,
-        patience=2,
+        criterion="precision",
+        patience=3,
         dtype="float32",
         random_state=0,
         verbose=False,
@@ -356,15 +414,20 @@ class UHBDNN(BaseHasher):
         self.hidden = hidden
         self.max_alternations = max_alternations
         self.max_iter = max_iter
+        self.refine_iter = refine_iter
         self.history = history
         self.cycles = cycles
         self.dcc_start = dcc_start
         self.init = init
+        self.n_init = n_init
         self.decoder = decoder
         self.conditioning = conditioning
+        self.energy = energy
         self.code_activation = code_activation
+        self.validation = validation
         self.n_validation = n_validation
         self.n_neighbors = n_neighbors
+        self.criterion = criterion
         self.patience = patience
         self.dtype = dtype
         self.random_state = random_state
@@ -373,13 +436,19 @@ class UHBDNN(BaseHasher):
     def _check_parameters(self):
         for name in ("lambda1", "lambda2", "lambda3", "lambda4"):
             check_number(name, getattr(self, name))
-        for name in ("max_iter", "history", "cycles", "n_neighbors", "patience"):
+        for name in ("max_iter", "refine_iter", "history", "cycles", "n_neighbors", "n_init"):
             check_whole_number(name, getattr(self, name), 1)
+        check_whole_number("patience", self.patience, 1)
         for name in ("max_alternations", "n_validation"):
             check_whole_number(name, getattr(self, name), 0)
         for units in () if self.hidden is None else self.hidden:
             check_whole_number("every entry of hidden", units, 1)
-        check_option("dcc_start", self.dcc_start, ("warm", "zero"))
+        check_number("energy", self.energy)
+        if not 0 < self.energy <= 1:
+            raise ValueError(f"energy must lie in (0, 1], got {self.energy!r}")
+        check_option("dcc_start", self.dcc_start, ("best", "warm", "zero"))
+        check_option("validation", self.validation, ("held_out", "training"))
+        check_option("criterion", self.criterion, ("precision", "map"))
         check_option("init", self.init, ("itq", "random"))
         check_option("decoder", self.decoder, ("ridge", "joint"))
         check_option("conditioning", self.conditioning, ("whiten", "none"))
@@ -390,74 +459,102 @@ class UHBDNN(BaseHasher):
         rng = as_generator(self.random_state)
         self.shift_, self.scale_ = range_scaling(X)
         X = (X - self.shift_) / self.scale_
-        B = initial_codes(X, self.n_bits, rng, self.init)
-        problem, theta = self._pose(X, rng)
-        validation = None
-        if self.n_validation:
-            validation = ValidationQueries(X, self.n_validation, self.n_neighbors, rng)
-        self.history_, self.n_iter_ = [], 0
-        total = (self.max_alternations + 1) * self.max_iter
-        with tqdm(total=total, disable=not self.verbose, leave=False, unit="it") as bar:
+        m = X.shape[1]
+        chosen = rng.permutation(m)[: min(self.n_validation, m // 8)]
+        held_out = chosen if self.validation == "held_out" else chosen[:0]
+        Q, T = X[:, chosen], np.delete(X, held_out, axis=1)
+        problem, theta = self._pose(T, Q, rng)
+        self.history_, self.n_iter_, self.best_score_ = [], 0, -np.inf
+        total = self.max_iter + self.max_alternations * self.refine_iter
+        with tqdm(
+            total=self.n_init * total, disable=not self.verbose, leave=False, unit="it"
+        ) as bar:
             bar.set_description(f"UHBDNN, {self.n_bits} bits")
             try:
-                self._alternate(problem, B, theta, validation, bar)
+                for start in range(self.n_init):
+                    B = initial_codes(T, self.n_bits, rng, self.init)
+                    self._alternate(problem, B, theta, start, bar)
             except KeyboardInterrupt:
                 if not self.history_:
                     raise
-                stopped = f"interrupted in alternation {len(self.history_)}"
-                warnings.warn(f"{stopped}: that of alternation {self.best_} is kept", stacklevel=4)
+                stopped = f"interrupted after {len(self.history_)} alternations"
+                warnings.warn(f"{stopped}: the best of them, {self.best_}, is kept", stacklevel=4)
+        self._fill_codes(X, held_out)
 
-    def _pose(self, X, rng):
-        """The problem along the principal axes, and the paper's start of the encoder there."""
+    def _pose(self, X, Q, rng):
+        """The problem for training samples X and queries Q, and the paper's start of the encoder."""
         hidden = hidden_sizes(self.n_bits) if self.hidden is None else tuple(self.hidden)
         activations = ("sigmoid",) * len(hidden) + (self.code_activation,)
-        Ws, cs = initial_weights(X, (len(X), *hidden, self.n_bits), rng, activations)
-        P, e = principal_axes(X)
+        P, e = principal_axes(X, self.energy)
         P = P.astype(X.dtype)
-        sizes = (len(e), *hidden, self.n_bits)
-        theta = flatten([Ws[0] @ P, *Ws[1:]], cs)
+        A, sizes = P.T @ X, (len(e), *hidden, self.n_bits)
+        theta = flatten(*initial_weights(A, sizes, rng, activations))
         scales = variable_scales(e, sizes) if self.conditioning == "whiten" else np.ones(len(theta))
         lambdas = (self.lambda1, self.lambda2, self.lambda3, self.lambda4)
-        return _Problem(P.T @ X, P, sizes, lambdas, activations, scales.astype(X.dtype)), theta
+        validation = Validation(Q, X, self.n_neighbors, self.criterion) if Q.size else None
+        options = (sizes, lambdas, activations, scales.astype(X.dtype))
+        return _Problem(X, P, A, P.T @ Q, validation, *options), theta
 
-    def _alternate(self, problem, B, theta, validation, bar):
+    def _alternate(self, problem, B, theta, start, bar):
         """New codes, then decoder and encoder, until the score no longer rises."""
-        X, P = problem.X, problem.P
-        W, c = P.T @ np.eye(len(P), self.n_bits, dtype=X.dtype), np.zeros((len(X), 1), X.dtype)
-        H, best_score = None, -np.inf
+        X, A, activations = problem.X, problem.A, problem.activations
+        W, c = np.eye(len(X), self.n_bits, dtype=X.dtype), np.zeros((len(X), 1), X.dtype)
+        H, best_score, best_t = None, -np.inf, 0
         for t in range(self.max_alternations + 1):
             started, old = time.perf_counter(), B
             if t > 0:
-                start = B if self.dcc_start == "warm" else np.zeros_like(B)
-                B = coordinate_descent(X, W, c, H, self.lambda2, start, self.cycles)
-            theta, W, c, n_iter = self._network_step(problem, B, theta, W, c, bar)
+                B = best_codes(X, W, c, H, self.lambda2, B, self._starts(), self.cycles)
+            theta, W, c, n_iter = self._network_step(problem, B, theta, W, c, t, bar)
             Ws, cs = unflatten(theta, problem.sizes)
-            H = forward(Ws, cs, X, problem.activations)[-1]
-            entry = {"alternation": t, **weighted_terms(X, B, H, Ws, W, c, problem.lambdas)}
-            score = validation.score(H) if validation else -entry["objective"]
+            H = forward(Ws, cs, A, activations)[-1]
+            entry = {"start": start, "alternation": t}
+            entry |= weighted_terms(X, B, H, Ws, W, c, problem.lambdas)
+            score = -entry["objective"]
+            if problem.validation:
+                score = problem.validation.score(forward(Ws, cs, problem.Q, activations)[-1], H)
             entry |= {"flips": float(np.mean(B != old)), "score": score, "n_iter": n_iter}
             self.history_.append(entry | {"seconds": time.perf_counter() - started})
             self.n_iter_ += n_iter
-            bar.update((t + 1) * self.max_iter - bar.n)
             bar.set_postfix(objective=f"{entry['objective']:.4g}", score=f"{score:.4f}")
+            if score > self.best_score_:
+                self.best_score_, self.best_ = score, len(self.history_) - 1
+                self.Ws_ = [Ws[0] @ problem.P.T, *map(np.copy, Ws[1:])]
+                self.cs_, self.codes_ = [*map(np.copy, cs)], sgn(B).T.copy()
+                self.decoder_W_, self.decoder_c_ = W, c
             if score > best_score:
-                best_score, self.best_ = score, t
-                self.Ws_, self.cs_ = [Ws[0] @ P.T, *map(np.copy, Ws[1:])], [*map(np.copy, cs)]
-                self.decoder_W_, self.decoder_c_, self.codes_ = P @ W, P @ c, sgn(B).T.copy()
-            elif t - self.best_ >= self.patience:
+                best_score, best_t = score, t
+            elif t - best_t >= self.patience:
                 break
 
-    def _network_step(self, problem, B, theta, W, c, bar):
+    def _starts(self):
+        """Where DCC starts."""
+        return ("warm", "zero", "sign") if self.dcc_start == "best" else (self.dcc_start,)
+
+    def _fill_codes(self, X, held_out):
+        """Give the samples held out the codes that DCC finds for the final network."""
+        if len(held_out) == 0:
+            return
+        X, H = X[:, held_out], self._encode(X[:, held_out])
+        B = sgn(H).astype(X.dtype)
+        B = best_codes(
+            X, self.decoder_W_, self.decoder_c_, H, self.lambda2, B, self._starts(), self.cycles
+        )
+        codes = np.empty((len(self.codes_) + len(held_out), self.n_bits), np.int8)
+        codes[held_out] = sgn(B).T
+        codes[np.delete(np.arange(len(codes)), held_out)] = self.codes_
+        self.codes_ = codes
+
+    def _network_step(self, problem, B, theta, W, c, t, bar):
         """Decoder and encoder for given codes, and the iterations of L-BFGS that it took."""
-        X, _, sizes, lambdas, activations, scales = problem
+        X, A, scales = problem.X, problem.A, problem.scales
+        options = (problem.sizes, problem.lambdas, problem.activations)
+        max_iter = self.max_iter if t == 0 else self.refine_iter
 
         def solve(objective, start, scales):
             found = minimize(
-                in_scaled_variables(
-                    lambda x: objective(x, X, B, sizes, lambdas, activations), scales
-                ),
+                in_scaled_variables(objective, scales),
                 start / scales,
-                max_iter=self.max_iter,
+                max_iter=max_iter,
                 history=self.history,
                 callback=lambda _: bar.update(),
             )
@@ -465,14 +562,20 @@ class UHBDNN(BaseHasher):
 
         if self.decoder == "ridge":
             W, c = ridge_decoder(X, B, self.lambda1)
-            theta, n_iter = solve(encoder_objective, theta, scales)
+            theta, n_iter = solve(lambda x: encoder_objective(x, A, B, *options), theta, scales)
             return theta, W, c, n_iter
-        start = np.concatenate([theta, W.ravel(), c.ravel()])
-        scales = np.concatenate([scales, np.ones(W.size + c.size, X.dtype)])
-        found, n_iter = solve(joint_objective, start, scales)
+        found, n_iter = solve(
+            lambda x: joint_objective(x, X, B, *options, A),
+            np.concatenate([theta, W.ravel(), c.ravel()]),
+            np.concatenate([scales, np.ones(W.size + c.size, X.dtype)]),
+        )
         theta, W, c = np.split(found, [len(theta), len(theta) + W.size])
         return theta, W.reshape(len(X), -1), c[:, None], n_iter
 
-    def _project(self, X):
+    def _encode(self, X):
+        """Outputs of the code layer for scaled samples."""
         activations = ("sigmoid",) * (len(self.Ws_) - 1) + (self.code_activation,)
-        return forward(self.Ws_, self.cs_, (X - self.shift_) / self.scale_, activations)[-1]
+        return forward(self.Ws_, self.cs_, X, activations)[-1]
+
+    def _project(self, X):
+        return self._encode((X - self.shift_) / self.scale_)

@@ -16,11 +16,15 @@ from bdnn.data import load
 from bdnn.network import flatten, gradient_error, initial_weights
 from bdnn.unsupervised import (
     UHBDNN,
-    ValidationQueries,
+    Validation,
+    best_codes,
     encoder_objective,
+    in_scaled_variables,
     initial_codes,
     joint_objective,
+    principal_axes,
     ridge_decoder,
+    variable_scales,
     weighted_terms,
 )
 
@@ -46,9 +50,7 @@ def digits():
 
 def small(**options):
     """An estimator that trains in a moment."""
-    return UHBDNN(
-        n_bits=8, **{"max_alternations": 3, "max_iter": 20, "n_validation": 100} | options
-    )
+    return UHBDNN(n_bits=8, **{"max_alternations": 3, "max_iter": 20, "refine_iter": 20} | options)
 
 
 @pytest.fixture(scope="module")
@@ -148,6 +150,69 @@ def test_encoder_step_agrees_with_scipy():
     assert ours.fun == pytest.approx(scipys.fun, rel=0.02)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_principal_axes(seed):
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(6, 4)) @ rng.normal(size=(4, 50))
+    P, e = principal_axes(X)
+    assert P.shape == (6, 4) and np.all(np.diff(e) <= 0)
+    np.testing.assert_allclose(P.T @ P, np.eye(4), atol=1e-10)
+    np.testing.assert_allclose(P @ P.T @ X, X, atol=1e-8)
+    np.testing.assert_allclose((P.T @ X) @ (P.T @ X).T / 50, np.diag(e), atol=1e-8)
+
+
+def test_energy_keeps_as_few_axes_as_hold_it():
+    X = np.diag([8.0, 4.0, 2.0, 1.0]) @ np.eye(4)
+    shares = np.cumsum([64, 16, 4, 1]) / 85
+    for r, share in enumerate(shares, start=1):
+        assert principal_axes(X, share - 1e-9)[0].shape == (4, r)
+    assert principal_axes(np.zeros((3, 5)))[0].shape == (3, 1)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_rotation_and_scaling_leave_the_objective_as_it_is(seed):
+    X, B, sizes, theta, _ = random_problem(seed)
+    P, e = principal_axes(X)
+    Ws, cs = unsupervised.unflatten(theta, sizes)
+    Ws[0] = Ws[0] @ P @ P.T  # weights outside the span of the samples only add decay
+    rotated = flatten([Ws[0] @ P, *Ws[1:]], cs)
+    scales = variable_scales(e, (len(e), *sizes[1:]))
+
+    def objective(theta):
+        return encoder_objective(theta, P.T @ X, B, (len(e), *sizes[1:]), LAMBDAS)
+
+    plain = encoder_objective(flatten(Ws, cs), X, B, sizes, LAMBDAS)[0]
+    assert objective(rotated)[0] == pytest.approx(plain)
+    scaled = in_scaled_variables(objective, scales)
+    assert scaled(rotated / scales)[0] == pytest.approx(plain)
+    assert gradient_error(scaled, rotated / scales) < 1e-7
+
+
+def test_scaled_inputs_have_equal_size_along_strong_axes():
+    X = np.diag([100.0, 10.0, 1.0]) @ np.random.default_rng(0).normal(size=(3, 500))
+    P, e = principal_axes(X)
+    s = variable_scales(e, (3, 2, 2))[:3]
+    size = s * np.sqrt(e)
+    assert size[0] == pytest.approx(size[1], rel=0.05) and size[2] < size[1]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_best_codes_are_the_best_for_each_sample(seed):
+    rng = np.random.default_rng(seed)
+    D, L, m, lambda2 = 4, 6, 80, 0.3
+    X, W, H = rng.normal(size=(D, m)), rng.normal(size=(D, L)), rng.normal(size=(L, m))
+    c, B = rng.normal(size=(D, 1)), sgn(rng.normal(size=(L, m))).astype(float)
+
+    def cost(B):
+        return np.sum((X - W @ B - c) ** 2, axis=0) + lambda2 * np.sum((H - B) ** 2, axis=0)
+
+    single = [best_codes(X, W, c, H, lambda2, B, [s]) for s in ("warm", "zero", "sign")]
+    best = best_codes(X, W, c, H, lambda2, B, ["warm", "zero", "sign"])
+    np.testing.assert_allclose(cost(best), np.min([cost(codes) for codes in single], axis=0))
+    assert np.all(cost(best) <= cost(B) + 1e-9)
+    assert cost(best).sum() < cost(single[0]).sum()
+
+
 @pytest.mark.parametrize("kind", ["itq", "random"])
 def test_initial_codes_are_codes(kind):
     X = np.random.default_rng(0).normal(size=(5, 40)).astype(np.float32)
@@ -156,17 +221,22 @@ def test_initial_codes_are_codes(kind):
     assert np.all(np.abs(B.mean(axis=1)) < 0.9)
 
 
-def test_validation_of_perfect_and_of_constant_codes():
+@pytest.mark.parametrize("criterion", ["precision", "map"])
+def test_validation_of_perfect_and_of_constant_codes(criterion):
     rng = np.random.default_rng(0)
     corners = sgn(rng.normal(size=(6, 12))).astype(float)
     X = np.repeat(corners, 10, axis=1) + 0.01 * rng.normal(size=(6, 120))
-    validation = ValidationQueries(X, 30, 10, rng)
-    assert validation.score(np.repeat(corners, 10, axis=1)) > 0.99
-    assert validation.score(np.ones((6, 120))) < 0.5
+    validation = Validation(X[:, ::4], X, 10, criterion)
+    codes = np.tile(corners, (3, 1))  # distances are multiples of 3: balls of radius 2 are pure
+    H = np.repeat(codes, 10, axis=1)
+    assert validation.score(H[:, ::4], H) > 0.99
+    assert validation.score(np.ones((6, 30)), np.ones((6, 120))) < 0.5
 
 
-def test_objective_never_rises_with_a_warm_start(digits):
-    estimator = small(dtype="float64", n_validation=0, max_alternations=6).fit(digits.train)
+@pytest.mark.parametrize("dcc_start", ["best", "warm"])
+def test_objective_never_rises(digits, dcc_start):
+    options = {"dtype": "float64", "n_validation": 0, "max_alternations": 6}
+    estimator = small(dcc_start=dcc_start, **options).fit(digits.train)
     objective = [entry["objective"] for entry in estimator.history_]
     assert len(objective) == 7
     assert np.all(np.diff(objective) <= 1e-9)
@@ -187,9 +257,20 @@ def test_best_state_is_kept(fitted):
 
 def test_patience(digits, monkeypatch):
     scores = iter([0.5, 0.4, 0.3, 0.2, 0.1])
-    monkeypatch.setattr(ValidationQueries, "score", lambda self, H: next(scores))
+    monkeypatch.setattr(Validation, "score", lambda self, H_queries, H: next(scores))
     estimator = small(max_alternations=4, patience=2).fit(digits.train)
     assert len(estimator.history_) == 3 and estimator.best_ == 0
+
+
+def test_several_starts(digits):
+    one = small(random_state=1).fit(digits.train)
+    three = small(random_state=1, n_init=3).fit(digits.train)
+    assert [entry["start"] for entry in three.history_] == sorted(
+        entry["start"] for entry in three.history_
+    )
+    assert {entry["start"] for entry in three.history_} == {0, 1, 2}
+    assert three.best_score_ == max(entry["score"] for entry in three.history_)
+    assert three.best_score_ >= one.best_score_
 
 
 def test_same_seed_same_codes(digits):
@@ -205,6 +286,13 @@ def test_same_seed_same_codes(digits):
     [
         {"decoder": "joint"},
         {"dcc_start": "zero"},
+        {"dcc_start": "warm"},
+        {"conditioning": "none"},
+        {"energy": 1.0},
+        {"criterion": "map"},
+        {"validation": "training"},
+        {"n_validation": 0},
+        {"n_init": 2},
         {"init": "random"},
         {"code_activation": "tanh"},
         {"hidden": (12, 10)},
@@ -234,7 +322,9 @@ def test_joint_decoder_learns_much_the_same_codes(digits):
 
 def test_learns_better_codes_than_its_start(digits):
     """The reconstruction falls below that of ITQ's codes, and the encoder follows the codes."""
-    estimator = small(dtype="float64", max_iter=100, max_alternations=5).fit(digits.train)
+    estimator = small(
+        dtype="float64", max_iter=100, refine_iter=50, max_alternations=5, n_validation=0
+    ).fit(digits.train)
     first, last = estimator.history_[0], estimator.history_[-1]
     assert last["reconstruction"] < 0.99 * first["reconstruction"]
     assert np.mean(estimator.transform(digits.train) == estimator.codes_) > 0.9
@@ -243,13 +333,15 @@ def test_learns_better_codes_than_its_start(digits):
 def test_interruption_keeps_the_best_state(digits, monkeypatch):
     calls = iter(range(100))
 
-    def score(self, H):
+    def score(self, H_queries, H):
         if next(calls) == 2:
             raise KeyboardInterrupt
         return 0.1
 
-    monkeypatch.setattr(ValidationQueries, "score", score)
-    with pytest.warns(UserWarning, match="interrupted in alternation 2: that of alternation 0"):
+    monkeypatch.setattr(Validation, "score", score)
+    with pytest.warns(
+        UserWarning, match="interrupted after 2 alternations: the best of them, 0, is kept"
+    ):
         estimator = small().fit(digits.train)
     assert estimator.transform(digits.query).shape == (len(digits.query), 8)
 
@@ -273,7 +365,13 @@ def test_interruption_before_there_is_anything_to_keep(digits, monkeypatch):
         ({"cycles": 2.5}, "cycles must be a whole number"),
         ({"patience": 0}, "patience must be a whole number"),
         ({"hidden": (5, 0)}, "every entry of hidden"),
-        ({"dcc_start": "cold"}, "dcc_start='cold' is not known; choose one of 'warm', 'zero'"),
+        ({"dcc_start": "cold"}, "dcc_start='cold' is not known; choose one of 'best', 'warm'"),
+        ({"conditioning": "pca"}, "conditioning='pca' is not known"),
+        ({"criterion": "recall"}, "criterion='recall' is not known"),
+        ({"validation": "test"}, "validation='test' is not known"),
+        ({"energy": 0}, r"energy must lie in \(0, 1\]"),
+        ({"energy": 1.5}, r"energy must lie in \(0, 1\]"),
+        ({"energy": "all"}, "energy must be a finite number"),
         ({"init": "pca"}, "init='pca' is not known"),
         ({"decoder": "svm"}, "decoder='svm' is not known"),
         ({"code_activation": "relu"}, "code_activation='relu' is not known"),
@@ -310,11 +408,29 @@ def test_save_and_load(tmp_path, digits, fitted):
     assert loaded.history_ == fitted.history_ and loaded.best_ == fitted.best_
 
 
-def test_terms_are_those_of_the_losses(digits, fitted):
+def test_terms_are_those_of_the_losses(digits):
+    fitted = small(dtype="float64", validation="training").fit(digits.train)
     X = (digits.train.T - fitted.shift_) / fitted.scale_
     B = fitted.codes_.T.astype(float)
     value, _ = losses.reconstruction(X, B, fitted.decoder_W_, fitted.decoder_c_)
     assert fitted.history_[fitted.best_]["reconstruction"] == pytest.approx(value, rel=1e-6)
+
+
+def test_codes_of_samples_held_out_are_as_good_as_the_others(digits, fitted):
+    """Every code is a local optimum of its own sample for the final network."""
+    X = (digits.train.T - fitted.shift_) / fitted.scale_
+    H, B = fitted.decision_function(digits.train).T, fitted.codes_.T.astype(float)
+    assert B.shape == (8, len(digits.train))
+
+    def cost(B):
+        R = X - fitted.decoder_W_ @ B - fitted.decoder_c_
+        return np.sum(R**2, axis=0) + fitted.lambda2 * np.sum((H - B) ** 2, axis=0)
+
+    chosen = np.random.default_rng(0).permutation(len(digits.train))[: len(digits.train) // 8]
+    for k in range(8):
+        flipped = B.copy()
+        flipped[k] *= -1
+        assert np.all(cost(B)[chosen] <= cost(flipped)[chosen] + 1e-9)
 
 
 def test_scikit_learn_checks():
