@@ -315,11 +315,8 @@ class UHBDNN(BaseHasher):
         Units of the hidden layers; None: the paper's sizes, `network.hidden_sizes`.
     max_alternations : int
         Updates of the codes at most; each is followed by a decoder and an encoder step.
-    max_iter, refine_iter : int
-        Iterations of L-BFGS in the first encoder step, and in each one after an update of the
-        codes.
-    history : int
-        Pairs that L-BFGS remembers.
+    max_iter, history : int
+        Iterations of L-BFGS in an encoder step, and the pairs that it remembers.
     cycles : int
         Passes of DCC over the bits in an update of the codes.
     dcc_start : "best", "warm" or "zero"
@@ -337,12 +334,10 @@ class UHBDNN(BaseHasher):
         The encoder sees the principal axes that hold this share of the mean square; 1: all.
     code_activation : "identity" or "tanh"
         Activation of the code layer.
-    validation : "held_out" or "training"
-        Queries that decide when to stop: training samples that are held out, or samples that
-        are trained on, as in the authors' program.
     n_validation, n_neighbors : int
-        How many (at most every eighth sample), and their neighbours that count as relevant.
-        With `n_validation=0` the objective decides.
+        Samples held out of the training (at most every eighth), whose retrieval decides when to
+        stop, and their neighbours that count as relevant. With `n_validation=0` the objective
+        decides.
     criterion : "precision" or "map"
         Measure of the validation: precision within radius 2, or mAP as in the authors' program.
     patience : int
@@ -387,7 +382,6 @@ class UHBDNN(BaseHasher):
         hidden=None,
         max_alternations=20,
         max_iter=150,
-        refine_iter=40,
         history=100,
         cycles=10,
         dcc_start="best",
@@ -395,10 +389,9 @@ class UHBDNN(BaseHasher):
         n_init=1,
         decoder="ridge",
         conditioning="whiten",
-        energy=0.975,
+        energy=0.97,
         code_activation="identity",
-        validation="held_out",
-        n_validation=1000,
+        n_validation=2000,
         n_neighbors=50,
         criterion="precision",
         patience=3,
@@ -414,7 +407,6 @@ class UHBDNN(BaseHasher):
         self.hidden = hidden
         self.max_alternations = max_alternations
         self.max_iter = max_iter
-        self.refine_iter = refine_iter
         self.history = history
         self.cycles = cycles
         self.dcc_start = dcc_start
@@ -424,7 +416,6 @@ class UHBDNN(BaseHasher):
         self.conditioning = conditioning
         self.energy = energy
         self.code_activation = code_activation
-        self.validation = validation
         self.n_validation = n_validation
         self.n_neighbors = n_neighbors
         self.criterion = criterion
@@ -436,7 +427,7 @@ class UHBDNN(BaseHasher):
     def _check_parameters(self):
         for name in ("lambda1", "lambda2", "lambda3", "lambda4"):
             check_number(name, getattr(self, name))
-        for name in ("max_iter", "refine_iter", "history", "cycles", "n_neighbors", "n_init"):
+        for name in ("max_iter", "history", "cycles", "n_neighbors", "n_init"):
             check_whole_number(name, getattr(self, name), 1)
         check_whole_number("patience", self.patience, 1)
         for name in ("max_alternations", "n_validation"):
@@ -447,7 +438,6 @@ class UHBDNN(BaseHasher):
         if not 0 < self.energy <= 1:
             raise ValueError(f"energy must lie in (0, 1], got {self.energy!r}")
         check_option("dcc_start", self.dcc_start, ("best", "warm", "zero"))
-        check_option("validation", self.validation, ("held_out", "training"))
         check_option("criterion", self.criterion, ("precision", "map"))
         check_option("init", self.init, ("itq", "random"))
         check_option("decoder", self.decoder, ("ridge", "joint"))
@@ -460,15 +450,12 @@ class UHBDNN(BaseHasher):
         self.shift_, self.scale_ = range_scaling(X)
         X = (X - self.shift_) / self.scale_
         m = X.shape[1]
-        chosen = rng.permutation(m)[: min(self.n_validation, m // 8)]
-        held_out = chosen if self.validation == "held_out" else chosen[:0]
-        Q, T = X[:, chosen], np.delete(X, held_out, axis=1)
+        held_out = rng.permutation(m)[: min(self.n_validation, m // 8)]
+        Q, T = X[:, held_out], np.delete(X, held_out, axis=1)
         problem, theta = self._pose(T, Q, rng)
         self.history_, self.n_iter_, self.best_score_ = [], 0, -np.inf
-        total = self.max_iter + self.max_alternations * self.refine_iter
-        with tqdm(
-            total=self.n_init * total, disable=not self.verbose, leave=False, unit="it"
-        ) as bar:
+        total = self.n_init * (self.max_alternations + 1) * self.max_iter
+        with tqdm(total=total, disable=not self.verbose, leave=False, unit="it") as bar:
             bar.set_description(f"UHBDNN, {self.n_bits} bits")
             try:
                 for start in range(self.n_init):
@@ -504,7 +491,7 @@ class UHBDNN(BaseHasher):
             started, old = time.perf_counter(), B
             if t > 0:
                 B = best_codes(X, W, c, H, self.lambda2, B, self._starts(), self.cycles)
-            theta, W, c, n_iter = self._network_step(problem, B, theta, W, c, t, bar)
+            theta, W, c, n_iter = self._network_step(problem, B, theta, W, c, bar)
             Ws, cs = unflatten(theta, problem.sizes)
             H = forward(Ws, cs, A, activations)[-1]
             entry = {"start": start, "alternation": t}
@@ -544,17 +531,16 @@ class UHBDNN(BaseHasher):
         codes[np.delete(np.arange(len(codes)), held_out)] = self.codes_
         self.codes_ = codes
 
-    def _network_step(self, problem, B, theta, W, c, t, bar):
+    def _network_step(self, problem, B, theta, W, c, bar):
         """Decoder and encoder for given codes, and the iterations of L-BFGS that it took."""
         X, A, scales = problem.X, problem.A, problem.scales
         options = (problem.sizes, problem.lambdas, problem.activations)
-        max_iter = self.max_iter if t == 0 else self.refine_iter
 
         def solve(objective, start, scales):
             found = minimize(
                 in_scaled_variables(objective, scales),
                 start / scales,
-                max_iter=max_iter,
+                max_iter=self.max_iter,
                 history=self.history,
                 callback=lambda _: bar.update(),
             )

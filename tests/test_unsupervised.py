@@ -50,7 +50,7 @@ def digits():
 
 def small(**options):
     """An estimator that trains in a moment."""
-    return UHBDNN(n_bits=8, **{"max_alternations": 3, "max_iter": 20, "refine_iter": 20} | options)
+    return UHBDNN(n_bits=8, **{"max_alternations": 3, "max_iter": 20} | options)
 
 
 @pytest.fixture(scope="module")
@@ -290,7 +290,6 @@ def test_same_seed_same_codes(digits):
         {"conditioning": "none"},
         {"energy": 1.0},
         {"criterion": "map"},
-        {"validation": "training"},
         {"n_validation": 0},
         {"n_init": 2},
         {"init": "random"},
@@ -322,9 +321,9 @@ def test_joint_decoder_learns_much_the_same_codes(digits):
 
 def test_learns_better_codes_than_its_start(digits):
     """The reconstruction falls below that of ITQ's codes, and the encoder follows the codes."""
-    estimator = small(
-        dtype="float64", max_iter=100, refine_iter=50, max_alternations=5, n_validation=0
-    ).fit(digits.train)
+    estimator = small(dtype="float64", max_iter=100, max_alternations=5, n_validation=0).fit(
+        digits.train
+    )
     first, last = estimator.history_[0], estimator.history_[-1]
     assert last["reconstruction"] < 0.99 * first["reconstruction"]
     assert np.mean(estimator.transform(digits.train) == estimator.codes_) > 0.9
@@ -368,7 +367,6 @@ def test_interruption_before_there_is_anything_to_keep(digits, monkeypatch):
         ({"dcc_start": "cold"}, "dcc_start='cold' is not known; choose one of 'best', 'warm'"),
         ({"conditioning": "pca"}, "conditioning='pca' is not known"),
         ({"criterion": "recall"}, "criterion='recall' is not known"),
-        ({"validation": "test"}, "validation='test' is not known"),
         ({"energy": 0}, r"energy must lie in \(0, 1\]"),
         ({"energy": 1.5}, r"energy must lie in \(0, 1\]"),
         ({"energy": "all"}, "energy must be a finite number"),
@@ -409,7 +407,7 @@ def test_save_and_load(tmp_path, digits, fitted):
 
 
 def test_terms_are_those_of_the_losses(digits):
-    fitted = small(dtype="float64", validation="training").fit(digits.train)
+    fitted = small(dtype="float64", n_validation=0).fit(digits.train)
     X = (digits.train.T - fitted.shift_) / fitted.scale_
     B = fitted.codes_.T.astype(float)
     value, _ = losses.reconstruction(X, B, fitted.decoder_W_, fitted.decoder_c_)

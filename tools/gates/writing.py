@@ -211,15 +211,22 @@ def parse(source):
 def code_lines(source):
     """Return the cell's number of lines of code; of a class, those of its longest method.
 
-    An `__init__` does not count: that of an estimator only stores its parameters, one on a line.
+    Neither the class's docstring nor its `__init__` counts: that of an estimator only stores its
+    parameters, one on a line.
     """
     tree = parse(source)
     nodes = tree.body if tree else []
     if not any(isinstance(node, ast.ClassDef) for node in nodes):
         return count_lines(source, tree)
     nested = [node.body if isinstance(node, ast.ClassDef) else [node] for node in nodes]
-    parts = [part for body in nested for part in body if getattr(part, "name", "") != "__init__"]
-    return max(count_lines(ast.get_source_segment(source, part), part) for part in parts)
+    parts = [part for body in nested for part in body if not spared(part)]
+    return max((count_lines(ast.get_source_segment(source, p), p) for p in parts), default=0)
+
+
+def spared(part):
+    """Return whether a part of a class is left out of the count."""
+    docstring = isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant)
+    return docstring or getattr(part, "name", "") == "__init__"
 
 
 def count_lines(source, tree):
