@@ -320,8 +320,9 @@ class UHBDNN(BaseHasher):
     cycles : int
         Passes of DCC over the bits in an update of the codes.
     dcc_start : "best", "warm" or "zero"
-        DCC starts from the codes so far, from 0 as in the authors' program, or from these and
-        from the signs of the code layer, and every sample keeps the best: `best_codes`.
+        DCC starts from the codes so far ("warm"), or from 0 as in the authors' program. "best":
+        warm, and once the score has stopped rising also from 0 and from the signs of the code
+        layer, where every sample keeps the best: `best_codes`.
     init : "itq" or "random"
         Codes to start from: `initial_codes`.
     n_init : int
@@ -486,11 +487,11 @@ class UHBDNN(BaseHasher):
         """New codes, then decoder and encoder, until the score no longer rises."""
         X, A, activations = problem.X, problem.A, problem.activations
         W, c = np.eye(len(X), self.n_bits, dtype=X.dtype), np.zeros((len(X), 1), X.dtype)
-        H, best_score, best_t = None, -np.inf, 0
+        H, best_score, best_t, stalled = None, -np.inf, 0, False
         for t in range(self.max_alternations + 1):
             started, old = time.perf_counter(), B
             if t > 0:
-                B = best_codes(X, W, c, H, self.lambda2, B, self._starts(), self.cycles)
+                B = best_codes(X, W, c, H, self.lambda2, B, self._starts(stalled), self.cycles)
             theta, W, c, n_iter = self._network_step(problem, B, theta, W, c, bar)
             Ws, cs = unflatten(theta, problem.sizes)
             H = forward(Ws, cs, A, activations)[-1]
@@ -510,12 +511,16 @@ class UHBDNN(BaseHasher):
                 self.decoder_W_, self.decoder_c_ = W, c
             if score > best_score:
                 best_score, best_t = score, t
-            elif t - best_t >= self.patience:
+                continue
+            stalled = True
+            if t - best_t >= self.patience:
                 break
 
-    def _starts(self):
+    def _starts(self, stalled):
         """Where DCC starts."""
-        return ("warm", "zero", "sign") if self.dcc_start == "best" else (self.dcc_start,)
+        if self.dcc_start == "best":
+            return ("warm", "zero", "sign") if stalled else ("warm",)
+        return (self.dcc_start,)
 
     def _fill_codes(self, X, held_out):
         """Give the samples held out the codes that DCC finds for the final network."""
@@ -523,9 +528,8 @@ class UHBDNN(BaseHasher):
             return
         X, H = X[:, held_out], self._encode(X[:, held_out])
         B = sgn(H).astype(X.dtype)
-        B = best_codes(
-            X, self.decoder_W_, self.decoder_c_, H, self.lambda2, B, self._starts(), self.cycles
-        )
+        decoder = self.decoder_W_, self.decoder_c_
+        B = best_codes(X, *decoder, H, self.lambda2, B, self._starts(True), self.cycles)
         codes = np.empty((len(self.codes_) + len(held_out), self.n_bits), np.int8)
         codes[held_out] = sgn(B).T
         codes[np.delete(np.arange(len(codes)), held_out)] = self.codes_

@@ -508,7 +508,7 @@ save_figure(fig, "07_restart")
 # not bad, they are *others*, and the weights have to follow them each time.
 #
 # **Departure:** `coordinate_descent` starts from the codes that it is given. UH-BDNN (notebook 08) gives it the
-# codes of the step before; give it zeros to have the authors' variant.
+# codes of the step before, and lets every sample keep the best of several starts; give it zeros to have the authors' variant.
 #
 # ## What the bits draw
 #
