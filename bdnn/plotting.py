@@ -21,6 +21,7 @@ __all__ = [
     "MARKERS",
     "codes_image",
     "draw_comparison",
+    "draw_history",
     "image_grid",
     "network_diagram",
     "save_figure",
@@ -250,6 +251,36 @@ def draw_comparison(rows, name):
             ax.errorbar(bits, mean, [mean - low, high - mean], marker=marker, label=method)
         ax.set(xlabel="bits", ylabel=label, xticks=sorted({row["bits"] for row in rows}), ylim=0)
     axes[0].legend()
+    save_figure(fig, name)
+    plt.close(fig)
+    return _figures_folder() / f"{name}.svg"
+
+
+def draw_history(rows, name):
+    """Draw the objective over the alternations, one line for each run that has recorded it.
+
+    Parameters
+    ----------
+    rows : list of dict
+        Results with `method`, `bits`, `seed`, and `history`, a list of dicts by alternation.
+    name : str
+        As for :func:`save_figure`.
+
+    Returns
+    -------
+    Path or None
+        The file; None if no run has an objective in its history.
+    """
+    rows = [row for row in rows if any("objective" in entry for entry in row["history"])]
+    if not rows:
+        return None
+    fig, ax = plt.subplots()
+    for row, marker in zip(rows, itertools.cycle(MARKERS)):
+        objective = [entry["objective"] for entry in row["history"]]
+        label = f"{row['method']}, {row['bits']} bits, seed {row['seed']}"
+        ax.plot(objective, marker=marker, label=label)
+    ax.set(xlabel="alternation", ylabel="objective $J$")
+    ax.legend()
     save_figure(fig, name)
     plt.close(fig)
     return _figures_folder() / f"{name}.svg"

@@ -60,6 +60,8 @@ def main(argv=None):
     print(table(rows))
     print("imbalance and dependence: 0 is best, 1 worst; empty balls count as precision 0")
     print(f"figure: {plotting.draw_comparison(rows, f'run_{dataset.name}')}")
+    if path := plotting.draw_history(rows, f"run_{dataset.name}_objective"):
+        print(f"figure: {path}")
     if args.record:
         print(f"results: {args.record}")
 
@@ -91,7 +93,7 @@ def parse(argv):
     )
     parser.add_argument(
         "--settings",
-        type=json.loads,
+        type=json_object,
         default={},
         metavar="JSON",
         help="parameters of the estimators, such as '{\"max_alternations\": 5}'",
@@ -107,6 +109,17 @@ def parse(argv):
         args.methods = list(METHODS)
     args.command = "python3 course.py run " + shlex.join(sys.argv[1:] if argv is None else argv)
     return args
+
+
+def json_object(text):
+    """Parse a JSON object, such as that of --settings."""
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError:
+        value = None
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError(f"not a JSON object: {text!r}")
+    return value
 
 
 def describe(dataset):
@@ -223,4 +236,9 @@ def table(rows):
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (ValueError, OSError) as error:
+        sys.exit(f"course.py run: {error}")
+    except KeyboardInterrupt:
+        sys.exit("\ncourse.py run: stopped; what was recorded is kept")
