@@ -929,7 +929,7 @@ class UHBDNN(BaseHasher):
         self._fill_codes(X, held_out)
 
     def _pose(self, X, Q, rng):
-        """The problem for training samples X and queries Q, and the paper's start of the encoder."""
+        """The problem for samples X and queries Q, and the paper's start of the encoder."""
         hidden = hidden_sizes(self.n_bits) if self.hidden is None else tuple(self.hidden)
         activations = ("sigmoid",) * len(hidden) + (self.code_activation,)
         P, e = principal_axes(X, self.energy)

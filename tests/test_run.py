@@ -62,7 +62,7 @@ def test_a_run_goes_on_where_it_was_interrupted(figures, tmp_path, monkeypatch):
     assert [row["bits"] for row in run.read_rows(path)] == [8, 16]
 
 
-ROW = {key: 0.5 for key in FIELDS}
+ROW = {key: 0.5 for key in FIELDS} | {"history": []}
 
 
 def test_other_settings_seeds_and_code_are_other_runs(monkeypatch):
