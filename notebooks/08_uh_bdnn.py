@@ -1073,9 +1073,8 @@ def measure(method):
     return metrics.evaluate(*codes, dataset.relevant)
 
 
-results = {
-    (cls.__name__, bits): measure(cls(bits)) for bits in (8, 16, 32) for cls in (ITQ, UHBDNN)
-}
+# %% tags=["nbval-ignore-output"]
+results = {(cls.__name__, bits): measure(cls(bits)) for bits in (16, 32) for cls in (ITQ, UHBDNN)}
 print("method   bits  P@r=2 %   mAP %  empty balls  imbalance  dependence")
 for (name, bits), row in results.items():
     print(
@@ -1088,18 +1087,15 @@ for (name, bits), row in results.items():
 # hold everywhere is asserted:
 
 # %%
-for bits in (8, 16, 32):
-    itq, uh = results["ITQ", bits], results["UHBDNN", bits]
-    assert uh["precision_at_2"] > itq["precision_at_2"] - 0.01
-    assert uh["independence"] < itq["independence"]
-print(
-    "at 8, 16 and 32 bits: precision as high as ITQ's to one point or higher, less dependent bits"
-)
+itq, uh = results["ITQ", 16], results["UHBDNN", 16]
+assert uh["precision_at_2"] > itq["precision_at_2"] + 0.01
+assert uh["independence"] < 0.9 * itq["independence"]
+print("16 bits: precision more than one point above ITQ's, and bits that depend less on each other")
 
 # %% [markdown]
-# Four thousand digits are few for a network with some 14,000 weights in its first layer alone, and
-# the gains are small. At 32 bits every other ball of radius 2 is empty, for both methods; the
-# validation notices that further rounds would empty more of them, and keeps an early one.
+# At 32 bits there is little to gain here: every other ball of radius 2 is empty, for both methods, and
+# more evenly used codes empty still more of them. Four thousand digits are few, too, for a
+# network with tens of thousands of weights. Both change with the size of the database.
 #
 # ## All of MNIST, beside the published figures
 #
@@ -1162,24 +1158,22 @@ save_figure(fig, "08_mnist")
 
 # %%
 DEPARTURES = {
-    "default": {},
+    "all departures": {},
     "plain variables of L-BFGS": {"conditioning": "none"},
     "all axes": {"energy": 1.0},
+    "the first ITQ codes that come": {"n_init": 1},
     "DCC from the old codes only": {"dcc_start": "warm"},
     "DCC from 0": {"dcc_start": "zero"},
-    "stop by mAP, at once": {"criterion": "map", "patience": 1},
     "decoder by L-BFGS": {"decoder": "joint"},
 }
 
 # %%
-print("24 bits, all of MNIST               rounds       J  P@r=2 %   mAP %")
+print("24 bits, five alternations               J  P@r=2 %   mAP %  fit s")
 for name, settings in DEPARTURES.items():
-    for row in rows_of("UHBDNN", 24, **settings)[:1]:
+    for row in rows_of("UHBDNN", 24, max_alternations=5, **settings)[:1]:
         kept = max(row["history"], key=lambda entry: entry["score"])
-        print(
-            f"{name:35}  {len(row['history']):5d}  {kept['objective']:6.3f}"
-            f"  {row['precision_at_2']:7.2f}  {row['map_standard']:6.2f}"
-        )
+        print(f"{name:32}  {kept['objective']:8.3f}  {row['precision_at_2']:7.2f}", end="")
+        print(f"  {row['map_standard']:6.2f}  {row['fit_seconds']:5.0f}")
 
 # %% [markdown]
 # DEPARTURES_PROSE
