@@ -493,9 +493,8 @@ assert needed > 40
 print("the plain run needs more than 40 iterations for what the other has after 25")
 
 # %% [markdown]
-# Same function, same start, same algorithm, other variables. It is worth more than speed: a
-# network that gets there by small weights along many axes generalises better than one that got
-# steep along a few. The recorded runs at the end have the figures for all of MNIST.
+# Same function, same start, same algorithm, other variables: the first hundred iterations get much further. How much of
+# this is left at the end of a long training is another question; the recorded runs below answer it.
 #
 # A third step follows by itself: the weak axes hold next to nothing of the data, and the encoder may look at
 # the leading ones only.
@@ -505,7 +504,7 @@ for share in (1.0, 0.97):
     print(f"energy {share}: {principal_axes(X, share)[0].shape[1]} axes")
 
 # %% [markdown]
-# With 97 % of the mean square an evaluation costs a third to a half; retrieval stays much the same.
+# With 97 % of the mean square an evaluation costs a third to a half.
 #
 # **Departure:** the paper's authors run L-BFGS in the plain variables and on all axes. Objective,
 # layers and start are theirs. `conditioning="none"` and `energy=1` give the plain run; what each is
@@ -1156,30 +1155,31 @@ save_figure(fig, "08_mnist")
 #
 # ## Departures from the paper, and what each is worth
 #
-# Every departure is a setting, so its effect can be measured: the recorded runs below differ from the
-# default in the settings named, and in nothing else.
+# Every departure is a setting, so its effect can be measured. The recorded runs below share seed, data and all other
+# settings, and give up one departure each; to save time they stop after five updates of the codes.
 
 # %%
 DEPARTURES = {
     "all departures": {},
     "plain variables of L-BFGS": {"conditioning": "none"},
-    "all axes": {"energy": 1.0},
     "the first ITQ codes that come": {"n_init": 1},
-    "DCC from the old codes only": {"dcc_start": "warm"},
     "DCC from 0": {"dcc_start": "zero"},
-    "decoder by L-BFGS": {"decoder": "joint"},
 }
 
 # %%
 print("24 bits, five alternations               J  P@r=2 %   mAP %  fit s")
 for name, settings in DEPARTURES.items():
-    for row in rows_of("UHBDNN", 24, max_alternations=5, **settings)[:1]:
+    for row in rows_of("UHBDNN", 24, max_alternations=5, **settings):
         kept = max(row["history"], key=lambda entry: entry["score"])
         print(f"{name:32}  {kept['objective']:8.3f}  {row['precision_at_2']:7.2f}", end="")
         print(f"  {row['map_standard']:6.2f}  {row['fit_seconds']:5.0f}")
 
 # %% [markdown]
-# DEPARTURES_PROSE
+# The choice among twenty ITQ codes is worth most: without it precision is 0.7 points lower and mAP 0.8, and $J$ ends higher. The whitened variables get further in a hundred
+# iterations, as we saw; but after six steps of 150 iterations the plain ones have arrived at the same place, in
+# this run even a little lower. With DCC from 0 $J$ stays higher, and retrieval is the same. The two differences of
+# 0.04 and 0.13 points are smaller than that between two seeds, and mean nothing. The default runs of
+# the table above go on for eight more rounds, which adds half a point.
 #
 # ## What we have now
 #
