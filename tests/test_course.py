@@ -293,10 +293,13 @@ def test_two_starts_at_once_make_one_environment(site):
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_in_the_middle_ends_the_installer_and_removes_the_rest(site, number):
+    # A shell starts its background jobs with SIGINT ignored; here it is to be as in a terminal.
     program = """
-    import sys, time
+    import signal, sys, time
     from pathlib import Path
     import course
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
     class Stuck(course.Environment):
         def call(self, command, watch=None, open_log="a"):
