@@ -669,7 +669,7 @@ def best_codes(X, W, c, H, lambda2, B, starts, cycles=10):
     return np.choose(np.argmin(cost, axis=0), codes)
 
 
-# %%
+# %% tags=["nbval-ignore-output"]
 for starts in (["warm"], ["zero"], ["warm", "zero", "sign"]):
     codes = best_codes(X, W, c, H, lambdas[1], B0, starts)
     print(f"J_code from {', '.join(starts):16} {J_code(codes):.3f}")
@@ -720,7 +720,7 @@ class Validation:
         return self.measure(sgn(H_queries).T, sgn(H).T, self.neighbours)
 
 
-# %%
+# %% tags=["nbval-ignore-output"]
 Q = (dataset.query.T - shift) / scale
 H_queries = forward(*unflatten(theta, sizes), Q)[-1]
 for criterion in ("precision", "map"):
