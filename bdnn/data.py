@@ -57,6 +57,7 @@ SIFT1M_ADDRESS = "ftp://ftp.irisa.fr/local/texmex/corpus/sift.tar.gz"
 # Neighbours are kept on disk when finding them takes more multiplications than this (seconds).
 KEEP_NEIGHBOURS_FROM = 10**10
 BLOCK_ENTRIES = 2**23
+QUERIES_PER_CLASS = 100  # of the protocol "dh"
 
 
 class Labels(NamedTuple):
@@ -86,6 +87,8 @@ class Dataset:
         Shape of one sample, where it is an image.
     description : str
         One sentence on source and split.
+    protocol : str
+        ``"bdnn"`` or ``"dh"``, see :func:`load`.
     """
 
     name: str
@@ -97,6 +100,7 @@ class Dataset:
     ground_truth: str
     image_shape: tuple | None
     description: str
+    protocol: str = "bdnn"
 
     @cached_property
     def fingerprint(self):
@@ -108,11 +112,20 @@ class Dataset:
         return (
             f"{self.name}: {len(self.train):,} training vectors, {database} as database, "
             f"{len(self.query):,} queries, {self.train.shape[1]} dimensions, "
-            f"ground truth {self.ground_truth}"
+            f"ground truth {self.ground_truth}" + (", protocol dh" if self.protocol == "dh" else "")
         )
 
 
-def load(name, *, ground_truth="knn", n_neighbors=50, seed=0, n_query=None, data_home=None):
+def load(
+    name,
+    *,
+    protocol="bdnn",
+    ground_truth="auto",
+    n_neighbors=50,
+    seed=0,
+    n_query=None,
+    data_home=None,
+):
     """Load a data set, split it, and find the right answers for its queries.
 
     Parameters
@@ -133,17 +146,22 @@ def load(name, *, ground_truth="knn", n_neighbors=50, seed=0, n_query=None, data
         folder      ``*_base.fvecs``, ``*_query.fvecs`` and perhaps ``*_learn.fvecs``
         =========== ==========================================================================
 
-    ground_truth : {"knn", "labels", None}
+    protocol : {"bdnn", "dh"}
+        The split of the BDNN paper, which is the official one where a set has one; or that of
+        the Deep Hashing paper: all samples are pooled, 100 queries of each class are drawn with
+        the seed, and all others are database and training set. It needs labels.
+    ground_truth : {"auto", "knn", "labels", None}
         The ``n_neighbors`` nearest database vectors by Euclidean distance, or every database
-        vector of the query's class.
+        vector of the query's class. Each protocol has its own, which ``"auto"`` takes: ``"knn"``
+        with bdnn, ``"labels"`` with dh.
     n_neighbors : int
     seed : int, Generator or RandomState
-        Decides the split of digits, mnist5k and of your own vectors (stratified by class where
-        there are labels); the other sets come split.
+        Decides the split of the protocol dh, and with bdnn that of digits, mnist5k and of your
+        own vectors (stratified by class where there are labels); the other sets come split.
     n_query : int, optional
         How many queries to hold out, where the split is ours (for your own vectors a tenth of
         them, at most 1,000, if not given); else how many of the official queries to keep, from
-        the first.
+        the first. Not with the protocol dh, which fixes the number.
     data_home : path, optional
         Folder for downloads and computed neighbours.
 
@@ -155,18 +173,27 @@ def load(name, *, ground_truth="knn", n_neighbors=50, seed=0, n_query=None, data
     ------
     ValueError
         For an unknown name or option, vectors that are not finite numbers, more neighbours than
-        database vectors, a file that is damaged or lacks an array.
+        database vectors, a file that is damaged or lacks an array; with the protocol dh also if
+        there are no labels, a class has no more than 100 samples, or the database is not the
+        training set.
     FileNotFoundError
         If the file, or a set that is not downloaded, is not there; says where it was looked for.
     ConnectionError
         If a download failed; says why, from where, and where to put the files by hand.
     """
-    check_option("ground_truth", ground_truth, ("knn", "labels", None))
-    cache = _cache_folder(data_home)
+    check_option("protocol", protocol, ("bdnn", "dh"))
+    check_option("ground_truth", ground_truth, ("auto", "knn", "labels", None))
+    if protocol == "dh" and n_query is not None:
+        raise ValueError("n_query does not go with protocol='dh': it takes 100 of each class")
+    cache, rng = _cache_folder(data_home), as_generator(seed)
     if name in DATASETS:
-        dataset = DATASETS[name](as_generator(seed), n_query, cache)
+        dataset = DATASETS[name](rng, n_query, cache)
     else:
-        dataset = _read_path(name, as_generator(seed), n_query)
+        dataset = _read_path(name, rng, n_query)
+    if protocol == "dh":
+        dataset = _deep_hashing_split(dataset, rng)
+    if ground_truth == "auto":
+        ground_truth = "labels" if protocol == "dh" else "knn"
     if ground_truth == "knn":
         relevant = _kept_neighbours(dataset, n_neighbors, cache)
         return replace(dataset, relevant=relevant, ground_truth=f"knn{n_neighbors}")
@@ -353,6 +380,37 @@ def _hold_out(name, X, y, n_query, rng, description, default):
     rest = rng.permutation(np.delete(order, picks))
     labels = None if y is None else (y[rest], y[rest], y[query])
     return _dataset(name, X[rest], None, X[query], labels, description)
+
+
+def _deep_hashing_split(dataset, rng):
+    """Pool the parts; hold 100 queries of each class out, the rest is training and database."""
+    name, labels = dataset.name, dataset.labels
+    if labels is None:
+        raise ValueError(f"{name} has no labels; protocol='dh' draws its queries by class")
+    if dataset.database is not dataset.train:
+        raise ValueError(f"{name} comes with a database apart; protocol='dh' needs one pool")
+    X = np.concatenate([dataset.train, dataset.query])
+    y = np.concatenate([labels.train, labels.query])
+    classes, counts = np.unique(y, return_counts=True)
+    if counts.min() <= QUERIES_PER_CLASS:
+        raise ValueError(
+            f"class {classes[counts.argmin()]} of {name} has {counts.min()} samples; protocol='dh' "
+            f"takes {QUERIES_PER_CLASS} of each class as queries and must leave at least one"
+        )
+    order = rng.permutation(len(X))
+    by_class = [order[y[order] == label] for label in classes]
+    query = rng.permutation(np.concatenate([rows[:QUERIES_PER_CLASS] for rows in by_class]))
+    rest = rng.permutation(np.concatenate([rows[QUERIES_PER_CLASS:] for rows in by_class]))
+    train = X[rest]
+    return replace(
+        dataset,
+        train=train,
+        database=train,
+        query=X[query],
+        labels=Labels(y[rest], y[rest], y[query]),
+        description=f"{dataset.description.partition(';')[0]}; 100 random queries of each class.",
+        protocol="dh",
+    )
 
 
 def _official(name, train, database, query, labels, n_query, description):

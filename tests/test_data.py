@@ -352,6 +352,77 @@ def test_sets_that_are_not_downloaded_say_what_they_need(name, no_big_data):
     assert "no data" in str(error.value)  # where it was looked for
 
 
+# --- the protocol of Deep Hashing -----------------------------------------------------------
+
+
+def rows_with_labels(d):
+    """Every sample of a set with its label, sorted."""
+    y = np.concatenate([d.labels.train, d.labels.query])
+    rows = np.column_stack([y, np.vstack([d.train, d.query])])
+    return rows[np.lexsort(rows.T)]
+
+
+def test_deep_hashing_split_of_the_digits():
+    d = load("digits", protocol="dh")
+    assert np.bincount(d.labels.query).tolist() == 10 * [100]
+    assert (len(d.train), len(d.query)) == (797, 1000) and d.database is d.train
+    assert (d.protocol, d.ground_truth, d.image_shape) == ("dh", "labels", (8, 8))
+    assert d.relevant[0] is d.labels.query and d.relevant[1] is d.labels.database
+    assert repr(d).endswith("ground truth labels, protocol dh") and d.train.flags.c_contiguous
+    assert d.description == "Handwritten digits of scikit-learn, pixels 0..16; " + (
+        "100 random queries of each class."
+    )
+    bdnn = load("digits", ground_truth=None)
+    assert bdnn.protocol == "bdnn" and "protocol" not in repr(bdnn)
+    np.testing.assert_array_equal(rows_with_labels(d), rows_with_labels(bdnn))
+    for y in (d.labels.query, d.labels.train):  # in random order, not class by class
+        assert np.count_nonzero(np.diff(y)) > 0.8 * len(y)
+
+
+def test_the_seed_decides_the_deep_hashing_split(tmp_path):
+    one, again, other = (load("digits", protocol="dh", seed=s) for s in (3, 3, 4))
+    assert one.fingerprint == again.fingerprint != other.fingerprint
+    X = np.arange(420, dtype=np.float32).reshape(-1, 1)
+    y = np.repeat(["a", "b"], [105, 315])
+    parts = {"train": X[::2], "query": X[1::2], "train_labels": y[::2], "query_labels": y[1::2]}
+    np.savez(tmp_path / "two.npz", **parts)  # a set that comes split: pooled, then drawn
+    draws = [load(tmp_path / "two.npz", protocol="dh", seed=seed) for seed in range(20)]
+    times = np.bincount(np.concatenate([d.query.ravel() for d in draws]).astype(int), minlength=420)
+    assert times[:105].sum() == times[105:].sum() == 2000
+    assert times.min() < 3 and times.max() == 20 and len({d.fingerprint for d in draws}) == 20
+    for d in draws:
+        np.testing.assert_array_equal(d.labels.query, np.where(d.query[:, 0] < 105, "a", "b"))
+        np.testing.assert_array_equal(d.labels.train, np.where(d.train[:, 0] < 105, "a", "b"))
+        assert set(d.query.ravel()).isdisjoint(d.train.ravel()) and len(d.train) == 220
+
+
+def test_deep_hashing_split_with_neighbours():
+    d = load("digits", protocol="dh", ground_truth="knn", n_neighbors=5)
+    assert (d.protocol, d.ground_truth) == ("dh", "knn5")
+    np.testing.assert_array_equal(d.relevant[:9], slow_neighbours(d.query[:9], d.database, 5))
+
+
+def test_deep_hashing_split_says_what_is_missing(tmp_path, vectors):
+    X, y = vectors
+    with pytest.raises(ValueError, match="n_query does not go with protocol='dh'"):
+        load("digits", protocol="dh", n_query=100)
+    with pytest.raises(ValueError, match="protocol='DH'.*'bdnn', 'dh'"):
+        load("digits", protocol="DH")
+    np.savez(tmp_path / "bare.npz", X=X)
+    with pytest.raises(ValueError, match="bare has no labels; protocol='dh'"):
+        load(tmp_path / "bare.npz", protocol="dh")
+    np.savez(tmp_path / "few.npz", X=np.arange(201.0)[:, None], y=np.repeat([3, 7], [101, 100]))
+    with pytest.raises(ValueError, match="class 7 of few has 100 samples"):
+        load(tmp_path / "few.npz", protocol="dh")
+    np.savez(tmp_path / "enough.npz", X=np.arange(202.0)[:, None], y=np.repeat([3, 7], 101))
+    assert load(tmp_path / "enough.npz", protocol="dh").train.shape == (2, 1)
+    parts = {part: X for part in ("train", "query", "database")}
+    labels = {f"{part}_labels": y for part in parts}
+    np.savez(tmp_path / "three.npz", **parts, **labels)
+    with pytest.raises(ValueError, match="three comes with a database apart"):
+        load(tmp_path / "three.npz", protocol="dh")
+
+
 # --- the cache of neighbours ----------------------------------------------------------------
 
 
@@ -597,6 +668,13 @@ def test_real_cifar10():
     d = load("cifar10", ground_truth="labels", n_query=1000)
     assert (d.train.shape, d.query.shape) == ((50000, 800), (1000, 800))
     assert np.bincount(d.labels.train).tolist() == 10 * [5000]
+
+
+def test_real_mnist_under_the_protocol_of_deep_hashing():
+    folder_with("mnist.npz")
+    d = load("mnist", protocol="dh", seed=1)
+    assert (d.train.shape, d.query.shape) == ((69000, 784), (1000, 784))
+    assert np.bincount(d.labels.query).tolist() == 10 * [100]
 
 
 def test_real_sift_agrees_with_its_own_ground_truth():
