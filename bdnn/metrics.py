@@ -17,6 +17,7 @@ __all__ = [
     "hamming_distances",
     "independence",
     "mean_average_precision",
+    "precision_at",
     "precision_at_radius",
 ]
 
@@ -312,6 +313,54 @@ def _mean_with_empty(precision, empty):
     return float(precision.mean()) if len(precision) else float("nan")
 
 
+def _stable_hits(query, r, n_query, n):
+    """Number of relevant items among the first n of each query; ties in database order."""
+    return np.bincount(query[r <= n], minlength=n_query)
+
+
+def _expected_hits(T, S, n):
+    """Expectation of :func:`_stable_hits` over random orders of the tied items, Eq. (11)."""
+    N = np.cumsum(T, axis=1) - T
+    return np.sum(np.clip(n - N, 0, T) * S / np.maximum(T, 1), axis=1)
+
+
+def precision_at(codes_query, codes_database, relevant, n=500, ties="stable"):
+    """Mean over all queries of the precision among the first n items, Eq. (10) of notebook 02.
+
+    Parameters
+    ----------
+    codes_query, codes_database, relevant
+        As for :func:`mean_average_precision`.
+    n : int
+        Length of the list that is looked at; if the database is shorter, it is all of it.
+    ties : {"stable", "expected"}
+        Items at the same distance in database order, or the expectation over all their orders,
+        Eq. (11).
+
+    Returns
+    -------
+    float
+        Precision in [0, 1].
+
+    Raises
+    ------
+    ValueError
+        For codes or relevance that do not fit each other, an unknown option, or n below 1.
+    """
+    check_option("ties", ties, ("stable", "expected"))
+    if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
+        raise ValueError(f"n must be a whole number from 1, got {n!r}")
+    n = min(n, len(codes_database))
+    hits = []
+    for D, R in _scan(codes_query, codes_database, relevant):
+        if ties == "stable":
+            query, r, _ = _relevant_ranks(D, R)
+            hits.append(_stable_hits(query, r, len(D), n))
+        else:
+            hits.append(_expected_hits(*_tie_counts(D, R), n))
+    return float(np.concatenate(hits).mean() / n)
+
+
 def _signs(codes):
     """Codes (n_samples, n_bits) as float -1 and +1."""
     codes = np.asarray(codes)
@@ -333,7 +382,7 @@ def balance(codes):
     Returns
     -------
     float
-        Mean over the bits of the absolute mean of the bit, Eq. (10) of notebook 02.
+        Mean over the bits of the absolute mean of the bit, Eq. (12) of notebook 02.
 
     Raises
     ------
@@ -354,7 +403,7 @@ def independence(codes):
     Returns
     -------
     float
-        Mean absolute entry of (1/m) B B^T off its diagonal, Eq. (11) of notebook 02; 0 for one
+        Mean absolute entry of (1/m) B B^T off its diagonal, Eq. (13) of notebook 02; 0 for one
         bit. It is the measure behind the independence term of BDNN: entries of a covariance
         around 0, so a bit that hardly ever changes counts as dependent, too.
 
@@ -385,8 +434,10 @@ def evaluate(codes_query, codes_database, relevant, radius=2):
     Returns
     -------
     dict
-        ``precision_at_2`` (an empty ball counts 0), ``map_standard`` and ``map_trapezoid`` (ties
-        in database order), ``map_expected`` (standard form, expectation over ties),
+        ``precision_at_2`` (an empty ball counts 0), ``precision_at_500`` (ties in database order;
+        of a database with fewer than 500 items, over all of them), ``map_standard`` and
+        ``map_trapezoid`` (ties in database order), ``map_expected`` (standard form, expectation
+        over ties),
         ``empty_share`` (queries with an empty ball), ``balance`` and ``independence`` of the
         database codes. All are fractions from 0 to 1.
 
@@ -396,17 +447,19 @@ def evaluate(codes_query, codes_database, relevant, radius=2):
         For codes or relevance that do not fit each other.
     """
     measures = {"balance": balance(codes_database), "independence": independence(codes_database)}
-    rows = []
+    n, rows = min(500, len(codes_database)), []
     for D, R in _scan(codes_query, codes_database, relevant):
         n_relevant = np.maximum(R.sum(axis=1), 1)
         ranks = _relevant_ranks(D, R)
+        first = _stable_hits(*ranks[:2], len(D), n) / n
         standard, trapezoid = (_stable_sum(*ranks, len(D), f) for f in ("standard", "trapezoid"))
         expected = _expected_sum(*_tie_counts(D, R), "standard")
         sums = np.array([standard, trapezoid, expected]) / n_relevant
-        rows.append(np.vstack([_ball_precision(D, R, radius), sums]))
-    precision, standard, trapezoid, expected = np.concatenate(rows, axis=1)
+        rows.append(np.vstack([_ball_precision(D, R, radius), first, sums]))
+    precision, first, standard, trapezoid, expected = np.concatenate(rows, axis=1)
     return {
         f"precision_at_{radius}": _mean_with_empty(precision, empty=0.0),
+        "precision_at_500": float(first.mean()),
         "map_standard": float(standard.mean()),
         "map_trapezoid": float(trapezoid.mean()),
         "map_expected": float(expected.mean()),

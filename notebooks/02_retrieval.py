@@ -674,6 +674,106 @@ save_figure(fig, "02_empty_balls")
 # %% [markdown]
 # The same codes, three stories. Left: under the rule of the paper precision climbs, peaks near 20 bits and falls, since more and more queries find nothing (right); the other two rules keep climbing towards 1, because the few queries that still have company are the easy ones. With 24 bits the rule alone doubles the figure. The peak is no property of hashing either: it moves to longer codes as the database grows, since a larger database fills more balls. That is why figures for 4,000 items and for 60,000 items must not be compared.
 #
+# ## Precision among the first $n$
+#
+# A page of results shows the first $n$ items, however far away they stand. No ball can be empty then; what is left to luck are again the ties, of the one group that rank $n$ cuts through. The **precision among the first $n$** is
+#
+# $$ \mathrm P@n=\frac1{n_{\text{query}}}\sum_{q}\frac{|\{i\text{ relevant to }q:\ i\text{ among the first } n\}|}{n} \tag{10} $$
+#
+# In the order of the database this counts the ranks up to $n$. Averaged over all orders of the tied items, a group of $T$ items, $S$ of them relevant, behind $N$ nearer ones shows its first $\min(\max(n-N,0),T)$ positions, and by Eq. (5) each of them holds a relevant item with probability $S/T$:
+#
+# $$ \mathbb E[\mathrm P@n]=\frac1{n_{\text{query}}}\sum_{q}\frac1n\sum_{\text{groups}}\min\big(\max(n-N,0),\,T\big)\,\frac ST \tag{11} $$
+
+
+# %% tags=["export"]
+def _stable_hits(query, r, n_query, n):
+    """Number of relevant items among the first n of each query; ties in database order."""
+    return np.bincount(query[r <= n], minlength=n_query)
+
+
+def _expected_hits(T, S, n):
+    """Expectation of :func:`_stable_hits` over random orders of the tied items, Eq. (11)."""
+    N = np.cumsum(T, axis=1) - T
+    return np.sum(np.clip(n - N, 0, T) * S / np.maximum(T, 1), axis=1)
+
+
+def precision_at(codes_query, codes_database, relevant, n=500, ties="stable"):
+    """Mean over all queries of the precision among the first n items, Eq. (10) of notebook 02.
+
+    Parameters
+    ----------
+    codes_query, codes_database, relevant
+        As for :func:`mean_average_precision`.
+    n : int
+        Length of the list that is looked at; if the database is shorter, it is all of it.
+    ties : {"stable", "expected"}
+        Items at the same distance in database order, or the expectation over all their orders,
+        Eq. (11).
+
+    Returns
+    -------
+    float
+        Precision in [0, 1].
+
+    Raises
+    ------
+    ValueError
+        For codes or relevance that do not fit each other, an unknown option, or n below 1.
+    """
+    check_option("ties", ties, ("stable", "expected"))
+    if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
+        raise ValueError(f"n must be a whole number from 1, got {n!r}")
+    n = min(n, len(codes_database))
+    hits = []
+    for D, R in _scan(codes_query, codes_database, relevant):
+        if ties == "stable":
+            query, r, _ = _relevant_ranks(D, R)
+            hits.append(_stable_hits(query, r, len(D), n))
+        else:
+            hits.append(_expected_hits(*_tie_counts(D, R), n))
+    return float(np.concatenate(hits).mean() / n)
+
+
+# %% [markdown]
+# The check: Eq. (10) by a double loop over sorted items, and Eq. (11) against 300 random orders of the database, in which the deviation of the mean must stay within a few standard errors.
+
+
+# %%
+def naive_precision_at(D, R, n):
+    """Eq. (10): sort, look at the first n, count."""
+    order = [sorted(range(len(d)), key=lambda i: (d[i], i))[:n] for d in D.tolist()]
+    return np.array([sum(relevant[i] for i in first) / n for first, relevant in zip(order, R)])
+
+
+# %%
+few = slice(0, 20)
+D_few, R_few = D16[few], R_knn[few]
+for n in (1, 50, 500):
+    stored = naive_precision_at(D_few, R_few, n).mean()
+    assert np.isclose(stored, precision_at(codes_query[few], codes_database, R_few, n))
+    closed = precision_at(codes_query[few], codes_database, R_few, n, ties="expected")
+    orders = [rng.permutation(len(X)) for _ in range(300)]
+    sampled = [_stable_hits(*_relevant_ranks(D_few[:, o], R_few[:, o])[:2], 20, n) for o in orders]
+    shuffled = np.mean(sampled, axis=1) / n
+    assert abs(shuffled.mean() - closed) < 4 * shuffled.std() / np.sqrt(len(orders)) + 1e-12
+    print(f"first {n:3d}: as stored {stored:.4f}, expected {closed:.4f}")
+
+# %% [markdown]
+# A perfect code reaches 1 only if a query has at least $n$ relevant items; with $R$ of them, $\min(R,n)/n$ is all that can be had. So $\mathrm P@500$ belongs to class labels:
+
+# %%
+truths = {"50 neighbours": data.relevant, "class labels": (data.labels.query, data.labels.database)}
+per_class = np.bincount(data.labels.database)[data.labels.query]
+n_relevant = {"50 neighbours": np.array([50]), "class labels": per_class}
+for truth, relevant in truths.items():
+    for n in (50, 500):
+        found = precision_at(codes_query, codes_database, relevant, n)
+        most = np.minimum(n_relevant[truth], n).mean() / n
+        print(f"{truth:13s}: P@{n:<3d} {100 * found:5.2f} % of at most {100 * most:5.1f} %")
+
+# %% [markdown]
+# Against 50 neighbours $\mathrm P@500$ can be 10 % at best, and against labels about 80 %, as a digit has about 400 images in this database. On full MNIST it has about 6,000 and the ceiling is 1. The comparison with Deep Hashing uses $n=500$.
+#
 # ## Queries differ, ground truths differ
 #
 # The number of relevant items may change from query to query: every query gets its own AP with its own $R$, and then all queries weigh the same. A query to which nothing is relevant counts 0; it is not skipped in silence. Here the neighbours of each query are cut to a random number, and the first query loses all of them:
@@ -693,7 +793,6 @@ print(
 # A figure means nothing without its ground truth. The same 16-bit codes against Euclidean neighbours and against class labels, each beside the mAP of items in random order, which is about the share of relevant items:
 
 # %%
-truths = {"50 neighbours": data.relevant, "class labels": (data.labels.query, data.labels.database)}
 for truth, relevant in truths.items():
     found = mean_average_precision(codes_query, codes_database, relevant, ties="expected")
     alike = np.ones_like(codes_query), np.ones_like(codes_database)  # all items tie
@@ -709,11 +808,11 @@ for truth, relevant in truths.items():
 #
 # **Balance**: each bit divides the samples into halves. Then its mean is 0, and it carries the most information a bit can carry. We measure the mean distance from that:
 #
-# $$ \mathrm{balance}(B)=\frac1L\sum_{k=1}^{L}\Big|\frac1m\sum_{i=1}^{m}B_{ki}\Big| \tag{10} $$
+# $$ \mathrm{balance}(B)=\frac1L\sum_{k=1}^{L}\Big|\frac1m\sum_{i=1}^{m}B_{ki}\Big| \tag{12} $$
 #
 # **Independence**: no bit repeats another. The matrix $\frac1mBB^\top$ has ones on its diagonal; off the diagonal stand the mean products of two bits, 0 for bits that agree as often as they differ:
 #
-# $$ \mathrm{independence}(B)=\frac1{L(L-1)}\sum_{k\ne k'}\Big|\frac1m\big(BB^\top\big)_{kk'}\Big| \tag{11} $$
+# $$ \mathrm{independence}(B)=\frac1{L(L-1)}\sum_{k\ne k'}\Big|\frac1m\big(BB^\top\big)_{kk'}\Big| \tag{13} $$
 #
 # For both, 0 is best and 1 worst. They are the measured counterparts of two terms in the objective of BDNN, $\|\frac1mHH^\top-I\|^2$ and $\|H\mathbf 1\|^2$, which notebook 05 derives.
 
@@ -740,7 +839,7 @@ def balance(codes):
     Returns
     -------
     float
-        Mean over the bits of the absolute mean of the bit, Eq. (10) of notebook 02.
+        Mean over the bits of the absolute mean of the bit, Eq. (12) of notebook 02.
 
     Raises
     ------
@@ -761,7 +860,7 @@ def independence(codes):
     Returns
     -------
     float
-        Mean absolute entry of (1/m) B B^T off its diagonal, Eq. (11) of notebook 02; 0 for one
+        Mean absolute entry of (1/m) B B^T off its diagonal, Eq. (13) of notebook 02; 0 for one
         bit. It is the measure behind the independence term of BDNN: entries of a covariance
         around 0, so a bit that hardly ever changes counts as dependent, too.
 
@@ -808,7 +907,7 @@ _ = fig.colorbar(image, ax=axes[1, :], label="$|BB^T/m|$")
 save_figure(fig, "02_balance_independence")
 
 # %% [markdown]
-# Above: the mean of each bit; below: $|\frac1mBB^\top|$, white 0 and black 1. Through the mean, means are small and the matrix is pale. Through the origin, bits are one-sided, and one-sided bits agree with each other by that alone: Eq. (11) measures products around 0, not around the means, and so charges imbalance, too. PCA gives balanced, nearly uncorrelated bits. The repeated bits show as blocks of 2 by 2.
+# Above: the mean of each bit; below: $|\frac1mBB^\top|$, white 0 and black 1. Through the mean, means are small and the matrix is pale. Through the origin, bits are one-sided, and one-sided bits agree with each other by that alone: Eq. (13) measures products around 0, not around the means, and so charges imbalance, too. PCA gives balanced, nearly uncorrelated bits. The repeated bits show as blocks of 2 by 2.
 #
 # What does it mean for retrieval?
 
@@ -819,7 +918,7 @@ for name, (q, codes) in sets.items():
     print(f"{name:18s}: P@r=2 {100 * p2:5.2f} %, mAP {100 * expected:5.2f} %")
 
 # %% [markdown]
-# Balance and independence help: the two sets that lack them come last. But they are not the aim. Bits drawn by tossing coins are balanced and independent and find nothing; and notebook 03 turns the signs of PCA by a rotation that makes bits *more* dependent and finds more neighbours. Nor does Eq. (11) see everything: it looks at *pairs*. Three bits, the third the product of the other two, pass it perfectly although two of them decide the third.
+# Balance and independence help: the two sets that lack them come last. But they are not the aim. Bits drawn by tossing coins are balanced and independent and find nothing; and notebook 03 turns the signs of PCA by a rotation that makes bits *more* dependent and finds more neighbours. Nor does Eq. (13) see everything: it looks at *pairs*. Three bits, the third the product of the other two, pass it perfectly although two of them decide the third.
 
 # %%
 pairs = np.array(list(itertools.product((-1, 1), repeat=2)))
@@ -848,8 +947,10 @@ def evaluate(codes_query, codes_database, relevant, radius=2):
     Returns
     -------
     dict
-        ``precision_at_2`` (an empty ball counts 0), ``map_standard`` and ``map_trapezoid`` (ties
-        in database order), ``map_expected`` (standard form, expectation over ties),
+        ``precision_at_2`` (an empty ball counts 0), ``precision_at_500`` (ties in database order;
+        of a database with fewer than 500 items, over all of them), ``map_standard`` and
+        ``map_trapezoid`` (ties in database order), ``map_expected`` (standard form, expectation
+        over ties),
         ``empty_share`` (queries with an empty ball), ``balance`` and ``independence`` of the
         database codes. All are fractions from 0 to 1.
 
@@ -859,17 +960,19 @@ def evaluate(codes_query, codes_database, relevant, radius=2):
         For codes or relevance that do not fit each other.
     """
     measures = {"balance": balance(codes_database), "independence": independence(codes_database)}
-    rows = []
+    n, rows = min(500, len(codes_database)), []
     for D, R in _scan(codes_query, codes_database, relevant):
         n_relevant = np.maximum(R.sum(axis=1), 1)
         ranks = _relevant_ranks(D, R)
+        first = _stable_hits(*ranks[:2], len(D), n) / n
         standard, trapezoid = (_stable_sum(*ranks, len(D), f) for f in ("standard", "trapezoid"))
         expected = _expected_sum(*_tie_counts(D, R), "standard")
         sums = np.array([standard, trapezoid, expected]) / n_relevant
-        rows.append(np.vstack([_ball_precision(D, R, radius), sums]))
-    precision, standard, trapezoid, expected = np.concatenate(rows, axis=1)
+        rows.append(np.vstack([_ball_precision(D, R, radius), first, sums]))
+    precision, first, standard, trapezoid, expected = np.concatenate(rows, axis=1)
     return {
         f"precision_at_{radius}": _mean_with_empty(precision, empty=0.0),
+        "precision_at_500": float(first.mean()),
         "map_standard": float(standard.mean()),
         "map_trapezoid": float(trapezoid.mean()),
         "map_expected": float(expected.mean()),
@@ -881,7 +984,7 @@ def evaluate(codes_query, codes_database, relevant, radius=2):
 # %%
 table = {L: evaluate(*hyperplane_codes(L), data.relevant) for L in (8, 16, 32, 64)}
 for name in table[8]:
-    print(f"{name:15s}", *(f"{100 * row[name]:7.2f}" for row in table.values()))
+    print(f"{name:16s}", *(f"{100 * row[name]:7.2f}" for row in table.values()))
 
 # %%
 for f in ("standard", "trapezoid"):
@@ -899,7 +1002,7 @@ print(f"double loop, distances alone: {(middle - start) / 600 * 1e9:6,.0f} ns pe
 print(f"blocks, all measures:         {(end - middle) / D16.size * 1e9:6,.0f} ns per pair")
 
 # %% [markdown]
-# All figures in percent, for 8, 16, 32 and 64 random hyperplanes. Read the columns from left to right: mAP grows with every bit, precision within radius 2 collapses, and the trapezoid form stays below the standard form.
+# All figures in percent, for 8, 16, 32 and 64 random hyperplanes. Read the columns from left to right: mAP and precision among the first 500 grow with every bit, precision within radius 2 collapses, and the trapezoid form stays below the standard form.
 #
 # ## How to report a result
 #
@@ -907,7 +1010,7 @@ print(f"blocks, all measures:         {(end - middle) / D16.size * 1e9:6,.0f} ns
 #
 # 1. **The split**: which vectors are training set, database and queries, and whether the queries were kept out of the other two.
 # 2. **The ground truth**: $k$ Euclidean neighbours or class labels, and $k$.
-# 3. **The form of AP**, Eq. (3) or Eq. (4), and how deep the ranking goes (here: the whole database).
+# 3. **The form of AP**, Eq. (3) or Eq. (4), and how deep the ranking goes (here: the whole database); for precision among the first $n$, the $n$.
 # 4. **The rule for ties**: database order (then shuffle the database) or expectation, Eq. (7).
 # 5. **The rule for empty balls**, and the share of empty balls beside it.
 # 6. **Chance**: how many seeds, and the spread between them.
@@ -931,7 +1034,8 @@ for name in ("map_expected", "precision_at_2"):
 # | `average_precision(D, R, form, ties)` | AP per query, Eqs. (3), (4), (7), (8) |
 # | `mean_average_precision(codes_query, codes_database, relevant, form, ties)` | its mean |
 # | `precision_at_radius(codes_query, codes_database, relevant, radius, empty)` | Eq. (9) |
-# | `balance(codes)`, `independence(codes)` | Eqs. (10) and (11) |
+# | `precision_at(codes_query, codes_database, relevant, n, ties)` | Eqs. (10) and (11) |
+# | `balance(codes)`, `independence(codes)` | Eqs. (12) and (13) |
 # | `evaluate(codes_query, codes_database, relevant, radius)` | all of them in one pass |
 #
 # ## Exercises
@@ -944,9 +1048,9 @@ for name in ("map_expected", "precision_at_2"):
 #
 # <details><summary>Hint</summary> One group: $N=K=0$, $T=n$, $S=R$. For the comparison look at the lone summand in which an item counts itself. </details>
 #
-# **2.3** Users look at the first $k$ results. Write the expected precision among the first $k$ items under random ties, in closed form, and compare it with an average over random orders.
+# **2.3** (on paper) Eq. (11) is a mean over all orders of the tied items. How far does a single order stray from it? Write the variance of one query's precision among the first $n$ in closed form, and compare it with random orders of the database.
 #
-# <details><summary>Hint</summary> Only one group is cut by rank $k$; of it the first $k-N$ positions are seen, and Eq. (5) says what they hold. </details>
+# <details><summary>Hint</summary> Only one group is cut by rank $n$; of it the first $n-N$ positions are seen. The number of relevant items there is hypergeometric, too. </details>
 #
 # **2.4** Sort the database by class label and measure the 8-bit codes against labels, with stable and with expected ties. Which of the two notices, and which classes profit?
 #

@@ -268,6 +268,7 @@ def test_every_measure_equals_the_double_loop(monkeypatch, block, seed):
     present = [p for p in precisions if p is not None]
     expected = {
         "precision_at_2": np.mean(filled),
+        "precision_at_500": R.mean(),  # the database is shorter: all of it
         "map_standard": np.mean([float(loop_stable_ap(d, r, "standard")) for d, r in queries]),
         "map_trapezoid": np.mean([float(loop_stable_ap(d, r, "trapezoid")) for d, r in queries]),
         "map_expected": metrics.average_precision(np.array(D), R, ties="expected").mean(),
@@ -348,7 +349,8 @@ def test_every_query_weighs_the_same_whatever_is_relevant_to_it():
 )
 def test_relevance_that_does_not_fit_is_an_error(relevant, message):
     A, B, _ = some_task(np.random.default_rng(0))
-    for measure in (metrics.evaluate, metrics.mean_average_precision, metrics.precision_at_radius):
+    names = "evaluate mean_average_precision precision_at precision_at_radius".split()
+    for measure in (getattr(metrics, name) for name in names):
         with pytest.raises(ValueError, match=message):
             measure(A, B, relevant)
 
@@ -388,6 +390,63 @@ def test_if_every_ball_is_left_out_there_is_no_mean():
     assert np.isnan(metrics.precision_at_radius(A, -A, [[0], [1]], empty=np.nan))
     assert metrics.precision_at_radius(A, -A, [[0], [1]]) == 0
     assert metrics.evaluate(A, -A, [[0], [1]])["empty_share"] == 1
+
+
+# --- precision among the first n
+
+
+@pytest.mark.parametrize("block", (23, 2**20))
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("n", (1, 2, 7, 22, 23, 24, 500))
+def test_precision_at_equals_the_double_loop(monkeypatch, n, seed, block):
+    monkeypatch.setattr(metrics, "_BLOCK_ENTRIES", block)
+    A, B, R = some_task(np.random.default_rng(seed))
+    loop = []
+    for d, relevant in zip(loop_distances(A, B).tolist(), R.tolist()):
+        first = sorted(range(len(B)), key=lambda i: (d[i], i))[:n]
+        loop.append(sum(relevant[i] for i in first) / len(first))
+    assert loop[0] == 0 and loop[1] == 1
+    assert metrics.precision_at(A, B, R, n) == pytest.approx(np.mean(loop), abs=1e-14)
+    packed = metrics.precision_at(pack_codes(A), pack_codes(B), R, n)
+    assert packed == metrics.precision_at(A, B, R, n)
+
+
+@pytest.mark.parametrize("n_items", range(1, 7))
+def test_expected_precision_at_equals_the_mean_over_all_orders(n_items):
+    rng = np.random.default_rng(n_items)
+    A, B = random_codes(rng, 1, 2), random_codes(rng, n_items, 2)
+    R = rng.random((1, n_items)) < 0.5
+    orders = [list(order) for order in itertools.permutations(range(n_items))]
+    for n in range(1, n_items + 2):
+        mean = np.mean([metrics.precision_at(A, B[order], R[:, order], n) for order in orders])
+        closed = metrics.precision_at(A, B, R, n, ties="expected")
+        assert closed == pytest.approx(mean, abs=1e-14)
+
+
+def test_precision_at_by_hand():
+    A, B = np.ones((1, 3)), np.array([[1, 1, -1], [1, 1, 1], [1, -1, 1], [-1, -1, -1]])
+    relevant = [[1, 2]]  # distances 1, 0, 1, 3: ranks 1 and, tied with item 0, 3 or 2
+    stable = [metrics.precision_at(A, B, relevant, n) for n in (1, 2, 3, 4, 9)]
+    expected = [metrics.precision_at(A, B, relevant, n, ties="expected") for n in (1, 2, 3, 4, 9)]
+    assert stable == pytest.approx([1, 1 / 2, 2 / 3, 1 / 2, 1 / 2])
+    assert expected == pytest.approx([1, 3 / 4, 2 / 3, 1 / 2, 1 / 2])
+
+
+def test_evaluate_and_precision_at_agree_beyond_500_items():
+    rng = np.random.default_rng(0)
+    A, B = random_codes(rng, 5, 8), random_codes(rng, 1300, 8)
+    labels = np.arange(5) % 3, rng.integers(0, 3, 1300)
+    value = metrics.evaluate(A, B, labels)["precision_at_500"]
+    assert value == pytest.approx(metrics.precision_at(A, B, labels), abs=1e-14)
+    assert value != pytest.approx(metrics.precision_at(A, B, labels, 501), abs=1e-9)
+
+
+@pytest.mark.parametrize("n", (0, -1, 2.0, True))
+def test_precision_at_wants_a_length(n):
+    with pytest.raises(ValueError, match="n must be a whole number from 1"):
+        metrics.precision_at(np.ones((1, 4)), np.ones((2, 4)), [[0]], n)
+    with pytest.raises(ValueError, match="ties='best'"):
+        metrics.precision_at(np.ones((1, 4)), np.ones((2, 4)), [[0]], ties="best")
 
 
 # --- balance and independence
