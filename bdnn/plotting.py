@@ -5,7 +5,6 @@ import it.  The palette is that of Okabe and Ito, which stays apart for colour-b
 drawing here rests on colour alone.
 """
 
-import itertools
 import os
 from pathlib import Path
 
@@ -19,10 +18,12 @@ from bdnn.base import atomic_path
 __all__ = [
     "COLOURS",
     "MARKERS",
+    "METHOD_STYLES",
     "codes_image",
     "draw_comparison",
     "draw_history",
     "image_grid",
+    "method_style",
     "network_diagram",
     "save_figure",
 ]
@@ -38,6 +39,16 @@ COLOURS = {
 }
 MARKERS = ["o", "s", "^", "D", "v", "P", "X"]
 LINES = ["-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1, 1, 1)), (0, (1, 1))]
+
+# The methods: name in a legend, colour, marker and line, the same in every figure.
+METHOD_STYLES = {
+    "ITQ": ("ITQ", "black", "o", "-"),
+    "ITQCCA": ("ITQ-CCA", "purple", "D", ":"),
+    "UHBDNN": ("UH-BDNN", "blue", "s", "-"),
+    "SHBDNN": ("SH-BDNN", "vermillion", "^", "-"),
+    "DeepHashing": ("DH", "sky", "v", "--"),
+    "SupervisedDeepHashing": ("supervised DH", "orange", "P", "--"),
+}
 
 # The terms of UH-BDNN's loss: formula and colour, the same in every picture of them.
 LOSS_TERMS = {
@@ -221,6 +232,23 @@ def _arrow(ax, start, end, head, **line):
     ax.annotate("", end, start, arrowprops=style | line)
 
 
+def method_style(method):
+    """Name, colour, marker and line of a method, as keywords of ``Axes.plot``.
+
+    Parameters
+    ----------
+    method : str
+        Name of the class; one that :data:`METHOD_STYLES` does not list gets a look that follows
+        from its letters.
+    """
+    if method in METHOD_STYLES:
+        label, colour, marker, line = METHOD_STYLES[method]
+    else:
+        number = sum(method.encode())
+        label, colour, marker, line = method, "green", "X*<>hd"[number % 6], LINES[number % 7]
+    return {"label": label, "color": COLOURS[colour], "marker": marker, "linestyle": line}
+
+
 def draw_comparison(rows, name):
     """Draw precision at radius 2 and mAP over the code length, one line for each method.
 
@@ -228,7 +256,7 @@ def draw_comparison(rows, name):
     ----------
     rows : list of dict
         Results with `method`, `bits`, `precision_at_2` and `map_standard` in percent; several
-        seeds are averaged, and their range is drawn as a bar.
+        seeds are averaged, and a bar reaches one standard deviation up and down.
     name : str
         As for :func:`save_figure`.
 
@@ -237,32 +265,40 @@ def draw_comparison(rows, name):
     Path
         The file.
     """
-    fig, axes = plt.subplots(1, 2, figsize=(8, 3.4))
+    fig, axes = plt.subplots(1, 2, figsize=(8, 3.8))
     labels = {"precision_at_2": "precision at radius 2 (%)", "map_standard": "mAP (%)"}
     methods = list(dict.fromkeys(row["method"] for row in rows))
+    lengths = sorted({row["bits"] for row in rows})
+    shifts = 0.07 * (np.arange(len(methods)) - (len(methods) - 1) / 2)  # no bar hides another
     for ax, (key, label) in zip(axes, labels.items()):
-        for method, marker in zip(methods, itertools.cycle(MARKERS)):
-            bits = sorted({row["bits"] for row in rows if row["method"] == method})
-            values = [
-                [r[key] for r in rows if (r["method"], r["bits"]) == (method, L)] for L in bits
+        for method, shift in zip(methods, shifts):
+            groups = [
+                [r[key] for r in rows if (r["method"], r["bits"]) == (method, L)] for L in lengths
             ]
-            mean = np.array([np.mean(v) for v in values])
-            low, high = (np.array([f(v) for v in values]) for f in (np.min, np.max))
-            ax.errorbar(bits, mean, [mean - low, high - mean], marker=marker, label=method)
-        ax.set(xlabel="bits", ylabel=label, xticks=sorted({row["bits"] for row in rows}), ylim=0)
-    axes[0].legend()
+            at = [i + shift for i, values in enumerate(groups) if values]
+            means = [np.mean(values) for values in groups if values]
+            spread = [np.std(values, ddof=len(values) > 1) for values in groups if values]
+            ax.errorbar(at, means, spread, capsize=3, elinewidth=1.2, **method_style(method))
+        ax.set(xlabel="bits", ylabel=label, xticks=range(len(lengths)), xticklabels=lengths)
+        ax.set(xlim=(-0.5, len(lengths) - 0.5), ylim=0)
+    handles, names = axes[0].get_legend_handles_labels()
+    fig.legend(handles, names, loc="outside upper center", ncols=min(len(methods), 6))
     save_figure(fig, name)
     plt.close(fig)
     return _figures_folder() / f"{name}.svg"
 
 
 def draw_history(rows, name):
-    """Draw the objective over the alternations, one line for each run that has recorded it.
+    """Draw the objective of every run over its training, one panel for each method.
+
+    The objectives of different methods are different sums, so each panel has its own scale.
 
     Parameters
     ----------
     rows : list of dict
-        Results with `method`, `bits`, `seed`, and `history`, a list of dicts by alternation.
+        Results with `method`, `bits`, and `history`, a list of dicts with `objective` and
+        `alternation` or `iteration`. Marker and line tell the length of the code; several seeds
+        are several lines of one look.
     name : str
         As for :func:`save_figure`.
 
@@ -274,13 +310,42 @@ def draw_history(rows, name):
     rows = [row for row in rows if any("objective" in entry for entry in row["history"])]
     if not rows:
         return None
-    fig, ax = plt.subplots()
-    for row, marker in zip(rows, itertools.cycle(MARKERS)):
-        objective = [entry["objective"] for entry in row["history"]]
-        label = f"{row['method']}, {row['bits']} bits, seed {row['seed']}"
-        ax.plot(objective, marker=marker, label=label)
-    ax.set(xlabel="alternation", ylabel="objective $J$")
-    ax.legend()
+    methods = list(dict.fromkeys(row["method"] for row in rows))
+    columns = 2 if len(methods) == 4 else min(len(methods), 3)
+    lines = -(-len(methods) // columns)
+    width = max(2.9 * columns, 4.5)
+    fig, axes = plt.subplots(lines, columns, figsize=(width, 2.7 * lines + 0.4), squeeze=False)
+    for ax in axes.flat[len(methods) :]:
+        ax.set_axis_off()
+    for ax, method in zip(axes.flat, methods):
+        _history_panel(ax, [row for row in rows if row["method"] == method])
+        ax.set_title(method_style(method)["label"])
+    lengths = sorted({row["bits"] for row in rows})
+    handles = [
+        plt.Line2D([], [], label=f"{L} bits", color="black", **_length_style(L)) for L in lengths
+    ]
+    fig.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 6))
     save_figure(fig, name)
     plt.close(fig)
     return _figures_folder() / f"{name}.svg"
+
+
+def _history_panel(ax, rows):
+    """Objective of the runs of one method over alternations or iterations."""
+    for row in rows:
+        entries = [entry for entry in row["history"] if "objective" in entry]
+        step = "iteration" if "iteration" in entries[0] else "alternation"
+        at = [entry.get(step, k) for k, entry in enumerate(entries)]
+        style = method_style(row["method"]) | _length_style(row["bits"])
+        style |= {"linewidth": 1.2, "markersize": 4, "markevery": 0.2}
+        ax.plot(at, [entry["objective"] for entry in entries], **style)
+        ax.set(xlabel=step)
+    ax.set(ylabel="objective $J$")
+    ax.xaxis.get_major_locator().set_params(integer=True)
+
+
+def _length_style(bits):
+    """Marker and line of a code length, the same in every figure."""
+    known = {8: 6, 16: 0, 24: 4, 32: 1, 48: 5, 64: 2, 128: 3}
+    k = known.get(bits, bits % 7)
+    return {"marker": MARKERS[k], "linestyle": LINES[k]}

@@ -132,3 +132,89 @@ def test_network_diagram_shows_every_term_inside_the_figure():
     assert all(whole.contains(*box.min) and whole.contains(*box.max) for box in boxes)
     for i, one in enumerate(boxes):
         assert not any(one.shrunk(0.9, 0.9).overlaps(other) for other in boxes[:i])
+
+
+# --- figures of recorded runs
+
+METHODS = ["ITQ", "ITQCCA", "UHBDNN", "SHBDNN", "DeepHashing", "SupervisedDeepHashing"]
+
+
+def some_rows(bits=(16, 32), seeds=3, methods=METHODS):
+    """Rows as `course.py run` makes them; values are such that a mean is known by hand."""
+    rows = []
+    for i, method in enumerate(methods):
+        for L in bits:
+            for seed in range(seeds):
+                step = "iteration" if "Deep" in method else "alternation"
+                history = [{step: 10 * k, "objective": L / (k + 1) + seed} for k in range(4)]
+                value = {"precision_at_2": 10.0 * i + L + seed, "map_standard": 50.0 + seed}
+                row = {"method": method, "bits": L, "seed": seed, **value}
+                rows.append(row | {"history": [{}] if "ITQ" in method else history})
+    return rows
+
+
+@pytest.fixture
+def kept_figures(monkeypatch):
+    """The figures that are drawn, not closed."""
+    kept = []
+    monkeypatch.setattr(plotting.plt, "close", kept.append)
+    yield kept
+    monkeypatch.undo()
+
+
+def test_every_method_has_its_own_colour_and_marker():
+    looks = [plotting.method_style(method) for method in METHODS]
+    for key in ("label", "color", "marker"):
+        assert len({look[key] for look in looks}) == len(METHODS)
+    other = plotting.method_style("KSH")
+    assert other["label"] == "KSH" and other == plotting.method_style("KSH")
+    assert other["color"] not in [look["color"] for look in looks]
+
+
+@pytest.mark.parametrize("bits", [(16,), (16, 32, 64), (8, 16, 24, 32, 48, 64, 128)])
+def test_comparison_shows_mean_and_spread_of_every_method(bits, kept_figures, folder):
+    path = plotting.draw_comparison(some_rows(bits), "cmp")
+    assert path == folder / "cmp.svg" and path.stat().st_size > 5000
+    (fig,) = kept_figures
+    assert [t.get_text() for t in fig.legends[0].get_texts()] == [
+        plotting.METHOD_STYLES[method][0] for method in METHODS
+    ]
+    for ax, means in zip(fig.axes, (lambda i, L: 10 * i + L + 1, lambda i, L: 51)):
+        assert [t.get_text() for t in ax.get_xticklabels()] == [str(L) for L in bits]
+        for i, (method, drawn) in enumerate(zip(METHODS, ax.containers)):
+            line, _, (bars,) = drawn.lines
+            style = plotting.method_style(method)
+            assert (line.get_color(), line.get_marker()) == (style["color"], style["marker"])
+            np.testing.assert_allclose(line.get_ydata(orig=False), [means(i, L) for L in bits])
+            assert np.abs(line.get_xdata(orig=False) - np.arange(len(bits))).max() < 0.25
+            ends = [segment[:, 1] for segment in bars.get_segments()]  # sd of 0, 1, 2 is 1
+            np.testing.assert_allclose(np.diff(ends, axis=1), 2.0)
+
+
+def test_comparison_of_single_runs_and_of_methods_at_other_lengths(kept_figures):
+    rows = some_rows((16,), 1, ["ITQ"]) + some_rows((32,), 1, ["UHBDNN"])
+    plotting.draw_comparison(rows, "cmp")
+    lines = [drawn.lines[0] for drawn in kept_figures[0].axes[0].containers]
+    assert [len(line.get_xdata()) for line in lines] == [1, 1]
+    assert [round(line.get_xdata()[0]) for line in lines] == [0, 1]
+
+
+def test_history_has_a_panel_for_each_method(kept_figures, folder):
+    path = plotting.draw_history(some_rows(), "objective")
+    assert path == folder / "objective.svg" and path.stat().st_size > 5000
+    panels = [ax for ax in kept_figures[0].axes if ax.axison]
+    titles = [ax.get_title(loc="left") for ax in panels]
+    assert titles == ["UH-BDNN", "SH-BDNN", "DH", "supervised DH"]  # ITQ has no objective
+    steps = [ax.get_xlabel() for ax in panels]
+    assert steps == ["alternation", "alternation", "iteration", "iteration"]
+    for ax in panels:
+        assert len(ax.lines) == 2 * 3  # a line for each length and seed
+        assert {tuple(line.get_xdata()) for line in ax.lines} == {(0, 10, 20, 30)}
+        assert len({line.get_marker() for line in ax.lines}) == 2
+    np.testing.assert_allclose(panels[0].lines[1].get_ydata(), [17, 9, 19 / 3, 5])
+    assert [t.get_text() for t in kept_figures[0].legends[0].get_texts()] == ["16 bits", "32 bits"]
+
+
+def test_history_without_an_objective_draws_nothing(folder):
+    assert plotting.draw_history(some_rows(methods=["ITQ", "ITQCCA"]), "objective") is None
+    assert not (folder / "objective.svg").exists()
