@@ -1,5 +1,7 @@
 """The main job, `course.py run`: table, figures, recorded rows that are found again."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,9 +9,9 @@ import bdnn
 from bdnn import data, metrics
 from tools import run
 
-FIELDS = """method data bits seed split ground_truth n_query precision_at_2 map_standard
-map_trapezoid map_expected empty_share balance independence fit_seconds encode_seconds peak_mb
-settings versions code command""".split()
+FIELDS = """method data bits seed split ground_truth n_query precision_at_2 precision_at_500
+map_standard map_trapezoid map_expected empty_share balance independence fit_seconds
+encode_seconds peak_mb rss_mb settings versions code command""".split()
 
 
 @pytest.fixture
@@ -28,8 +30,9 @@ def test_table_and_figure(figures, capsys):
     output = capsys.readouterr().out
     assert "digits: 1500 training vectors" in output and "ground truth knn50" in output
     lines = [line.split() for line in output.splitlines()]
-    rows = [line[:3] for line in lines if line and line[0] in ("ITQ", "UHBDNN")]
-    assert rows == [[m, L, "0"] for L in ("8", "16") for m in ("ITQ", "UHBDNN")]
+    methods = [run.METHODS[name].__name__ for name in run.DEFAULT_METHODS]
+    rows = [line[:3] for line in lines if line and line[0] in methods]
+    assert rows == [[m, L, "0"] for L in ("8", "16") for m in methods]
     for name in ("run_digits.svg", "run_digits_objective.svg"):
         assert (figures / name).stat().st_size > 1000
         assert f"figure: {figures / name}" in output
@@ -49,6 +52,11 @@ def test_recorded_row(figures, tmp_path):
     expected = metrics.precision_at_radius(*codes, digits.relevant)
     assert row["precision_at_2"] == pytest.approx(100 * expected, abs=1e-3)
     assert 0 < row["map_trapezoid"] < row["map_standard"] < 100
+    expected = metrics.precision_at(*codes, digits.relevant)
+    assert row["precision_at_500"] == pytest.approx(100 * expected, abs=1e-3)
+    assert row["split"] == "1500 train, 1500 database"
+    assert len(row["history"]) == 51 and row["peak_mb"] is None  # few vectors: not traced
+    assert row["rss_mb"] is None or 50 < row["rss_mb"] < 10_000
 
 
 def test_a_run_goes_on_where_it_was_interrupted(figures, tmp_path, monkeypatch):
@@ -72,6 +80,7 @@ def test_other_settings_seeds_and_code_are_other_runs(monkeypatch):
     assert not run.same_run(row, run.identity(bdnn.ITQ(8, n_iter=3), digits, 0))
     assert not run.same_run(row, run.identity(bdnn.ITQ(8), digits, 1))
     assert not run.same_run(row, run.identity(bdnn.ITQ(16), digits, 0))
+    assert not run.same_run(row, run.identity(bdnn.ITQ(8), replace(digits, protocol="dh"), 0))
     monkeypatch.setattr(run, "code_hash", lambda cls: "other")
     assert not run.same_run(row, run.identity(bdnn.ITQ(8), digits, 0))
 
@@ -121,3 +130,108 @@ def test_rounding_of_recorded_numbers():
     value = [{"a": 1.23456789, "b": [2.0, 3]}, "x"]
     assert run.rounded(value) == [{"a": 1.23457, "b": [2.0, 3]}, "x"]
     assert np.isnan(run.rounded(float("nan")))
+
+
+# --- several seeds, the protocol of Deep Hashing, data without labels
+
+
+def test_means_over_the_seeds(figures, capsys):
+    start("--bits", "16", "8", "--methods", "itqcca", "itq", "--seeds", "0", "1", "2")
+    output = capsys.readouterr().out
+    lines = [line.split() for line in output.splitlines()]
+    runs = [line[:3] for line in lines if line and line[0].startswith("ITQ") and "±" not in line]
+    methods = ("ITQCCA", "ITQ")
+    assert runs == [[m, L, s] for L in ("16", "8") for m in methods for s in ("0", "1", "2")]
+    means = [line[:3] for line in lines if "±" in line and line[0].startswith("ITQ")]
+    assert means == [[m, L, "3"] for L in ("16", "8") for m in methods]
+    start("--bits", "8", "--methods", "itq")
+    assert "±" not in capsys.readouterr().out
+
+
+def test_summary_of_rows_known_by_hand():
+    rows = [
+        ROW | {"method": "ITQ", "bits": 8, "seed": k, "map_standard": 2.0 * k} for k in range(3)
+    ]
+    rows += [ROW | {"method": "A", "bits": 8, "seed": k} for k in range(2)]
+    del rows[3]["precision_at_500"]  # recorded by an earlier version
+    head, _, itq, other = run.summary(rows).splitlines()
+    assert itq.split()[:3] == ["ITQ", "8", "3"] and other.split()[:3] == ["A", "8", "2"]
+    assert "2.00 ± 2.00" in itq and "0.5000 ± 0.0000" in itq and "- ± -" in other
+    assert len({len(line) for line in (head, itq, other)}) == 1
+    assert run.table(rows).splitlines()[5].split()[:5] == ["A", "8", "0", "0.50", "-"]
+
+
+def test_protocol_dh_draws_a_split_for_each_seed(figures, tmp_path, monkeypatch, capsys):
+    path = tmp_path / "rows.jsonl"
+    seen, measure = [], run.measure
+
+    def watched(estimator, dataset, row):
+        seen.append((row["seed"], row["method"], dataset.fingerprint))
+        return measure(estimator, dataset, row)
+
+    monkeypatch.setattr(run, "measure", watched)
+    arguments = ["--bits", "8", "--methods", "itq", "itqcca", "--seeds", "0", "1"]
+    start(*arguments, "--protocol", "dh", "--record", str(path))
+    output = capsys.readouterr().out
+    assert "ground truth labels; protocol dh, each seed draws its own split" in output
+    assert (figures / "run_digits_dh.svg").exists() and not (figures / "run_digits.svg").exists()
+    splits = {seed: {print_ for s, _, print_ in seen if s == seed} for seed in (0, 1)}
+    assert len(seen) == 4 and [len(prints) for prints in splits.values()] == [1, 1]
+    assert splits[0] == {data.load("digits", protocol="dh", seed=0).fingerprint} != splits[1]
+    rows = run.read_rows(path)
+    assert {row["split"] for row in rows} == {"dh: 797 train, 797 database"}
+    assert {(row["ground_truth"], row["n_query"]) for row in rows} == {("labels", 1000)}
+    start(*arguments, "--protocol", "dh", "--record", str(path))
+    assert len(seen) == 4  # all found again
+    start(*arguments, "--ground-truth", "labels", "--record", str(path))
+    assert len(seen) == 8 and len({print_ for *_, print_ in seen[4:]}) == 1
+
+
+def test_rows_recorded_before_are_found():
+    """The digests of the code aside, which change when a method changes."""
+    mnist = data.Dataset("mnist", *3 * [np.zeros((60000, 1))], None, None, "knn50", None, "")
+    (old,) = [
+        row
+        for row in run.read_rows(run.Path(__file__).parents[1] / "notebooks/results/mnist.jsonl")
+        if (row["method"], row["bits"], row["seed"], row["ground_truth"]) == ("ITQ", 8, 0, "knn50")
+    ]
+    new = run.identity(bdnn.ITQ(8), mnist, 0)
+    assert run.same_run(old | {"code": new["code"]}, new)
+    assert not run.same_run(old | {"code": new["code"]}, new | {"split": "dh: 69000 train"})
+
+
+@pytest.fixture
+def bare(tmp_path):
+    """Vectors without labels."""
+    np.save(tmp_path / "bare.npy", np.random.default_rng(0).standard_normal((200, 12)))
+    return str(tmp_path / "bare.npy")
+
+
+def test_supervised_methods_are_left_out_without_labels(figures, bare, capsys, monkeypatch):
+    monkeypatch.setattr(run, "METHODS", {"itqcca": bdnn.ITQCCA, "itq": bdnn.ITQ})
+    monkeypatch.setattr(run, "DEFAULT_METHODS", ["itqcca", "itq"])
+    for arguments in ([], ["--methods", "all"]):
+        run.main(["--data", bare, "--bits", "8", *arguments])
+        output = capsys.readouterr().out
+        assert "left out, because bare has no labels: itqcca" in output
+        assert "ITQ" in output and "ITQCCA" not in output
+    monkeypatch.setattr(run, "measure", None)  # nothing may be trained before the message
+    with pytest.raises(ValueError, match="bare has no labels, and itqcca needs them"):
+        run.main(["--data", bare, "--bits", "8", "--methods", "itq", "itqcca"])
+    with pytest.raises(ValueError, match="bare has no labels; protocol='dh'"):
+        run.main(["--data", bare, "--bits", "8", "--protocol", "dh"])
+
+
+def test_thinned_histories():
+    for n in (0, 1, 2, 59, 60, 61, 500, 20_001):
+        kept = run.thinned(list(range(n)))
+        assert len(kept) == min(n, 60) and kept == sorted(set(kept))
+        assert n == 0 or (kept[0], kept[-1]) == (0, n - 1)
+        assert n < 2 or max(np.diff(kept)) <= max(1, np.ceil(n / 59))
+
+
+def test_memory_is_traced_where_it_costs_little(monkeypatch):
+    digits = data.load("digits", ground_truth="labels")
+    monkeypatch.setattr(run, "TRACE_FROM", 1500)
+    row = run.measure(bdnn.ITQ(8), digits, {})
+    assert 0.3 < row["peak_mb"] < 20 and not run.tracemalloc.is_tracing()

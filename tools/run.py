@@ -4,6 +4,7 @@ import argparse
 import ast
 import hashlib
 import inspect
+import itertools
 import json
 import shlex
 import sys
@@ -11,6 +12,8 @@ import time
 import tracemalloc
 from pathlib import Path
 
+import numpy as np
+from sklearn.utils import get_tags
 from tqdm import tqdm
 
 import bdnn
@@ -19,12 +22,13 @@ from bdnn.base import versions
 
 METHODS = {"itq": bdnn.ITQ, "itqcca": bdnn.ITQCCA, "uhbdnn": bdnn.UHBDNN}
 DEFAULT_METHODS = ["itq", "uhbdnn"]
-PERCENT = ("precision_at_2", "map_standard", "map_trapezoid", "map_expected")
+PERCENT = ("precision_at_2", "precision_at_500", "map_standard", "map_trapezoid", "map_expected")
 COLUMNS = {
     "method": ("method", "s"),
     "bits": ("bits", "d"),
     "seed": ("seed", "d"),
     "precision_at_2": ("P@r=2 %", ".2f"),
+    "precision_at_500": ("P@500 %", ".2f"),
     "map_standard": ("mAP %", ".2f"),
     "map_trapezoid": ("mAP trapez. %", ".2f"),
     "map_expected": ("mAP exp. ties %", ".2f"),
@@ -34,33 +38,75 @@ COLUMNS = {
     "fit_seconds": ("fit s", ".1f"),
     "encode_seconds": ("encode s", ".2f"),
 }
-IDENTITY = ("method", "data", "bits", "seed", "ground_truth", "settings", "code")
+SUMMARY = [  # of the columns, those of the table of means
+    *("precision_at_2", "precision_at_500", "map_standard", "map_trapezoid"),
+    *("balance", "independence", "fit_seconds", "encode_seconds"),
+]
+IDENTITY = ("method", "data", "bits", "seed", "split", "ground_truth", "settings", "code")
+MOST_ENTRIES = 60  # of a recorded history
+TRACE_FROM = 20_000  # training vectors; there, tracing memory costs less than 1 % of the time
 
 
 def main(argv=None):
-    """Parse the command line, run every (method, bits, seed), report."""
+    """Parse the command line, run every (seed, bits, method), report."""
     args = parse(argv)
-    dataset = data.load(args.data, ground_truth=args.ground_truth)
+    dataset = load(args, args.seeds[0])
     print(describe(dataset))
-    recorded = read_rows(args.record)
-    jobs = [
-        (bits, name, seed) for bits in args.bits for name in args.methods for seed in args.seeds
-    ]
-    rows = []
-    with tqdm(jobs, unit="run") as bar:
-        for bits, name, seed in bar:
-            bar.set_description(f"{METHODS[name].__name__}, {bits} bits, seed {seed}")
-            estimator = make(name, bits, seed, args.settings)
-            row = identity(estimator, dataset, seed)
-            done = next((r for r in recorded if same_run(r, row)), None)
-            if done is None:
-                done = measure(estimator, dataset, row)
-                append_row(args.record, done, args.command)
-            rows.append(done)
+    methods = usable(args.methods, dataset, lenient=args.lenient)
+    recorded, rows = read_rows(args.record), []
+    with tqdm(total=len(args.seeds) * len(args.bits) * len(methods), unit="run") as bar:
+        for seed in args.seeds:
+            if args.protocol == "dh" and seed != args.seeds[0]:
+                dataset = load(args, seed)
+            for bits, name in itertools.product(args.bits, methods):
+                bar.set_description(f"{METHODS[name].__name__}, {bits} bits, seed {seed}")
+                rows.append(found_or_measured(recorded, name, bits, seed, dataset, args))
+                bar.update()
+    classes = [METHODS[name].__name__ for name in methods]
+    rows.sort(key=lambda row: (args.bits.index(row["bits"]), classes.index(row["method"])))
+    report(rows, dataset, args)
+
+
+def load(args, seed):
+    """The data; under the protocol dh the seed of a run draws its split, else all share one."""
+    options = {"seed": seed} if args.protocol == "dh" else {}
+    truth = args.ground_truth
+    return data.load(args.data, protocol=args.protocol, ground_truth=truth, **options)
+
+
+def usable(names, dataset, lenient):
+    """The methods that the data allow: without labels none that needs them."""
+    if dataset.labels is not None:
+        return names
+    supervised = [name for name in names if get_tags(METHODS[name]()).target_tags.required]
+    if supervised and not lenient:
+        raise ValueError(f"{dataset.name} has no labels, and {', '.join(supervised)} needs them")
+    if supervised:
+        print(f"left out, because {dataset.name} has no labels: {', '.join(supervised)}")
+    return [name for name in names if name not in supervised]
+
+
+def found_or_measured(recorded, name, bits, seed, dataset, args):
+    """The row of a run: the recorded one, or a new one, which is recorded."""
+    estimator = make(name, bits, seed, args.settings)
+    row = identity(estimator, dataset, seed)
+    done = next((r for r in recorded if same_run(r, row)), None)
+    if done is None:
+        done = measure(estimator, dataset, row)
+        append_row(args.record, done, args.command)
+    return done
+
+
+def report(rows, dataset, args):
+    """Print the tables, draw the figures, say where everything is."""
     print(table(rows))
+    if len(args.seeds) > 1:
+        print(f"\nmean ± standard deviation over {len(args.seeds)} seeds")
+        print(summary(rows))
     print("imbalance and dependence: 0 is best, 1 worst; empty balls count as precision 0")
-    print(f"figure: {plotting.draw_comparison(rows, f'run_{dataset.name}')}")
-    if path := plotting.draw_history(rows, f"run_{dataset.name}_objective"):
+    stem = f"run_{dataset.name}" + ("_dh" if dataset.protocol == "dh" else "")
+    print(f"figure: {plotting.draw_comparison(rows, stem)}")
+    if path := plotting.draw_history(rows, f"{stem}_objective"):
         print(f"figure: {path}")
     if args.record:
         print(f"results: {args.record}")
@@ -74,22 +120,29 @@ def parse(argv):
         epilog="With --record FILE a run that was interrupted goes on where it stopped.",
     )
     parser.add_argument("--data", default="mnist5k", help=f"{', '.join(data.DATASETS)}, or a path")
+    parser.add_argument(
+        "--protocol",
+        default="bdnn",
+        choices=["bdnn", "dh"],
+        help="split of the BDNN paper, one for all seeds; or that of Deep Hashing: 100 queries of "
+        "each class, the rest is database and training, drawn anew for each seed",
+    )
     parser.add_argument("--bits", type=int, nargs="+", default=[16, 32], help="code lengths")
     parser.add_argument(
         "--methods",
         nargs="+",
-        default=DEFAULT_METHODS,
         type=str.lower,
         choices=[*METHODS, "all"],
         metavar="METHOD",
-        help=f"{', '.join(METHODS)}, or all",
+        help=f"{', '.join(METHODS)}, or all; {' '.join(DEFAULT_METHODS)} if not given",
     )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="one run for each seed")
     parser.add_argument(
         "--ground-truth",
-        default="knn",
-        choices=["knn", "labels"],
-        help="relevant are the 50 Euclidean neighbours, or the same class",
+        default="auto",
+        choices=["auto", "knn", "labels"],
+        help="relevant are the 50 Euclidean neighbours (default with bdnn), or the same class "
+        "(default with dh)",
     )
     parser.add_argument(
         "--settings",
@@ -105,8 +158,9 @@ def parse(argv):
         help="append a JSON line for each run; skip the runs that FILE has",
     )
     args = parser.parse_args(argv)
-    if "all" in args.methods:
-        args.methods = list(METHODS)
+    args.lenient = args.methods is None or "all" in args.methods  # leave out what cannot run
+    if args.lenient:
+        args.methods = list(METHODS if args.methods else DEFAULT_METHODS)
     args.command = "python3 course.py run " + shlex.join(sys.argv[1:] if argv is None else argv)
     return args
 
@@ -128,6 +182,7 @@ def describe(dataset):
         f"{dataset.name}: {len(dataset.train)} training vectors, {len(dataset.database)} in the "
         f"database, {len(dataset.query)} queries, {dataset.train.shape[1]} dimensions; "
         f"ground truth {dataset.ground_truth}"
+        + ("; protocol dh, each seed draws its own split" if dataset.protocol == "dh" else "")
     )
 
 
@@ -142,17 +197,18 @@ def make(name, bits, seed, settings):
 
 
 def identity(estimator, dataset, seed):
-    """What makes a run the same run: method, data, seed, settings and code."""
+    """What makes a run the same run: method, data, split, seed, settings and code."""
     settings = estimator.get_params()
     bits = settings.pop("n_bits")
     for key in ("random_state", "verbose"):
         settings.pop(key, None)
+    protocol = "" if dataset.protocol == "bdnn" else f"{dataset.protocol}: "
     return {
         "method": type(estimator).__name__,
         "data": dataset.name,
         "bits": bits,
         "seed": seed,
-        "split": f"{len(dataset.train)} train, {len(dataset.database)} database",
+        "split": f"{protocol}{len(dataset.train)} train, {len(dataset.database)} database",
         "ground_truth": dataset.ground_truth,
         "n_query": len(dataset.query),
         "settings": settings,
@@ -177,21 +233,44 @@ def same_run(row, other):
 
 
 def measure(estimator, dataset, row):
-    """Fit, encode, evaluate; percentages in percent, seconds, peak of the memory in megabytes."""
+    """Fit, encode, evaluate; percentages in percent, seconds, memory in megabytes.
+
+    `peak_mb` is what the training allocated at most, None for few training vectors; `rss_mb` is
+    the peak of the whole process up to then, over all runs of the command.
+    """
     labels = dataset.labels.train if dataset.labels else None
-    tracemalloc.start()
+    traced = len(dataset.train) >= TRACE_FROM
+    if traced:
+        tracemalloc.start()
     start = time.perf_counter()
     estimator.fit(dataset.train, labels)
     row["fit_seconds"] = round(time.perf_counter() - start, 2)
-    row["peak_mb"] = round(tracemalloc.get_traced_memory()[1] / 1e6, 1)
+    row["peak_mb"] = round(tracemalloc.get_traced_memory()[1] / 1e6, 1) if traced else None
     tracemalloc.stop()
+    row["rss_mb"] = resident_mb()
     start = time.perf_counter()
     database = estimator.transform(dataset.database)
     row["encode_seconds"] = round(time.perf_counter() - start, 3)
     measures = metrics.evaluate(estimator.transform(dataset.query), database, dataset.relevant)
     for name, value in measures.items():
         row[name] = round(100 * value, 4) if name in PERCENT else round(value, 6)
-    return row | {"history": rounded(estimator.history_), "versions": versions()}
+    return row | {"history": rounded(thinned(estimator.history_)), "versions": versions()}
+
+
+def resident_mb():
+    """Peak resident memory of this process so far, in megabytes; None on Windows."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak * (1 if sys.platform == "darwin" else 1024) / 1e6, 1)
+
+
+def thinned(history):
+    """At most MOST_ENTRIES entries, evenly spaced, the first and the last among them."""
+    kept = np.linspace(0, len(history) - 1, min(len(history), MOST_ENTRIES)).round().astype(int)
+    return [history[k] for k in kept]
 
 
 def rounded(value):
@@ -227,12 +306,38 @@ def append_row(path, row, command):
 
 
 def table(rows):
-    """The rows as a text table with aligned columns."""
+    """The rows as a text table; a dash where a row, recorded earlier, lacks a measure."""
     heads = [head for head, _ in COLUMNS.values()]
-    cells = [[format(row[key], form) for key, (_, form) in COLUMNS.items()] for row in rows]
-    widths = [max(map(len, column)) for column in zip(heads, *cells)]
-    lines = ["  ".join(cell.rjust(w) for cell, w in zip(line, widths)) for line in [heads, *cells]]
-    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+    return aligned(
+        [heads, *([cell(row.get(key), form) for key, (_, form) in COLUMNS.items()] for row in rows)]
+    )
+
+
+def summary(rows):
+    """Mean and standard deviation over the seeds for each method and length, as a text table."""
+    lines = [["method", "bits", "seeds", *(COLUMNS[key][0] for key in SUMMARY)]]
+    for bits, method in dict.fromkeys((row["bits"], row["method"]) for row in rows):
+        group = [row for row in rows if (row["bits"], row["method"]) == (bits, method)]
+        line = [method, str(bits), str(len(group))]
+        for key in SUMMARY:
+            values, form = [row.get(key) for row in group], COLUMNS[key][1]
+            complete = None not in values
+            both = (np.mean(values), np.std(values, ddof=1)) if complete else (None, None)
+            line.append(" ± ".join(cell(value, form) for value in both))
+        lines.append(line)
+    return aligned(lines)
+
+
+def cell(value, form):
+    """A value in its format, a dash for None."""
+    return "-" if value is None else format(value, form)
+
+
+def aligned(lines):
+    """Lines of cells as text, columns aligned to the right, a rule below the first line."""
+    widths = [max(map(len, column)) for column in zip(*lines)]
+    head, *rest = ["  ".join(c.rjust(w) for c, w in zip(line, widths)) for line in lines]
+    return "\n".join([head, "-" * len(head), *rest])
 
 
 if __name__ == "__main__":
