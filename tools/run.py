@@ -44,7 +44,7 @@ SUMMARY = [  # of the columns, those of the table of means
 ]
 IDENTITY = ("method", "data", "bits", "seed", "split", "ground_truth", "settings", "code")
 MOST_ENTRIES = 60  # of a recorded history
-TRACE_FROM = 20_000  # training vectors; there, tracing memory costs less than 1 % of the time
+TRACE_FROM = 20_000  # training vectors; below, tracing memory costs more than some 3 % of the time
 
 
 def main(argv=None):
