@@ -1,0 +1,561 @@
+# Generated from notebooks/10_deep_hashing.py by `python3 course.py export 10`: edit the notebook.
+"""Deep Hashing and its supervised variant: every term, the objective, the estimators.
+
+Source: Liong, Lu, Wang, Moulin and Zhou, "Deep Hashing for Compact Binary Codes Learning", CVPR
+2015, as on the slide "Background: Deep Hashing". Samples stand in columns in the functions, and in
+rows at the face of the estimators.
+"""
+
+import time
+import warnings
+
+import numpy as np
+from sklearn.utils.multiclass import check_classification_targets
+from tqdm import tqdm
+
+from bdnn.base import BaseHasher, as_generator, check_number, check_option, check_whole_number, sgn
+from bdnn.itq import itq_rotation, principal_directions
+from bdnn.lbfgs import minimize
+from bdnn.network import backward, flatten, forward, unflatten
+
+__all__ = [
+    "DeepHashing",
+    "HIDDEN",
+    "SupervisedDeepHashing",
+    "descend",
+    "dh_objective",
+    "dh_terms",
+    "initial_network",
+    "narrowing_sizes",
+    "orthogonality",
+    "quantisation",
+    "scatter",
+    "variance",
+    "weight_and_bias_decay",
+]
+
+
+def quantisation(H):
+    """Distance of the outputs from their own signs: Eqs. (3), (4) of notebook 10.
+
+    Parameters
+    ----------
+    H : array (L, m)
+        Outputs of the code layer.
+
+    Returns
+    -------
+    value : float
+        1/2 ||sgn(H) - H||^2, a sum over the samples, not a mean.
+    dH : array (L, m)
+        H - sgn(H), with sgn(H) constant: right wherever no output is 0. Where one is, the slope
+        jumps from +1 to -1, and this is the one-sided slope towards larger outputs.
+    """
+    dH = H - sgn(H).astype(H.dtype)
+    return float(np.square(dH).sum(dtype=np.float64)) / 2, dH
+
+
+def variance(H):
+    """Half the mean square of the outputs, summed over the bits: Eq. (5) of notebook 10.
+
+    Parameters
+    ----------
+    H : array (L, m)
+        Outputs of the code layer.
+
+    Returns
+    -------
+    value : float
+        1/(2m) tr(H H^T). Deep Hashing makes it large, so it enters the objective with a minus.
+    dH : array (L, m)
+    """
+    m = H.shape[1]
+    return float(np.square(H).sum(dtype=np.float64)) / (2 * m), H / m
+
+
+def orthogonality(Ws):
+    """Distance of the rows of all weights from orthonormal ones: Eqs. (6), (7) of notebook 10.
+
+    Parameters
+    ----------
+    Ws : list of arrays (h_out, h_in)
+        Weights. A layer that widens (h_out > h_in) cannot reach 0.
+
+    Returns
+    -------
+    value : float
+        1/2 sum_l ||W_l W_l^T - I||^2.
+    dWs : list of arrays
+    """
+    value, dWs = 0.0, []
+    for W in Ws:
+        G = W @ W.T
+        G.flat[:: len(G) + 1] -= 1
+        value += float(np.square(G).sum(dtype=np.float64)) / 2
+        dWs.append(2 * G @ W)
+    return value, dWs
+
+
+def weight_and_bias_decay(Ws, cs):
+    """Squared length of all weights and biases: Eq. (8) of notebook 10.
+
+    Parameters
+    ----------
+    Ws, cs : lists of arrays
+
+    Returns
+    -------
+    value : float
+        1/2 sum_l (||W_l||^2 + ||c_l||^2).
+    (dWs, dcs) : pair of lists of arrays
+        The gradients, which are copies of the variables.
+    """
+    value = sum(float(np.square(A).sum(dtype=np.float64)) for A in (*Ws, *cs)) / 2
+    return value, ([W.copy() for W in Ws], [c.copy() for c in cs])
+
+
+def scatter(H, y):
+    """Scatter between minus scatter within classes: Eqs. (11), (12) of notebook 10.
+
+    Mean squared distance of all pairs of samples of different classes, less that of all pairs of
+    one class. Computed from sums over the classes: time and memory O(m L), exact.
+
+    Parameters
+    ----------
+    H : array (L, m)
+        Outputs of the code layer.
+    y : array-like (m,)
+        Class labels of any type that sorts.
+
+    Returns
+    -------
+    value : float
+        tr(Sigma_B - Sigma_W).
+    dH : array (L, m)
+
+    Raises
+    ------
+    ValueError
+        If there is only one class, or no class with two samples.
+    """
+    classes, y = np.unique(y, return_inverse=True)
+    m = H.shape[1]
+    if y.shape != (m,):
+        raise ValueError(f"y must hold one label for each of {m} samples, got shape {y.shape}")
+    n = np.bincount(y).astype(np.float64)
+    N_S, N_D = np.sum(n * n) - m, m * m - np.sum(n * n)
+    if N_S == 0 or N_D == 0:
+        what = "one class only" if N_D == 0 else "no class with two samples"
+        raise ValueError(f"scatter needs at least 2 classes, and 2 samples in one; got {what}")
+    sums = np.stack([np.bincount(y, weights=row) for row in H])
+    s, q = sums.sum(axis=1, keepdims=True), np.square(H).sum(axis=0, dtype=np.float64)
+    T = 2 * m * q.sum() - 2 * np.square(s).sum()
+    T_W = 2 * np.sum(n[y] * q) - 2 * np.square(sums).sum()
+    dT, dT_W = 4 * (m * H - s), 4 * (n[y] * H - sums[:, y])
+    dH = (dT - dT_W) / N_D - dT_W / N_S
+    return float((T - T_W) / N_D - T_W / N_S), dH.astype(H.dtype)
+
+
+def dh_terms(H, Ws, cs, alphas, y=None, alpha=1.0, reduction="sum"):
+    """Every term of Eq. (2) of notebook 10 with its weight and sign, and their sum `dh_objective`.
+
+    Parameters
+    ----------
+    H : array (L, m)
+        Outputs of the code layer.
+    Ws, cs : lists of arrays
+    alphas : three floats
+        alpha1 (variance), alpha2 (orthogonality), alpha3 (weight decay).
+    y : array (m,), optional
+        Class labels; with them, the scatter counts alpha1 alpha / 2.
+    alpha : float
+    reduction : "sum" or "mean"
+        The quantisation summed over the samples, as printed, or divided by their number.
+
+    Returns
+    -------
+    dict of str -> float
+    """
+    alpha1, alpha2, alpha3 = alphas
+    share = 1 / H.shape[1] if reduction == "mean" else 1.0
+    terms = {"quantisation": share * quantisation(H)[0], "variance": -alpha1 * variance(H)[0]}
+    if y is not None:
+        terms["scatter"] = -alpha1 * alpha / 2 * scatter(H, y)[0]
+    terms["orthogonality"] = alpha2 * orthogonality(Ws)[0]
+    terms["weight_decay"] = alpha3 * weight_and_bias_decay(Ws, cs)[0]
+    return {"objective": sum(terms.values())} | terms
+
+
+def dh_objective(theta, X, sizes, alphas, y=None, alpha=1.0, reduction="sum"):
+    """The objective of Deep Hashing and its gradient: Eqs. (2), (13) of notebook 10.
+
+    Parameters
+    ----------
+    theta : array (p,)
+        Weights and biases, as from `network.flatten`.
+    X : array (D, m)
+        Samples, centred.
+    sizes : sequence of int
+        Units of the layers: D, ..., L.
+    alphas, y, alpha, reduction
+        As for `dh_terms`.
+
+    Returns
+    -------
+    J : float
+    gradient : array (p,)
+    """
+    Ws, cs = unflatten(theta, sizes)
+    tanhs = ("tanh",) * len(Ws)
+    Hs = forward(Ws, cs, X, tanhs)
+    H, m = Hs[-1], X.shape[1]
+    alpha1, alpha2, alpha3, alpha = map(float, (*alphas, alpha))  # leave float32 as it is
+    share = 1 / m if reduction == "mean" else 1.0
+    loss, dH = quantisation(H)
+    spread, dH_spread = variance(H)
+    J = share * loss - alpha1 * spread
+    dH = share * dH - alpha1 * dH_spread
+    if y is not None:
+        apart, dH_apart = scatter(H, y)
+        J -= alpha1 * alpha / 2 * apart
+        dH -= alpha1 * alpha / 2 * dH_apart
+    dWs, dcs = backward(Ws, Hs, dH, tanhs)
+    angle, dWs_angle = orthogonality(Ws)
+    decay, (dWs_decay, dcs_decay) = weight_and_bias_decay(Ws, cs)
+    dWs = [d + alpha2 * a + alpha3 * b for d, a, b in zip(dWs, dWs_angle, dWs_decay)]
+    dcs = [d + alpha3 * b for d, b in zip(dcs, dcs_decay)]
+    return J + alpha2 * angle + alpha3 * decay, flatten(dWs, dcs)
+
+
+HIDDEN = {16: (60, 30), 32: (80, 50), 64: (100, 80)}
+
+
+def narrowing_sizes(n_bits):
+    """Units of the hidden layers: `HIDDEN`, and (L + 44, L + 16) for other code lengths L."""
+    return HIDDEN.get(n_bits, (n_bits + 44, n_bits + 16))
+
+
+def initial_network(X, sizes, rng, init="itq"):
+    """Weights to start from: PCA directions, then rectangular identities; biases 0.
+
+    Parameters
+    ----------
+    X : array (D, m)
+        Samples, centred.
+    sizes : sequence of int
+        Units of the layers: D, ..., L.
+    rng : numpy.random.Generator
+        Draws the rotation that ITQ starts from.
+    init : "itq" or "pca"
+        "itq": the leading directions are turned so that the first codes are those of ITQ.
+
+    Returns
+    -------
+    Ws : list of arrays (h_out, h_in)
+    cs : list of arrays (h_out, 1)
+    """
+    P = principal_directions(X, sizes[1])[1].T.astype(X.dtype)
+    k = min(sizes[1:])
+    if init == "itq":
+        P[:k] = itq_rotation(P[:k] @ X, 50, rng)[0].astype(X.dtype) @ P[:k]
+    Ws = [P, *(np.eye(b, a, dtype=X.dtype) for a, b in zip(sizes[1:], sizes[2:]))]
+    return Ws, [np.zeros((len(W), 1), X.dtype) for W in Ws]
+
+
+class _Recorder:
+    """Watches a training: history, the state with the lowest objective, when to stop."""
+
+    def __init__(self, terms, stride, bar):
+        self.terms, self.stride, self.bar = terms, stride, bar
+        self.started, self.history = time.perf_counter(), []
+        self.iteration, self.best, self.theta = -1, np.inf, None
+
+    def __call__(self, theta, J):
+        """Take note of the next state."""
+        self.iteration += 1
+        if J < self.best:
+            self.best, self.theta = J, theta.copy()
+        if self.iteration % self.stride == 0:
+            self.note(theta)
+        self.bar.update(self.iteration > 0)
+
+    def note(self, theta):
+        """Add the terms of a state to the history, unless they are there."""
+        if self.history and self.history[-1]["iteration"] == self.iteration:
+            return
+        entry = {"iteration": self.iteration, **self.terms(theta)}
+        self.history.append(entry | {"seconds": time.perf_counter() - self.started})
+        self.bar.set_postfix(objective=f"{entry['objective']:.5g}")
+
+
+def descend(fun, theta, rate, max_iter, tol, watch):
+    """Full-batch gradient descent with a fixed step: Eq. (14) of notebook 10.
+
+    Parameters
+    ----------
+    fun : callable
+        ``fun(theta) -> (value, gradient)``.
+    theta : array (p,)
+        The start; not modified.
+    rate : float
+        Step length.
+    max_iter : int
+        Steps at most.
+    tol : float
+        Stop when a step changes the value by no more.
+    watch : callable
+        ``watch(theta, value)`` is called at the start and after every step.
+
+    Returns
+    -------
+    array (p,)
+        The last state whose value is finite.
+    """
+    theta, rate = theta.copy(), theta.dtype.type(rate)
+    value, gradient = fun(theta)
+    watch(theta, value)
+    for _ in range(max_iter):
+        new = theta - rate * gradient
+        with np.errstate(over="ignore", invalid="ignore"):
+            before, (value, gradient) = value, fun(new)
+        if not np.isfinite(value):
+            warnings.warn("the objective overflows: use a smaller learning_rate", stacklevel=5)
+            break
+        theta = new
+        watch(theta, value)
+        if abs(value - before) <= tol:
+            break
+    return theta
+
+
+class DeepHashing(BaseHasher):
+    """Deep Hashing (Liong et al., CVPR 2015), unsupervised.
+
+    Parameters
+    ----------
+    n_bits : int
+        Code length L.
+    alpha1, alpha2, alpha3 : float
+        Weights of variance, orthogonality and weight decay: Eq. (2) of notebook 10.
+    hidden : tuple of int, optional
+        Units of the hidden layers; None: `narrowing_sizes`.
+    reduction : "sum" or "mean"
+        The quantisation is summed over the samples, as printed, or averaged.
+    init : "itq" or "pca"
+        The first codes are those of ITQ, or the signs of principal components as in the paper:
+        `initial_network`.
+    input_scale : float
+        The centred input is scaled so that its leading principal components, as many as bits,
+        have this root mean square.
+    optimizer : "gd" or "lbfgs"
+        Gradient descent as in the paper, or L-BFGS.
+    learning_rate : float
+        Step of the gradient descent, for the objective divided by N: Eq. (14) of notebook 10.
+    max_iter : int
+        Steps of the optimiser.
+    tol : float
+        Stop when a step changes the objective by less than tol N (gradient descent), or
+        by less than tol, relatively (L-BFGS).
+    dtype : "float32" or "float64"
+    random_state : int, Generator, RandomState or None
+        The same seed, versions and data give the same codes.
+    verbose : bool
+        Show a progress bar.
+
+    Attributes
+    ----------
+    codes_ : array (n_samples, n_bits), int8
+        Signs of the network's outputs for the training samples.
+    history_ : list of dict
+        `iteration`, `objective`, its weighted terms `quantisation`, `variance`, `orthogonality`,
+        `weight_decay`, and `seconds` so far; every max_iter/100 iterations, and at the end.
+    n_iter_ : int
+        Steps made. The state with the lowest objective among them is kept.
+    Ws_, cs_ : lists of arrays
+        The network, from the input to the code layer.
+    mean_, scale_ : array (D, 1), float
+        The network sees scale_ (x - mean_).
+    """
+
+    def __init__(
+        self,
+        n_bits=16,
+        *,
+        alpha1=100,
+        alpha2=0.001,
+        alpha3=0.001,
+        hidden=None,
+        reduction="sum",
+        init="itq",
+        input_scale=1.5,
+        optimizer="gd",
+        learning_rate=0.3,
+        max_iter=100,
+        tol=1e-6,
+        dtype="float32",
+        random_state=0,
+        verbose=False,
+    ):
+        self.n_bits = n_bits
+        self.alpha1 = alpha1
+        self.alpha2 = alpha2
+        self.alpha3 = alpha3
+        self.hidden = hidden
+        self.reduction = reduction
+        self.init = init
+        self.input_scale = input_scale
+        self.optimizer = optimizer
+        self.learning_rate = learning_rate
+        self.max_iter = max_iter
+        self.tol = tol
+        self.dtype = dtype
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def _check_parameters(self):
+        for name in ("alpha1", "alpha2", "alpha3", "tol"):
+            check_number(name, getattr(self, name))
+        for name in ("input_scale", "learning_rate"):
+            check_number(name, getattr(self, name), np.finfo(np.float32).tiny)
+        check_whole_number("max_iter", self.max_iter, 0)
+        for units in () if self.hidden is None else self.hidden:
+            check_whole_number("every entry of hidden", units, 1)
+        check_option("reduction", self.reduction, ("sum", "mean"))
+        check_option("init", self.init, ("itq", "pca"))
+        check_option("optimizer", self.optimizer, ("gd", "lbfgs"))
+
+    def _fit(self, X, y):
+        self._check_parameters()
+        self._learn(X, {"reduction": self.reduction})
+
+    def _learn(self, X, options):
+        """Train the network on samples (D, m); `options` as for `dh_objective`."""
+        hidden = narrowing_sizes(self.n_bits) if self.hidden is None else tuple(self.hidden)
+        X, sizes = self._scale(X), (len(X), *hidden, self.n_bits)
+        network = initial_network(X, sizes, as_generator(self.random_state), self.init)
+        alphas = self.alpha1, self.alpha2, self.alpha3
+
+        def terms(theta):
+            Ws, cs = unflatten(theta, sizes)
+            return dh_terms(self._outputs(Ws, cs, X), Ws, cs, alphas, **options)
+
+        total = self.alpha1 + (X.shape[1] if self.reduction == "sum" else 1)
+
+        def scaled(theta):
+            J, gradient = dh_objective(theta, X, sizes, alphas, **options)
+            return J / total, gradient / theta.dtype.type(total)
+
+        with tqdm(total=self.max_iter, disable=not self.verbose, leave=False, unit="it") as bar:
+            bar.set_description(f"{type(self).__name__}, {self.n_bits} bits")
+            watch = _Recorder(terms, max(1, -(-self.max_iter // 100)), bar)
+            self._train(scaled, flatten(*network), watch)
+        self.Ws_, self.cs_ = unflatten(watch.theta, sizes)
+        self.history_, self.n_iter_ = watch.history, watch.iteration
+        self.codes_ = sgn(self._outputs(self.Ws_, self.cs_, X)).T.copy()
+
+    def _train(self, fun, theta, watch):
+        """Minimise; an interruption keeps the best state, if a step was made."""
+        last = theta
+        try:
+            if self.optimizer == "gd":
+                last = descend(fun, theta, self.learning_rate, self.max_iter, self.tol, watch)
+            else:
+                watch(theta, fun(theta)[0])
+                options = {"max_iter": self.max_iter, "ftol": self.tol, "gtol": 0}
+                last = minimize(fun, theta, callback=lambda r: watch(r.x, r.fun), **options).x
+        except KeyboardInterrupt:
+            if watch.iteration < 1:
+                raise
+            stopped = f"interrupted after {watch.iteration} iterations"
+            warnings.warn(f"{stopped}: the best state so far is kept", stacklevel=5)
+            last = watch.theta
+        watch.note(last)
+
+    def _scale(self, X):
+        """Centre and scale the training samples, and remember how."""
+        mean, P = principal_directions(X, self.n_bits)
+        self.mean_ = mean.astype(X.dtype)
+        V = P.T.astype(X.dtype) @ (X - self.mean_)
+        rms = np.sqrt(np.square(V).mean(dtype=np.float64))
+        self.scale_ = float(self.input_scale / rms) if rms > 0 else 1.0
+        return (X - self.mean_) * X.dtype.type(self.scale_)
+
+    @staticmethod
+    def _outputs(Ws, cs, X):
+        return forward(Ws, cs, X, ("tanh",) * len(Ws))[-1]
+
+    def _project(self, X):
+        X = (X - self.mean_) * X.dtype.type(self.scale_)
+        return self._outputs(self.Ws_, self.cs_, X)
+
+
+class SupervisedDeepHashing(DeepHashing):
+    """Supervised Deep Hashing (Liong et al., CVPR 2015): variance and scatter of the classes.
+
+    Parameters
+    ----------
+    n_bits : int
+        Code length L.
+    alpha : float
+        Weight of the scatter inside the variance term: Eq. (9) of notebook 10.
+    alpha1, alpha2, alpha3, hidden, init, input_scale, optimizer, learning_rate, max_iter, tol
+        As for :class:`DeepHashing`.
+    reduction : "sum" or "mean"
+        As for :class:`DeepHashing`. With the printed "sum" the labels lose their weight as the
+        number of samples grows.
+    dtype, random_state, verbose
+        As for :class:`DeepHashing`.
+
+    Attributes
+    ----------
+    codes_, history_, n_iter_, Ws_, cs_, mean_, scale_
+        As for :class:`DeepHashing`; the history has the term `scatter` too.
+    """
+
+    _requires_labels = True
+
+    def __init__(
+        self,
+        n_bits=16,
+        *,
+        alpha=1.0,
+        alpha1=100,
+        alpha2=0.001,
+        alpha3=0.001,
+        hidden=None,
+        reduction="mean",
+        init="pca",
+        input_scale=1.5,
+        optimizer="lbfgs",
+        learning_rate=1.0,
+        max_iter=100,
+        tol=1e-6,
+        dtype="float32",
+        random_state=0,
+        verbose=False,
+    ):
+        super().__init__(
+            n_bits,
+            alpha1=alpha1,
+            alpha2=alpha2,
+            alpha3=alpha3,
+            hidden=hidden,
+            reduction=reduction,
+            init=init,
+            input_scale=input_scale,
+            optimizer=optimizer,
+            learning_rate=learning_rate,
+            max_iter=max_iter,
+            tol=tol,
+            dtype=dtype,
+            random_state=random_state,
+            verbose=verbose,
+        )
+        self.alpha = alpha
+
+    def _fit(self, X, y):
+        self._check_parameters()
+        check_number("alpha", self.alpha)
+        check_classification_targets(y)
+        y = np.unique(y, return_inverse=True)[1]
+        self._learn(X, {"y": y, "alpha": self.alpha, "reduction": self.reduction})
