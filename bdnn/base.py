@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 __all__ = [
@@ -161,11 +162,13 @@ class BaseHasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         Raises
         ------
         ValueError
-            For NaN or infinity, fewer samples than bits, or a parameter out of its range.
+            For NaN or infinity, fewer samples than bits, or a parameter out of its range; for a
+            supervised method also for missing labels, labels that are not classes, or one class.
         """
         self._check_bits_and_dtype()
         if self._requires_labels:
             X, y = validate_data(self, X, y, dtype=self.dtype, ensure_min_samples=2)
+            _check_labels(y)
         else:
             X = validate_data(self, X, dtype=self.dtype, ensure_min_samples=2)
         if self.n_bits > len(X):
@@ -231,6 +234,21 @@ class BaseHasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         tags.target_tags.required = self._requires_labels
         tags.transformer_tags.preserves_dtype = []
         return tags
+
+
+def _check_labels(y):
+    """Raise a ValueError unless every sample has a label, and the labels name several classes."""
+    missing = [row for row, label in enumerate(y.tolist()) if label is None or label != label]
+    if missing:
+        raise ValueError(
+            f"y has no label in {len(missing)} rows, the first of them row {missing[0]}: a "
+            "supervised method needs one for every sample. Leave these rows out"
+        )
+    check_classification_targets(y)
+    if len(np.unique(y)) < 2:
+        raise ValueError(
+            f"y holds one class only, {y.tolist()[0]!r}: a supervised method needs two or more"
+        )
 
 
 def load(path):

@@ -20,8 +20,15 @@ import bdnn
 from bdnn import data, metrics, plotting
 from bdnn.base import versions
 
-METHODS = {"itq": bdnn.ITQ, "itqcca": bdnn.ITQCCA, "uhbdnn": bdnn.UHBDNN}
-DEFAULT_METHODS = ["itq", "uhbdnn"]
+METHODS = {
+    "itq": bdnn.ITQ,
+    "dh": bdnn.DeepHashing,
+    "uhbdnn": bdnn.UHBDNN,
+    "itqcca": bdnn.ITQCCA,
+    "supdh": bdnn.SupervisedDeepHashing,
+    "shbdnn": bdnn.SHBDNN,
+}
+DEFAULT_METHODS = ["itq", "dh", "uhbdnn", "supdh", "shbdnn"]
 PERCENT = ("precision_at_2", "precision_at_500", "map_standard", "map_trapezoid", "map_expected")
 COLUMNS = {
     "method": ("method", "s"),

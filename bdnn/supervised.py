@@ -1,0 +1,437 @@
+# Generated from notebooks/09_sh_bdnn.py by `python3 course.py export 09`: edit the notebook.
+"""SH-BDNN: supervised hashing with a binary deep neural network.
+
+Source: Do, Doan and Cheung, "Learning to Hash with Binary Deep Neural Network", ECCV 2016.  Samples
+stand in columns in the functions, and in rows at the face of the estimator.
+"""
+
+import time
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from bdnn import losses
+from bdnn.base import BaseHasher, as_generator, check_number, check_option, check_whole_number, sgn
+from bdnn.itq import itq_rotation, procrustes_rotation, range_scaling
+from bdnn.lbfgs import minimize
+from bdnn.metrics import mean_average_precision, precision_at_radius
+from bdnn.network import backward, flatten, forward, hidden_sizes, initial_weights, unflatten
+from bdnn.unsupervised import encoder_objective, initial_codes, principal_axes
+
+__all__ = [
+    "SAMPLE_LENGTH",
+    "SHBDNN",
+    "centred_scaling",
+    "class_codes",
+    "class_vectors",
+    "supervised_objective",
+    "turn_to_codes",
+    "weighted_supervised_terms",
+]
+
+SAMPLE_LENGTH = 10.0
+
+
+def centred_scaling(X):
+    """Mean of the samples, and the number that makes what is left `SAMPLE_LENGTH` long.
+
+    Parameters
+    ----------
+    X : array (D, m)
+        Samples.
+
+    Returns
+    -------
+    mean : array (D, 1)
+    scale : float
+        The root mean square length of the columns of (X - mean) / scale is `SAMPLE_LENGTH`; 1 for
+        constant samples.
+    """
+    mean = X.mean(axis=1, keepdims=True, dtype=np.float64)
+    variance = np.square(X.std(axis=1, dtype=np.float64)).sum()
+    scale = np.sqrt(variance) / SAMPLE_LENGTH if variance > 0 else 1.0
+    return mean.astype(X.dtype), X.dtype.type(scale)
+
+
+def class_vectors(counts, L):
+    """One output of the code layer for each class, with the similarity at its floor.
+
+    Parameters
+    ----------
+    counts : array (C,)
+        Samples of each class.
+    L : int
+        Code length.
+
+    Returns
+    -------
+    V : array (L, C)
+        The matrix A of Eq. (5) of notebook 09.
+    floor : float
+        The similarity 1/(2m) ||H^T H / L - S||^2 that these outputs have; none have less.
+    """
+    n = np.asarray(counts, dtype=np.float64)
+    root, m = np.sqrt(n), n.sum()
+    mu, U = np.linalg.eigh(2 * np.diag(n) - np.outer(root, root))
+    mu, U = np.maximum(mu[::-1], 0)[:L], U[:, ::-1][:, :L]
+    V = np.zeros((L, len(n)))
+    V[: len(mu)] = np.sqrt(L * mu)[:, None] * U.T / root
+    return V, (m**2 - np.sum(mu**2)) / (2 * m)
+
+
+def supervised_objective(theta, X, B, y, sizes, lambdas):
+    """The objective of SH-BDNN for given codes: Eq. (1) of notebook 09.
+
+    Parameters
+    ----------
+    theta : array (p,)
+        Weights and biases, as from `network.flatten`.
+    X : array (D, m)
+        Samples.
+    B : array (L, m)
+        Codes.
+    y : array-like (m,)
+        Class labels.
+    sizes : sequence of int
+        Units of the layers: D, ..., L.
+    lambdas : four floats
+        lambda1 (weight decay), lambda2 (equality), lambda3 (independence), lambda4 (balance).
+
+    Returns
+    -------
+    J : float
+    gradient : array (p,)
+    """
+    lambda1, lambda2, lambda3, lambda4 = lambdas
+    Ws, cs = unflatten(theta, sizes)
+    Hs = forward(Ws, cs, X)
+    H = Hs[-1]
+    J, dH = losses.pairwise_similarity(H, y)
+    for weight, (value, gradient) in (
+        (lambda2, losses.equality(H, B)),
+        (lambda3, losses.independence(H)),
+        (lambda4, losses.balance(H)),
+    ):
+        J += weight * value
+        dH += weight * gradient
+    decay, dWs_decay = losses.weight_decay(Ws)
+    dWs, dcs = backward(Ws, Hs, dH)
+    gradient = flatten([dW + lambda1 * d for dW, d in zip(dWs, dWs_decay)], dcs)
+    return J + lambda1 * decay, gradient
+
+
+def turn_to_codes(H, n_iter=50):
+    """Turn the outputs of the code layer to where they are close to codes: Eq. (6) of notebook 09.
+
+    Parameters
+    ----------
+    H : array (L, m)
+        Outputs of the code layer.
+    n_iter : int
+        Alternations between codes and rotation.
+
+    Returns
+    -------
+    R : array (L, L)
+        Orthogonal, in the precision of H. ||R H - sgn(R H)|| is at most ||H - sgn(H)||.
+    """
+    R = np.eye(len(H), dtype=H.dtype)
+    for _ in range(n_iter):
+        B = sgn(R @ H).astype(H.dtype)
+        R = procrustes_rotation(B, H).astype(H.dtype)
+    return R
+
+
+def class_codes(counts, L, rng, n_init=50):
+    """One code for each class, chosen for a low similarity loss.
+
+    Each of `n_init` random turns of the class vectors is brought close to codes by ITQ.
+
+    Parameters
+    ----------
+    counts : array (C,)
+        Samples of each class.
+    L : int
+        Code length.
+    rng : numpy.random.Generator
+        Draws the turns.
+    n_init : int
+        How many turns are tried.
+
+    Returns
+    -------
+    array (L, C), entries -1 and +1
+    """
+    V, _ = class_vectors(counts, L)
+    S = 2 * np.eye(len(counts)) - 1
+    smallest = np.inf
+    for _ in range(n_init):
+        codes = sgn(itq_rotation(V, 50, rng)[0] @ V).astype(np.float64)
+        loss = counts @ (codes.T @ codes / L - S) ** 2 @ counts
+        if loss < smallest:
+            smallest, best = loss, codes
+    return best
+
+
+def weighted_supervised_terms(H, B, y, Ws, lambdas):
+    """Every term of Eq. (1) of notebook 09 times its weight, by name, and their sum `objective`.
+
+    Parameters
+    ----------
+    H, B : arrays (L, m)
+        Outputs of the code layer, and codes.
+    y : array-like (m,)
+        Class labels.
+    Ws : list of arrays
+        Weights.
+    lambdas : four floats
+
+    Returns
+    -------
+    dict of str -> float
+    """
+    lambda1, lambda2, lambda3, lambda4 = lambdas
+    terms = {
+        "similarity": losses.pairwise_similarity(H, y)[0],
+        "weight_decay": lambda1 * losses.weight_decay(Ws)[0],
+        "equality": lambda2 * losses.equality(H, B)[0],
+        "independence": lambda3 * losses.independence(H)[0],
+        "balance": lambda4 * losses.balance(H)[0],
+    }
+    return {"objective": sum(terms.values())} | terms
+
+
+class _LabelledProblem(NamedTuple):
+    """What stays as it is while SH-BDNN trains."""
+
+    P: np.ndarray  # (D, r), principal axes
+    A: np.ndarray  # (r, m), the samples along the axes: what the encoder sees
+    y: np.ndarray  # (m,), their classes
+    Q: np.ndarray  # (r, q), the queries of the validation along the axes
+    y_Q: np.ndarray  # (q,), their classes
+    sizes: tuple  # units of the layers: r, ..., L
+    lambdas: tuple  # the four weights of the terms
+
+
+class SHBDNN(BaseHasher):
+    """Supervised hashing with a binary deep neural network (Do et al., ECCV 2016).
+
+    Parameters
+    ----------
+    n_bits : int
+        Code length L.
+    lambda1, lambda2, lambda3, lambda4 : float
+        Weights of weight decay, equality, independence and balance: Eq. (1) of notebook 09. The
+        similarity has weight 1 and grows with the number of samples.
+    hidden : tuple of two int, optional
+        Units of the hidden layers; None: the paper's sizes, `network.hidden_sizes`.
+    max_alternations : int
+        Updates of the codes at most; each is followed by an encoder step.
+    max_iter, history : int
+        Iterations of L-BFGS in an encoder step, and the pairs that it remembers.
+    init : "classes", "itq" or "random"
+        Codes to start from. "classes": `class_codes`, to which the encoder is fitted by least
+        squares first. "itq": those of ITQ, as in the paper; "random": of random projections.
+    rotate : bool
+        Turn the code layer towards codes before the codes are updated: `turn_to_codes`.
+    scaling : "centred" or "range"
+        Scaling of the input: `centred_scaling`, or the paper's `itq.range_scaling`.
+    energy : float
+        The encoder sees the principal axes that hold this share of the mean square; 1: all.
+    n_validation : int
+        Samples held out of the training (at most every eighth), whose retrieval decides when to
+        stop. With `n_validation=0` the objective decides.
+    criterion : "precision" or "map"
+        Measure of the validation: precision within radius 2, or mAP as in the authors' program.
+    patience : int
+        Stop after so many alternations without a better validation score.
+    dtype : "float32" or "float64"
+    random_state : int, Generator, RandomState or None
+        The same seed, versions and data give the same codes.
+    verbose : bool
+        Show a progress bar.
+
+    Attributes
+    ----------
+    codes_ : array (n_samples, n_bits), int8
+        Training codes B = sgn(H) of the network that was kept.
+    history_ : list of dict
+        For each `alternation`: `objective` and its weighted terms `similarity`, `weight_decay`,
+        `equality`, `independence`, `balance`; `flips`, the share of bits that the update of the
+        codes changed; `score` of the validation; `n_iter` of L-BFGS; `seconds`.
+    floor_ : float
+        The similarity cannot go below it: `class_vectors`.
+    best_ : int
+        The alternation whose state was kept.
+    n_iter_ : int
+        Iterations of L-BFGS in all.
+    classes_ : array (n_classes,)
+        The labels, sorted.
+    Ws_, cs_ : lists of arrays
+        The network, for scaled inputs.
+    shift_, scale_ : array (D, 1), float
+        Scaling of the input.
+    """
+
+    _requires_labels = True
+
+    def __init__(
+        self,
+        n_bits=16,
+        *,
+        lambda1=1e-3,
+        lambda2=5.0,
+        lambda3=1.0,
+        lambda4=1e-4,
+        hidden=None,
+        max_alternations=20,
+        max_iter=60,
+        history=100,
+        init="classes",
+        rotate=True,
+        scaling="centred",
+        energy=0.95,
+        n_validation=2000,
+        criterion="precision",
+        patience=5,
+        dtype="float32",
+        random_state=0,
+        verbose=False,
+    ):
+        self.n_bits = n_bits
+        self.lambda1 = lambda1
+        self.lambda2 = lambda2
+        self.lambda3 = lambda3
+        self.lambda4 = lambda4
+        self.hidden = hidden
+        self.max_alternations = max_alternations
+        self.max_iter = max_iter
+        self.history = history
+        self.init = init
+        self.rotate = rotate
+        self.scaling = scaling
+        self.energy = energy
+        self.n_validation = n_validation
+        self.criterion = criterion
+        self.patience = patience
+        self.dtype = dtype
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def _check_parameters(self):
+        for name in ("lambda1", "lambda2", "lambda3", "lambda4"):
+            check_number(name, getattr(self, name))
+        for name in ("max_iter", "history", "patience"):
+            check_whole_number(name, getattr(self, name), 1)
+        for name in ("max_alternations", "n_validation"):
+            check_whole_number(name, getattr(self, name), 0)
+        for units in () if self.hidden is None else self.hidden:
+            check_whole_number("every entry of hidden", units, 1)
+        check_number("energy", self.energy)
+        if not 0 < self.energy <= 1:
+            raise ValueError(f"energy must lie in (0, 1], got {self.energy!r}")
+        check_option("rotate", self.rotate, (True, False))
+        check_option("criterion", self.criterion, ("precision", "map"))
+        check_option("init", self.init, ("classes", "itq", "random"))
+        check_option("scaling", self.scaling, ("centred", "range"))
+
+    def _fit(self, X, y):
+        self._check_parameters()
+        rng = as_generator(self.random_state)
+        self.classes_, y = np.unique(y, return_inverse=True)
+        held_out = rng.permutation(len(y))[: min(self.n_validation, len(y) // 8)]
+        problem, theta = self._pose(X, y, held_out, rng)
+        counts = np.bincount(problem.y)
+        self.floor_ = class_vectors(counts, self.n_bits)[1]
+        self.history_, self.n_iter_ = [], 0
+        rounds = self.max_alternations + 1 + (self.init == "classes")
+        with tqdm(total=rounds * self.max_iter, disable=not self.verbose, leave=False) as bar:
+            bar.set_description(f"SHBDNN, {self.n_bits} bits")
+            try:
+                self._alternate(problem, *self._start(problem, theta, rng, bar), bar)
+            except KeyboardInterrupt:
+                if not self.history_:
+                    raise
+                stopped = f"interrupted after {len(self.history_)} alternations"
+                warnings.warn(f"{stopped}: the best of them, {self.best_}, is kept", stacklevel=4)
+        self.codes_ = self.transform(X.T)
+
+    def _pose(self, X, y, held_out, rng):
+        """The problem without the samples held out, and the paper's start of the network."""
+        rule = {"centred": centred_scaling, "range": range_scaling}[self.scaling]
+        self.shift_, self.scale_ = rule(X)
+        X = (X - self.shift_) / self.scale_
+        hidden = hidden_sizes(self.n_bits) if self.hidden is None else tuple(self.hidden)
+        P, e = principal_axes(X, self.energy)
+        P = P.astype(X.dtype)
+        Z, kept = P.T @ X, np.delete(np.arange(len(y)), held_out)
+        A, sizes = Z[:, kept], (len(e), *hidden, self.n_bits)
+        theta = flatten(*initial_weights(A, sizes, rng))
+        lambdas = (self.lambda1, self.lambda2, self.lambda3, self.lambda4)
+        queries = Z[:, held_out], y[held_out]
+        return _LabelledProblem(P, A, y[kept], *queries, sizes, lambdas), theta
+
+    def _start(self, problem, theta, rng, bar):
+        """Codes to start from, and the network, fitted to them if they are those of the classes."""
+        A, y, sizes = problem.A, problem.y, problem.sizes
+        if self.init != "classes":
+            return initial_codes(A, self.n_bits, rng, self.init), theta
+        B = class_codes(np.bincount(y), self.n_bits, rng)[:, y].astype(A.dtype)
+        lambdas = (self.lambda1, len(y), 0, 0)
+        theta, _ = self._minimise(
+            lambda theta: encoder_objective(theta, A, B, sizes, lambdas), theta, bar
+        )
+        return B, theta
+
+    def _minimise(self, objective, theta, bar):
+        """L-BFGS from theta, and the iterations that it took."""
+        found = minimize(
+            objective,
+            theta,
+            max_iter=self.max_iter,
+            history=self.history,
+            callback=lambda _: bar.update(),
+        )
+        self.n_iter_ += found.nit
+        return found.x, found.nit
+
+    def _alternate(self, problem, B, theta, bar):
+        """Encoder, then codes, until the score no longer rises."""
+        A, y, sizes, lambdas = problem.A, problem.y, problem.sizes, problem.lambdas
+        best_score = -np.inf
+        for t in range(self.max_alternations + 1):
+            started, old = time.perf_counter(), B
+
+            def objective(theta, B=B):
+                return supervised_objective(theta, A, B, y, sizes, lambdas)
+
+            theta, n_iter = self._minimise(objective, theta, bar)
+            Ws, cs = unflatten(theta, sizes)
+            H = forward(Ws, cs, A)[-1]
+            if self.rotate:
+                R = turn_to_codes(H)
+                Ws[-1][:], cs[-1][:], H = R @ Ws[-1], R @ cs[-1], R @ H
+            B = sgn(H).astype(H.dtype)
+            terms = weighted_supervised_terms(H, B, y, Ws, lambdas)
+            score = self._score(problem, Ws, cs, B) if problem.Q.size else -terms["objective"]
+            progress = {"flips": float(np.mean(B != old)), "score": score, "n_iter": n_iter}
+            seconds = {"seconds": time.perf_counter() - started}
+            self.history_.append({"alternation": t, **terms, **progress, **seconds})
+            bar.set_postfix(objective=f"{terms['objective']:.5g}", score=f"{score:.4f}")
+            if score > best_score:
+                best_score, self.best_ = score, t
+                self.Ws_ = [Ws[0] @ problem.P.T, *map(np.copy, Ws[1:])]
+                self.cs_ = [*map(np.copy, cs)]
+            elif t - self.best_ >= self.patience:
+                break
+
+    def _score(self, problem, Ws, cs, B):
+        """How well the queries held out find their classes among the training samples."""
+        measure = {"precision": precision_at_radius, "map": mean_average_precision}[self.criterion]
+        queries = sgn(forward(Ws, cs, problem.Q)[-1])
+        return measure(queries.T, B.T, (problem.y_Q, problem.y))
+
+    def _project(self, X):
+        return forward(self.Ws_, self.cs_, (X - self.shift_) / self.scale_)[-1]
