@@ -239,8 +239,8 @@ save_figure(fig, "00_network")
 # | [**06** L-BFGS](06_lbfgs.ipynb) | How are the weights found? | `lbfgs` |
 # | [**07** DCC](07_dcc.ipynb) | How are the bits found? | `dcc` |
 # | [**08** UH-BDNN](08_uh_bdnn.ipynb) | How does it come together, and how good is it? | `unsupervised` |
-# | **09** SH-BDNN | What do labels change? | `supervised` |
-# | **10** Deep Hashing | What if the bits are relaxed instead? | `deep_hashing` |
+# | [**09** SH-BDNN](09_sh_bdnn.ipynb) | What do labels change? | `supervised` |
+# | [**10** Deep Hashing](10_deep_hashing.ipynb) | What if the bits are relaxed instead? | `deep_hashing` |
 # | **11** Classical methods | What did others do without labels? | `classical` |
 # | **12** Supervised baselines | What did others do with labels? | `kernels` |
 # | **13** Background losses | Pairs, triplets, blocks: which other losses are there? | `background` |

@@ -28,7 +28,7 @@ def test_table_and_figure(figures, capsys):
     settings = '{"max_alternations": 1, "max_iter": 5}'
     start("--bits", "8", "16", "--settings", settings)
     output = capsys.readouterr().out
-    assert "digits: 1500 training vectors" in output and "ground truth knn50" in output
+    assert "digits: 1500 training vectors" in output and "ground truth labels" in output
     lines = [line.split() for line in output.splitlines()]
     methods = [run.METHODS[name].__name__ for name in run.DEFAULT_METHODS]
     rows = [line[:3] for line in lines if line and line[0] in methods]
@@ -97,6 +97,11 @@ def test_hash_of_the_code_ignores_prose(tmp_path, monkeypatch):
         monkeypatch.setattr(run.inspect, "getfile", lambda cls, n=name: tmp_path / f"{n}.py")
         hashes[name] = run.code_hash(object)
     assert hashes["first"] == hashes["prose"] != hashes["code"]
+
+
+def test_neighbours_are_the_ground_truth_where_nothing_learns_from_labels(figures, capsys):
+    start("--bits", "8", "--methods", "itq")
+    assert "ground truth knn50" in capsys.readouterr().out
 
 
 def test_labels_as_ground_truth(figures, capsys):

@@ -1,5 +1,7 @@
 """bdnn.supervised: the floor of the similarity, class codes, the turn, the objective, SHBDNN."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from sklearn.base import clone
@@ -336,6 +338,21 @@ def test_constant_and_few_features():
     X[:, 1] = 5
     assert small().fit(X, y).transform(X).shape == (40, 8)
     assert small().fit(np.ones((40, 3)), y).transform(X).shape == (40, 8)
+
+
+def test_memory_does_not_grow_with_the_pairs():
+    """20,000 samples: their similarities would take 3.2 GB, as would the matrix S."""
+    rng = np.random.default_rng(0)
+    y = np.arange(20_000) % 7
+    X = (rng.normal(size=(len(y), 20)) + 3 * rng.normal(size=(7, 20))[y]).astype(np.float32)
+    tracemalloc.start()
+    try:
+        estimator = small(max_alternations=1, max_iter=5, hidden=(10, 10)).fit(X, y)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 50e6
+    assert estimator.codes_.shape == (20_000, 8)
 
 
 def test_pipeline(digits):

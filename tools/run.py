@@ -75,22 +75,33 @@ def main(argv=None):
 
 
 def load(args, seed):
-    """The data; under the protocol dh the seed of a run draws its split, else all share one."""
+    """The data; under the protocol dh the seed of a run draws its split, else all share one.
+
+    Without a choice of the ground truth it is the class where a method learns from classes.
+    """
     options = {"seed": seed} if args.protocol == "dh" else {}
     truth = args.ground_truth
+    if truth == "auto" and supervised(args.methods):
+        labelled = data.load(args.data, ground_truth=None).labels is not None
+        truth = "labels" if labelled else "auto"
     return data.load(args.data, protocol=args.protocol, ground_truth=truth, **options)
+
+
+def supervised(names):
+    """Those of the methods that need labels."""
+    return [name for name in names if get_tags(METHODS[name]()).target_tags.required]
 
 
 def usable(names, dataset, lenient):
     """The methods that the data allow: without labels none that needs them."""
     if dataset.labels is not None:
         return names
-    supervised = [name for name in names if get_tags(METHODS[name]()).target_tags.required]
-    if supervised and not lenient:
-        raise ValueError(f"{dataset.name} has no labels, and {', '.join(supervised)} needs them")
-    if supervised:
-        print(f"left out, because {dataset.name} has no labels: {', '.join(supervised)}")
-    return [name for name in names if name not in supervised]
+    needy = supervised(names)
+    if needy and not lenient:
+        raise ValueError(f"{dataset.name} has no labels, and {', '.join(needy)} needs them")
+    if needy:
+        print(f"left out, because {dataset.name} has no labels: {', '.join(needy)}")
+    return [name for name in names if name not in needy]
 
 
 def found_or_measured(recorded, name, bits, seed, dataset, args):
@@ -148,8 +159,8 @@ def parse(argv):
         "--ground-truth",
         default="auto",
         choices=["auto", "knn", "labels"],
-        help="relevant are the 50 Euclidean neighbours (default with bdnn), or the same class "
-        "(default with dh)",
+        help="relevant are the 50 Euclidean neighbours, or the same class (default where a "
+        "supervised method runs, and with the protocol dh)",
     )
     parser.add_argument(
         "--settings",

@@ -1,0 +1,158 @@
+# %% [markdown]
+# # Solutions to notebook 09
+#
+# Try each exercise first. The code here imports what the course has exported by now; nothing of
+# notebook 09 is repeated.
+
+# %% tags=["nbval-ignore-output"]
+import sys
+
+if "google.colab" in sys.modules:  # on Colab only: bring the package that the notebooks share
+    import subprocess
+
+    url = "git+https://github.com/bdnn-course/bdnn"
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", url], check=True)
+
+from bdnn.base import show_versions
+
+show_versions()
+
+# %%
+import numpy as np
+
+from bdnn import SHBDNN, losses, metrics
+from bdnn.base import sgn
+from bdnn.data import load
+from bdnn.lbfgs import minimize
+from bdnn.network import flatten, forward, hidden_sizes, initial_weights, unflatten
+from bdnn.supervised import centred_scaling, class_codes, class_vectors
+from bdnn.unsupervised import encoder_objective, principal_axes
+
+# %% [markdown]
+# ## 9.1 What a shared output costs
+#
+# Let classes 1 and 2 share a vector. Then $H=A'Y'$ with the labels $Y'$ of nine classes, one of them of size
+# $\frac{2m}{10}$, and $\frac1LH^\top H$ lives in the span of the rows of $Y'$. Split $S$ into the part in this span and the rest. The direction
+# that is lost is $z\propto y_1-y_2$, with sum 0, an eigenvector of $S$ with eigenvalue $\mu=\frac{2m}{10}$. It is orthogonal to the span, so that $S$
+# restricted to the span keeps its other eigenvalues, and the best $H$ keeps eight of the nine positive ones. The loss grows by $\frac{\mu^2}{2m}=\frac{2m}{100}=0.02\,m$. In numbers:
+
+# %%
+y = np.repeat(np.arange(10), 40)
+m, L = len(y), 16
+floor = class_vectors(np.bincount(y), L)[1]
+merged = np.where(y == 1, 0, y)
+
+
+def shared(h):
+    V = h.reshape(L, 10).copy()
+    V[:, 1] = V[:, 0]
+    value, dH = losses.pairwise_similarity(V[:, y], y)
+    dV = np.stack([dH[:, merged == c].sum(axis=1) for c in range(10)], axis=1)
+    return value, dV.ravel()
+
+
+best = minimize(shared, np.random.default_rng(0).standard_normal(L * 10), max_iter=2000, ftol=1e-15)
+print(f"floor {floor / m:.3f} m, with two classes on one vector {best.fun / m:.3f} m")
+
+# %% [markdown]
+# ## 9.2 The saddle
+#
+# With class vectors $a_c$ and counts $n_c$, $HH^\top=\sum_cn_ca_ca_c^\top=:K$ and the gradient for a sample of class $i$ is
+# $\frac2{mL}\big[\frac1LKa_i-2n_ia_i+\sum_cn_ca_c\big]$. Put $a_1=a+\epsilon$, $a_2=a-\epsilon$ with $n_1=n_2=n$. $K$ and the sum change by terms of
+# second order only, so that the difference of the two gradients is
+#
+# $$ g_1-g_2=\tfrac2{mL}\Big[\tfrac1LK-2nI\Big](a_1-a_2). $$
+#
+# Along the eigenvectors of $K$ with eigenvalues below $2nL$ the difference grows, in proportion to itself: exponentially, but from $\epsilon$. At the stationary point of 9.1 the used directions have
+# eigenvalue exactly $2nL$ (or more), the unused ones 0: it grows in the unused ones, at the rate $\frac{4n}{mL}$ for each sample.
+
+# %%
+V = best.x.reshape(L, 10)
+V[:, 1] = V[:, 0]
+n, K = 40, 40 * V @ V.T
+epsilon = np.linalg.eigh(K)[1][:, 0] * 1e-4  # an unused direction
+V[:, 0] += epsilon
+V[:, 1] -= epsilon
+_, dH = losses.pairwise_similarity(V[:, y], y)
+pull = (dH[:, y == 0][:, 0] - dH[:, y == 1][:, 0]) @ epsilon / (2 * epsilon @ epsilon)
+print(f"rate {-pull:.6f}, by the formula {4 * n / (m * L):.6f}")
+
+# %% [markdown]
+# ## 9.3 One class against the rest
+#
+# With counts $n_1\ll n_2$ the matrix $M$ of Eq. (4) has the trace $m$ and the determinant 0 (for $C=2$, $2I-\mathbf 1\mathbf 1^\top$ is singular):
+# one eigenvalue $m$, and the floor is 0. $S$ is $zz^\top$ with $z=\pm1$. One direction suffices: all bits want to be equal, and the others fours.
+
+# %%
+digits = load("digits", ground_truth="labels")
+fours = (digits.labels.train == 4).astype(int)
+print(f"floor below 1e-9: {class_vectors(np.bincount(fours), 8)[1] < 1e-9}")
+model = SHBDNN(8, dtype="float64", max_alternations=5).fit(digits.train, fours)
+H = model.decision_function(digits.train).T
+spectrum = np.linalg.eigvalsh(H @ H.T)[::-1]
+print(f"share of the first direction in H: above 0.9: {spectrum[0] / spectrum.sum() > 0.9}")
+codes = model.codes_[fours == 0]
+print(
+    f"codes of the nine other digits that are alike: most: {(codes == np.sign(codes.sum(0))).mean() > 0.95}"
+)
+
+# %% [markdown]
+# The nine other digits fall on one code. SH-BDNN keeps what the labels say, and nothing else.
+#
+# ## 9.4 Least squares alone
+
+# %%
+dataset = load("mnist5k", ground_truth="labels")
+rows, labels = dataset.train.astype(np.float64), dataset.labels.train
+shift, scale = centred_scaling(rows.T)
+P, e = principal_axes((rows.T - shift) / scale, energy=0.95)
+A, Q = (P.T @ ((Z.astype(float).T - shift) / scale) for Z in (dataset.train, dataset.query))
+sizes, rng = (len(e), *hidden_sizes(16), 16), np.random.default_rng(0)
+classes, y = np.unique(labels, return_inverse=True)
+B = class_codes(np.bincount(y), 16, rng)[:, y]
+theta = flatten(*initial_weights(A, sizes, rng))
+
+# %% tags=["nbval-ignore-output"]
+alone = minimize(
+    lambda theta: encoder_objective(theta, A, B, sizes, (1e-3, len(y), 0, 0)), theta, max_iter=420
+)
+codes = [sgn(forward(*unflatten(alone.x, sizes), Z)[-1]).T for Z in (Q, A)]
+whole = SHBDNN(16, max_alternations=5, n_validation=0, dtype="float64").fit(rows, labels)
+pair = [whole.transform(Z) for Z in (dataset.query, dataset.train)]
+squares, bdnn = (metrics.precision_at_radius(*c, dataset.relevant) for c in (codes, pair))
+print(f"precision at radius 2: least squares {100 * squares:.1f} %, SH-BDNN {100 * bdnn:.1f} %")
+
+# %%
+assert squares > 0.8 and bdnn > 0.85
+print("both tell most digits apart")
+
+# %% [markdown]
+# On four thousand digits least squares alone does as well: once every class has a code of its own, most of the work is done, and what is left is to recognise digits. That
+# is worth knowing before the similarity gets the credit. What the objective adds is freedom: outputs
+# need only be alike within a class, not equal to a code that was drawn beforehand, and bits of classes that are hard to tell apart can move.
+#
+# ## 9.5 Half of the labels wrong
+
+# %% tags=["nbval-ignore-output"]
+y = digits.labels.train.astype(int)
+wrong = y.copy()
+chosen = np.random.default_rng(0).permutation(len(y))[: len(y) // 2]
+wrong[chosen] = np.random.default_rng(1).permutation(wrong[chosen])
+found = {}
+for name, given in (("right labels", y), ("half shuffled", wrong)):
+    model = SHBDNN(16, n_validation=0, max_alternations=8).fit(digits.train, given)
+    above = (model.history_[model.best_]["similarity"] - model.floor_) / (0.02 * len(y))
+    codes = model.transform(digits.query), model.codes_
+    train = metrics.precision_at_radius(model.codes_, model.codes_, (given, given))
+    found[name] = above, metrics.precision_at_radius(*codes, (digits.labels.query, y))
+    print(f"{name}: {above:.2f} directions above the floor, precision on the given labels ", end="")
+    print(f"{100 * train:.1f} %, of queries on the true ones {100 * found[name][1]:.1f} %")
+
+# %%
+assert found["half shuffled"][0] > found["right labels"][0]
+assert found["half shuffled"][1] < found["right labels"][1] - 0.1
+print("the floor is the same; the shuffled labels leave the objective higher, and the queries lost")
+
+# %% [markdown]
+# The counts of the classes are the same, hence the floor. What the network cannot learn by heart stays above it, so the height above the floor
+# is also a warning about labels.
