@@ -169,6 +169,8 @@ def explicit_similarity(H, y):
 
 # %%
 rng = np.random.default_rng(0)
+
+# %%
 H, few = rng.standard_normal((16, 1000)), y[:1000]
 value, dH = explicit_similarity(H, few)
 print(f"value {value:.4f}, from two matrices of {few.size**2:,} entries")
@@ -490,17 +492,16 @@ print("J falls in every round, and the first round leaves more than three direct
 #
 # ## Why it takes so long: a saddle
 #
-# Let two classes share their output, $a_1=a_2$. By (2) the gradient is the same for all samples that have the same output
-# and the same column of $\tfrac1LH^\top H-S$ behind it; written with class vectors, it pulls $a_1$ apart from $a_2$ in proportion to
-# $a_1-a_2$, that is, not at all at the start. Sharing is a **saddle point**: the network leaves it exponentially, but from next to
-# nothing, and for classes that differ in the weak axes of the data (4 and 9, 5 and 8) from less.
+# Let two classes share their output, $a_1=a_2$. Written with class vectors, the gradient (2) pulls the two apart in
+# proportion to $a_1-a_2$ (Exercise 9.2): where they coincide, not at all. Sharing is a **saddle point**. The network leaves it
+# exponentially, but from next to nothing, and from still less for classes that differ in the weak axes of the data only (4 and 9, or 3, 5 and 8).
 #
 # Two remedies, neither of which touches the objective:
 #
 # 1. **Start.** Begin at a network that tells all classes apart. We know who stands on the floor: the class vectors (5), and
 #    every turn of them. Turn them towards codes, take the codes $B=\operatorname{sgn}(RA)$, one for each
 #    class, and fit the encoder to these by least squares. It is (1) with the equality alone. From there on (1) as it is.
-# 2. **Variables.** The stretched variables of notebook 08, Eq. (7), make the weak axes as easy to
+# 2. **Variables.** The stretched variables, Eq. (7) of notebook 08, make the weak axes as easy to
 #    use as the strong ones.
 #
 # Of several random turns we take the one whose codes have the least similarity loss.
@@ -540,6 +541,9 @@ def class_codes(counts, L, rng, n_init=50):
 
 # %%
 codes = class_codes(counts, L, rng)
+print(codes.shape, "codes of the ten classes, one per column")
+
+# %%
 distances = metrics.hamming_distances(codes.T, codes.T)[np.triu_indices(C, 1)]
 loss = losses.pairwise_similarity(codes[:, y], y)[0]
 assert distances.min() > 5
@@ -581,6 +585,8 @@ for (name, trace), marker in zip(runs.items(), "os^"):
     _ = axes[0].semilogy([t[1] for t in trace], marker=marker, label=name)
     _ = axes[1].plot([100 * t[2] for t in trace], marker=marker, label=name)
 _ = axes[0].set(xlabel="round", ylabel="class directions above the floor")
+_ = axes[0].set_yticks([0.2, 0.5, 1, 2, 5], ["0.2", "0.5", "1", "2", "5"], minor=False)
+axes[0].minorticks_off()
 _ = axes[1].set(xlabel="round", ylabel="precision at radius 2 (%)")
 _ = axes[1].legend()
 save_figure(fig, "09_yardstick")
@@ -899,7 +905,7 @@ def measure(estimator):
 results = {}
 print("method  bits  P@r=2 %   mAP %  empty balls  imbalance  dependence")
 for bits in (8, 16, 32):
-    for estimator in (ITQCCA(bits), SHBDNN(bits)):
+    for estimator in (ITQCCA(bits), SHBDNN(bits, max_alternations=6)):
         row = results[type(estimator).__name__, bits] = measure(estimator)
         print(
             f"{type(estimator).__name__:6}  {bits:4d}  {100 * row['precision_at_2']:7.2f}", end=""
@@ -941,11 +947,15 @@ PUBLISHED = {
     ("SHBDNN", "cifar10"): {8: 54.12, 16: 67.32, 24: 69.36, 32: 69.62},
     ("ITQCCA", "cifar10"): {8: 49.14, 16: 65.68, 24: 67.47, 32: 67.19},
 }
+
+# %%
 recorded = []
 for name in ("mnist", "supervised"):
     recorded += [
         json.loads(line) for line in Path(f"results/{name}.jsonl").read_text().splitlines()
     ]
+
+# %%
 default = SHBDNN().get_params()
 for name in ("n_bits", "random_state", "verbose"):
     del default[name]
@@ -959,11 +969,11 @@ def rows_of(method, data, bits, **settings):
     return [r for r in rows if method != "SHBDNN" or r["settings"] == default | settings]
 
 
-def compare(data, lengths):
+def compare(data, lengths, **settings):
     print("method  bits  seeds  P@r=2 ours  published   mAP %  trapez.  empty  alternations  fit s")
     for method in ("ITQCCA", "SHBDNN"):
         for bits in lengths:
-            rows = rows_of(method, data, bits)
+            rows = rows_of(method, data, bits, **settings)
             keys = ("precision_at_2", "map_standard", "map_trapezoid", "empty_share", "fit_seconds")
             p2, mAP, trapezoid, empty, seconds = (np.mean([r[key] for r in rows]) for key in keys)
             rounds = np.mean([len(r["history"]) for r in rows]) if method == "SHBDNN" else 0
@@ -972,27 +982,32 @@ def compare(data, lengths):
             print(f"  {empty:5.3f}  {rounds:12.0f}  {seconds:5.0f}")
 
 
+# %%
 compare("mnist", (8, 16, 24, 32))
 
 # %%
+MNIST_COUNTS = np.array([5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949])
+m_kept = 58_000
 fig, axes = plt.subplots(1, 2, figsize=(8, 3.4))
 for bits, marker in zip((8, 16, 24, 32), "os^D"):
     row = rows_of("SHBDNN", "mnist", bits)[0]
-    m_kept = 60_000 - row["settings"]["n_validation"]
-    lowest = class_vectors(np.full(10, m_kept / 10), bits)[1]
+    lowest = class_vectors(MNIST_COUNTS * m_kept / 60_000, bits)[1]
     above = [(entry["similarity"] - lowest) / (0.02 * m_kept) for entry in row["history"]]
     score = [100 * entry["score"] for entry in row["history"]]
     _ = axes[0].semilogy(above, marker=marker, label=f"{bits} bits")
     _ = axes[1].plot(score, marker=marker)
 _ = axes[0].set(xlabel="alternation", ylabel="class directions above the floor")
+_ = axes[0].set_yticks([0.2, 0.5, 1, 2, 5], ["0.2", "0.5", "1", "2", "5"], minor=False)
+axes[0].minorticks_off()
 _ = axes[1].set(xlabel="alternation", ylabel="precision of the validation (%)")
 _ = axes[0].legend()
 save_figure(fig, "09_mnist")
 
 # %% [markdown]
-# All four published figures are passed, and the curves tell how: the objective comes down to a fraction of one class direction
-# above the floor of its code length, and precision rises as long as it comes down. It takes ten to twenty alternations. (The classes are
-# not of exactly equal size, so that the floor drawn is right to about one hundredth of a direction.)
+# All four published figures are passed, with all 60,000 labels where the paper's authors used a subset of 30,000. The curves tell how: the objective comes down to less than half a class direction
+# above the floor of its code length, and precision rises as long as it comes down. After twenty alternations, where we stop at the latest, it
+# has nearly ceased to. (The floor is that of
+# MNIST's class counts; which samples were held out shifts it by hundredths of a direction.)
 #
 # ## What each departure is worth
 #
@@ -1006,6 +1021,8 @@ DEPARTURES = {
     "no turn of the code layer": {"rotate": False},
     "scaling by minimum and range": {"scaling": "range"},
 }
+
+# %%
 print("16 bits, mnist5k               seeds  directions above  P@r=2 %         mAP %")
 for name, settings in DEPARTURES.items():
     rows = rows_of("SHBDNN", "mnist5k", 16, **settings)
@@ -1017,7 +1034,11 @@ for name, settings in DEPARTURES.items():
     print()
 
 # %% [markdown]
-# DEPARTURES_TEXT
+# The start makes the training sure. From ITQ codes one seed of five stays with two classes on one code, at 82 %; the other four
+# arrive where the class codes arrive. So the paper's start can do it, and several starts chosen on the validation would do it surely; one start that tells the classes apart is
+# cheaper. The turn lowers the equality in every round, as it must, and the precision does not notice: the similarity alone
+# decides what the codes are. The scaling makes no difference for digits that five seeds could show, if anything the
+# rule of the paper is better there. It decides for features of the next section.
 #
 # ## CNN features of CIFAR-10
 #
@@ -1026,10 +1047,19 @@ for name, settings in DEPARTURES.items():
 # compared with the published ones digit by digit; what can be compared is the gap between two methods on the same features.
 
 # %%
-compare("cifar10", (16, 24, 32))
+compare("cifar10", (16,), max_alternations=8)
+
+# %%
+(cca,), (sh,) = (rows_of(name, "cifar10", 16, max_alternations=8) for name in ("ITQCCA", "SHBDNN"))
+gap = sh["precision_at_2"] - cca["precision_at_2"]
+print(f"SH-BDNN - ITQ-CCA at 16 bits: {gap:+.2f} points, published {67.32 - 65.68:+.2f}")
+(row,) = rows_of("SHBDNN", "cifar10", 16, max_alternations=8, scaling="range")
+print(f"with the scaling by minimum and range: {row['precision_at_2']:.2f} %")
 
 # %% [markdown]
-# CIFAR_TEXT
+# One seed, eight alternations: SH-BDNN is ahead, and by more than in the paper. The last line shows what the scaling decides: after the minimum is
+# subtracted, nearly all of the mean square of these features is their mean, so that the axes which hold 95 % of it hold next to nothing of
+# what tells the images apart.
 #
 # ## What we have now
 #
