@@ -61,7 +61,7 @@ def class_vectors(counts, L):
     Parameters
     ----------
     counts : array (C,)
-        Samples of each class.
+        Samples of each class; a class without any has the vector 0.
     L : int
         Code length.
 
@@ -77,7 +77,7 @@ def class_vectors(counts, L):
     mu, U = np.linalg.eigh(2 * np.diag(n) - np.outer(root, root))
     mu, U = np.maximum(mu[::-1], 0)[:L], U[:, ::-1][:, :L]
     V = np.zeros((L, len(n)))
-    V[: len(mu)] = np.sqrt(L * mu)[:, None] * U.T / root
+    np.divide(np.sqrt(L * mu)[:, None] * U.T, root, out=V[: len(mu)], where=root > 0)
     return V, (m**2 - np.sum(mu**2)) / (2 * m)
 
 

@@ -14,7 +14,7 @@
 # * what a low precision after the first steps means: classes that share a code;
 # * which start brings the objective to its floor soonest, and that the floor is not all.
 #
-# **What you need.** Notebooks 03 to 08. About 45 minutes to read; under a minute to run.
+# **What you need.** Notebooks 03 to 08. About 45 minutes to read; a minute to run.
 
 # %% tags=["nbval-ignore-output"]
 import sys
@@ -178,7 +178,7 @@ for samples in (30_000, 60_000, 1_000_000):
     print(f"m = {samples:9,d}: each of the two takes {8 * samples**2 / 1e9:8,.1f} GB")
 
 # %% [markdown]
-# The authors trained on 30,000 samples, and note that their program takes about 40 GB. But $S$ is
+# The authors' program trains on 30,000 images of CIFAR-10, and they note that it takes about 40 GB. But $S$ is
 # made of far fewer numbers than it has entries. With the one-hot labels
 # $Y\in\{0,1\}^{C\times m}$, $Y^\top Y$ is 1 for two samples of the same class and 0 otherwise, so that
 # $S=2Y^\top Y-\mathbf 1\mathbf 1^\top$. Put this into $\|V\|^2=\tfrac1{L^2}\|H^\top H\|^2-\tfrac2L\langle H^\top H,S\rangle+\|S\|^2$ and
@@ -245,7 +245,7 @@ def class_vectors(counts, L):
     Parameters
     ----------
     counts : array (C,)
-        Samples of each class.
+        Samples of each class; a class without any has the vector 0.
     L : int
         Code length.
 
@@ -261,7 +261,7 @@ def class_vectors(counts, L):
     mu, U = np.linalg.eigh(2 * np.diag(n) - np.outer(root, root))
     mu, U = np.maximum(mu[::-1], 0)[:L], U[:, ::-1][:, :L]
     V = np.zeros((L, len(n)))
-    V[: len(mu)] = np.sqrt(L * mu)[:, None] * U.T / root
+    np.divide(np.sqrt(L * mu)[:, None] * U.T, root, out=V[: len(mu)], where=root > 0)
     return V, (m**2 - np.sum(mu**2)) / (2 * m)
 
 
@@ -1005,7 +1005,7 @@ _ = axes[0].legend()
 save_figure(fig, "09_mnist")
 
 # %% [markdown]
-# All four published figures are passed, with all 60,000 labels where the paper's authors used a subset of 30,000. The curves tell how: the objective comes down to less than half a class direction
+# All four published figures are passed, with all of the labels (the authors' program takes a subset of 30,000 for CIFAR-10). The curves tell how: the objective comes down to less than half a class direction
 # above the floor of its code length, and precision rises as long as it comes down. After twenty alternations, where we stop at the latest, it
 # has nearly ceased to. (The floor is that of
 # MNIST's class counts; which samples were held out shifts it by hundredths of a direction.)
@@ -1081,9 +1081,9 @@ print(f"with the scaling by minimum and range: {row['precision_at_2']:.2f} %")
 #
 # <details><summary>Hint</summary> Put $a_1=a+\epsilon$, $a_2=a-\epsilon$ and keep what is linear in $\epsilon$. </details>
 #
-# **9.3** Train on all ten digits with only one class named apart: `y == 4`. What is the floor now, how many directions does the network use, and what do the codes of the nine other digits look like?
+# **9.3** Train on all digits with two classes only, the fours and the rest: `y == 4`. What is the floor now, how many directions does the network use, and what do the codes of the nine other digits look like?
 #
-# <details><summary>Hint</summary> `class_vectors` with two unequal counts. With two classes $S$ has rank 1 only if they are equal in size. </details>
+# <details><summary>Hint</summary> Two classes: write $S$ as $zz^\top$ with $z\in\{-1,+1\}^m$. </details>
 #
 # **9.4** Is the objective worth its trouble? Fit the class codes by least squares alone, for as many iterations, and compare the precision.
 #

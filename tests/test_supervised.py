@@ -196,7 +196,7 @@ def test_history(fitted, digits):
 
 
 def test_labels_help(fitted, digits):
-    """Far better than chance, and than the same network asked at once for its start."""
+    """Ten classes: by chance the mAP would be about a tenth."""
     codes = fitted.transform(digits.query), fitted.transform(digits.database)
     assert metrics.mean_average_precision(*codes, digits.relevant) > 0.7
 
@@ -245,6 +245,23 @@ def test_a_class_with_one_sample(digits):
     y = digits.labels.train.astype(int)
     y[7] = 99
     assert small().fit(digits.train, y).codes_.shape == (len(y), 8)
+
+
+def test_a_class_that_is_held_out_whole():
+    """The only sample of class 1 is drawn for the validation; class 0 and 2 are left to learn."""
+    X = np.random.default_rng(0).normal(size=(80, 5))
+    held_out = np.random.default_rng(0).permutation(80)[:10]
+    y = 2 * (np.arange(80) % 2)
+    y[held_out[0]] = 1
+    estimator = SHBDNN(4, max_alternations=1, max_iter=5, hidden=(4, 4)).fit(X, y)
+    assert np.isfinite(estimator.floor_) and list(estimator.classes_) == [0, 1, 2]
+    assert np.all(np.isfinite(estimator.decision_function(X)))
+
+
+def test_class_vectors_without_samples():
+    V, floor = class_vectors([5, 0, 4], 3)
+    assert floor == pytest.approx(class_vectors([5, 4], 3)[1])
+    np.testing.assert_allclose(V[:, 1], 0)
 
 
 def test_same_seed_same_codes(digits):

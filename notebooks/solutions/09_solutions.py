@@ -81,7 +81,7 @@ print(f"rate {-pull:.6f}, by the formula {4 * n / (m * L):.6f}")
 # ## 9.3 One class against the rest
 #
 # With counts $n_1\ll n_2$ the matrix $M$ of Eq. (4) has the trace $m$ and the determinant 0 (for $C=2$, $2I-\mathbf 1\mathbf 1^\top$ is singular):
-# one eigenvalue $m$, and the floor is 0. $S$ is $zz^\top$ with $z=\pm1$. One direction suffices: all bits want to be equal, and the others fours.
+# one eigenvalue $m$, and the floor is 0: $S=zz^\top$ with $z=\pm1$. One direction suffices, in which the fours stand opposite to all others.
 
 # %%
 digits = load("digits", ground_truth="labels")
