@@ -1,0 +1,471 @@
+# Generated from notebooks/11_classical.py by `course.py export 11`: edit the notebook.
+"""Classical unsupervised methods: spectral hashing, spherical hashing and K-means hashing.
+
+Samples stand in columns in the functions, X is (D, m), and in rows at the face of the estimators.
+Sources: Weiss, Torralba and Fergus, "Spectral Hashing", NIPS 2008; Heo, Lee, He, Chang and Yoon,
+"Spherical Hashing", CVPR 2012; He, Wen and Sun, "K-means Hashing", CVPR 2013.
+"""
+
+import itertools
+
+import numpy as np
+
+from bdnn.base import BaseHasher, as_generator, check_number, check_whole_number, sgn
+from bdnn.itq import principal_directions
+
+__all__ = [
+    "KMeansHashing",
+    "SpectralHashing",
+    "SphericalHashing",
+    "affinity_error",
+    "balanced_spheres",
+    "bit_correlations",
+    "cube_distances",
+    "deal_directions",
+    "move_centre",
+    "named_kmeans",
+    "nearest_centres",
+    "repel",
+    "slowest_waves",
+    "sphere_distances",
+]
+
+
+def slowest_waves(R, L):
+    """The L slowest waves along the sides of a box: the smallest omega = k pi / R_j.
+
+    Parameters
+    ----------
+    R : array (r,)
+        Sides of the box, at least one of them positive. Along a side of 0 there is no wave.
+    L : int
+        Number of waves.
+
+    Returns
+    -------
+    k : array (L,), int
+        Numbers of half waves, from 1 on.
+    j : array (L,), int
+        The sides that they run along; Eqs. (5) and (6) of notebook 11.
+    """
+    with np.errstate(divide="ignore"):
+        omega = np.pi * np.arange(1, L + 1)[:, None] / R
+    k, j = np.unravel_index(np.argsort(omega, axis=None, kind="stable")[:L], omega.shape)
+    return k + 1, j
+
+
+class SpectralHashing(BaseHasher):
+    """Spectral hashing: signs of the slowest waves along principal directions.
+
+    Deterministic: there is no random_state.
+
+    Parameters
+    ----------
+    n_bits : int
+        Length L of the code.
+    dtype : {"float32", "float64"}
+        Precision of the arithmetic.
+
+    Attributes
+    ----------
+    W_ : array (n_bits, n_features)
+    c_ : array (n_bits, 1)
+        The hash function: sgn(cos(W_ x + c_)), Eq. (7) of notebook 11.
+    half_waves_, directions_ : arrays (n_bits,), int
+        Number of half waves of each bit, and the principal direction that it runs along.
+    codes_ : array (n_samples, n_bits), int8
+        Codes of the training samples.
+    history_ : list
+        Empty: nothing is iterated.
+
+    Notes
+    -----
+    Weiss, Torralba and Fergus, NIPS 2008; derived in notebook 11.
+    """
+
+    def __init__(self, n_bits=16, *, dtype="float32"):
+        self.n_bits = n_bits
+        self.dtype = dtype
+
+    def _fit(self, X, y):
+        _, P = principal_directions(X, min(self.n_bits, len(X)))
+        V = P.T.astype(X.dtype) @ X
+        low, R = V.min(axis=1).astype(np.float64), np.ptp(V, axis=1).astype(np.float64)
+        if not R.any():
+            R[:] = 1.0  # samples that are all the same: any box will do
+        k, j = slowest_waves(R, self.n_bits)
+        omega = np.pi * k / R[j]
+        self.W_ = (omega * P[:, j]).T.astype(X.dtype)
+        self.c_ = -(omega * low[j])[:, None].astype(X.dtype)
+        self.half_waves_, self.directions_ = k, j
+        self.history_ = []
+        self.codes_ = self.transform(X.T)
+
+    def _project(self, X):
+        return np.cos(self.W_ @ X + self.c_)
+
+
+def sphere_distances(P, X):
+    """Distances (L, m) of the samples X (D, m) from the centres P (D, L), via inner products."""
+    squares = np.sum(P * P, axis=0)[:, None] - 2 * (P.T @ X) + np.sum(X * X, axis=0)
+    return np.sqrt(np.maximum(squares, 0))
+
+
+def bit_correlations(B):
+    """1/m B B^T with zeros on the diagonal (L, L), for codes B (L, m): Eq. (10) of notebook 11."""
+    B = B.astype(np.float32)  # sums of +1 and -1: exact up to 16 million samples
+    r = (B @ B.T).astype(np.float64) / B.shape[1]
+    np.fill_diagonal(r, 0)
+    return r
+
+
+def repel(P, r):
+    """Move the centres P (D, L) by the mean forces between them, Eq. (12) of notebook 11."""
+    return P + P @ (np.diag(r.sum(axis=1)) - r) / (2 * len(r))
+
+
+_SAMPLES_PER_CENTRE = 5  # whose mean is the centre that a ball starts from
+
+
+def balanced_spheres(X, L, rng, max_iter=50, mean_tol=0.1, std_tol=0.15):
+    """Balls that hold half of the samples each, and any two of them a quarter in common.
+
+    Parameters
+    ----------
+    X : array (D, m)
+        Samples in columns, best centred: distances are computed from inner products.
+    L : int
+        Number of balls.
+    rng : numpy.random.Generator
+        Draws the centres to start from.
+    max_iter : int
+        Moves of the centres at most.
+    mean_tol, std_tol : float
+        Stop when over all pairs the mean of |r| and the standard deviation of r, the
+        correlations of Eq. (10) of notebook 11, are no larger.
+
+    Returns
+    -------
+    P : array (D, L)
+        Centres; the state that is closest to the tolerances, the last one if it meets them.
+    radii : array (L, 1)
+        Medians of the distances.
+    history : list of dicts
+        ``mean`` of |r| and ``std`` of r before the first move and after each.
+    """
+    m = X.shape[1]
+    draws = [rng.choice(m, min(_SAMPLES_PER_CENTRE, m), replace=False) for _ in range(L)]
+    P = np.stack([X[:, draw].mean(axis=1) for draw in draws], axis=1)
+    history, closest = [], np.inf
+    for _ in range(max_iter + 1):
+        distances = sphere_distances(P, X)
+        radii = np.median(distances, axis=1, keepdims=True)
+        r = bit_correlations(sgn(radii - distances))
+        pairs = r[np.triu_indices(L, 1)] if L > 1 else np.zeros(1)
+        history.append({"mean": float(np.abs(pairs).mean()), "std": float(pairs.std())})
+        excess = max(history[-1]["mean"] / mean_tol, history[-1]["std"] / std_tol)
+        if excess < closest:
+            closest, best = excess, (P, radii)
+        if excess <= 1:
+            break
+        P = repel(P, r).astype(X.dtype)
+    return *best, history
+
+
+class SphericalHashing(BaseHasher):
+    """Spherical hashing: every bit tells the inside of a ball from its outside.
+
+    Parameters
+    ----------
+    n_bits : int
+        Length L of the code.
+    n_samples : int
+        Training samples, drawn at random, that the balls are fitted to; all if there are fewer.
+    max_iter : int
+        Moves of the centres at most.
+    mean_tol, std_tol : float
+        Stop when the mean absolute correlation of two bits, and the standard deviation of the
+        correlations, are no larger.
+    dtype : {"float32", "float64"}
+        Precision of the arithmetic.
+    random_state : int, Generator, RandomState or None
+        Draws the samples, and the centres to start from.
+
+    Attributes
+    ----------
+    mean_ : array (n_features, 1)
+    centres_ : array (n_features, n_bits)
+    radii_ : array (n_bits, 1)
+        The hash function: bit k is sgn(radii_[k] - ||x - mean_ - centres_[:, k]||), Eq. (8) of
+        notebook 11.
+    codes_ : array (n_samples, n_bits), int8
+        Codes of the training samples.
+    history_ : list of n_iter_ + 1 dicts
+        As in `balanced_spheres`.
+    n_iter_ : int
+        Moves made.
+
+    Notes
+    -----
+    Heo, Lee, He, Chang and Yoon, CVPR 2012; derived in notebook 11. The authors also define a
+    spherical Hamming distance; here codes are compared by the plain one, as all others are.
+    """
+
+    def __init__(
+        self,
+        n_bits=16,
+        *,
+        n_samples=20_000,
+        max_iter=50,
+        mean_tol=0.1,
+        std_tol=0.15,
+        dtype="float32",
+        random_state=0,
+    ):
+        self.n_bits = n_bits
+        self.n_samples = n_samples
+        self.max_iter = max_iter
+        self.mean_tol = mean_tol
+        self.std_tol = std_tol
+        self.dtype = dtype
+        self.random_state = random_state
+
+    def _fit(self, X, y):
+        check_whole_number("n_samples", self.n_samples, 2)
+        check_whole_number("max_iter", self.max_iter, 1)
+        for name in ("mean_tol", "std_tol"):
+            check_number(name, getattr(self, name), 1e-6)
+        rng = as_generator(self.random_state)
+        self.mean_ = X.mean(axis=1, keepdims=True, dtype=np.float64).astype(X.dtype)
+        kept = slice(None)
+        if self.n_samples < X.shape[1]:
+            kept = np.sort(rng.choice(X.shape[1], self.n_samples, replace=False))
+        self.centres_, self.radii_, self.history_ = balanced_spheres(
+            X[:, kept] - self.mean_, self.n_bits, rng, self.max_iter, self.mean_tol, self.std_tol
+        )
+        self.n_iter_ = len(self.history_) - 1
+        self.codes_ = self.transform(X.T)
+
+    def _project(self, X):
+        return self.radii_ - sphere_distances(self.centres_, X - self.mean_)
+
+
+def cube_distances(b, s):
+    """Distances (2^b, 2^b) of the corners of the cube {-s, s}^b: d_ij of Eq. (13), notebook 11."""
+    names = np.arange(2**b)
+    return 2 * s * np.sqrt(np.bitwise_count(names[:, None] ^ names).astype(float))
+
+
+def affinity_error(C, w, d):
+    """E_aff of Eq. (13) of notebook 11, for centres C (D, K) and shares w (K,) of the samples."""
+    lengths = np.linalg.norm(C[:, :, None] - C[:, None, :], axis=0)
+    return float(np.sum(np.outer(w, w) * (lengths - d) ** 2))
+
+
+def move_centre(C, j, mu, w, d, lambda_):
+    """The centre j after one step of Eq. (16) of notebook 11.
+
+    Parameters
+    ----------
+    C : array (D, K)
+        Centres.
+    j : int
+        The one to be moved.
+    mu : array (D,)
+        Mean of the samples of its cell; not looked at if the cell is empty, w[j] = 0.
+    w : array (K,)
+        Share of the samples in each cell.
+    d : array (K, K)
+        Rest lengths of the springs.
+    lambda_ : float
+        Weight of the springs.
+
+    Returns
+    -------
+    array (D,)
+    """
+    others = np.arange(C.shape[1]) != j
+    apart = C[:, [j]] - C[:, others]
+    u = apart / np.maximum(np.linalg.norm(apart, axis=0), 1e-12)
+    springs = 2 * lambda_ * w[others]
+    total = (w[j] > 0) + springs.sum()
+    if total == 0:
+        return C[:, j]
+    pull = (C[:, others] + d[j, others] * u) @ springs
+    return (mu * (w[j] > 0) + pull) / total
+
+
+def nearest_centres(C, V):
+    """Index (m,) of the nearest of the centres C (D, K) for each sample of V (D, m)."""
+    return np.argmin(np.sum(C * C, axis=0)[:, None] - 2 * (C.T.astype(V.dtype) @ V), axis=0)
+
+
+_MOVES = 3  # steps of every centre in a round
+
+
+def named_kmeans(V, b, lambda_, max_iter, tol):
+    """Centres whose indices, as numbers of b bits, have distances like the centres: Eq. (13).
+
+    Parameters
+    ----------
+    V : array (D, m)
+        Samples in principal coordinates, centred, by falling variance; D >= b.
+    b : int
+        Bits of a name: 2^b centres.
+    lambda_ : float
+        Weight of the affinity error.
+    max_iter : int
+        Rounds of assigning samples and moving every centre.
+    tol : float
+        Stop when a round lowers the error by no more than this share.
+
+    Returns
+    -------
+    C : array (D, 2^b), float64
+        Centres; bit k of the index i is ``(i >> k) & 1``.
+    history : list of (float, float)
+        Quantisation and affinity error after each round.
+    """
+    names, m = np.arange(2**b), V.shape[1]
+    s = float(np.abs(V[:b]).mean(dtype=np.float64))
+    d, C = cube_distances(b, s), np.zeros((len(V), 2**b))
+    C[:b] = s * (2 * (names >> np.arange(b)[:, None] & 1) - 1)
+    square, history, E = np.square(V).sum(dtype=np.float64) / m, [], np.inf
+    for _ in range(max_iter):
+        cells = nearest_centres(C, V)
+        w = np.bincount(cells, minlength=2**b) / m
+        mus = (V @ (cells[:, None] == names).astype(V.dtype)).astype(np.float64)
+        mus /= np.maximum(m * w, 1)
+        for _, j in itertools.product(range(_MOVES), names):
+            C[:, j] = move_centre(C, j, mus[:, j], w, d, lambda_)
+        E_quan = square + w @ (np.sum(C * C, axis=0) - 2 * np.sum(C * mus, axis=0))
+        history.append((float(E_quan), affinity_error(C, w, d)))
+        before, E = E, E_quan + lambda_ * history[-1][1]
+        if before - E <= tol * E:
+            break
+    return C, history
+
+
+def deal_directions(variances, M):
+    """Deal principal directions to M subspaces such that the products of variances are alike.
+
+    Parameters
+    ----------
+    variances : array (D,)
+        By falling size.
+    M : int
+        Number of subspaces; each gets at most ceil(D / M) directions.
+
+    Returns
+    -------
+    list of M lists of int
+        Indices of the directions, rising in each list.
+    """
+    floor = max(1e-12 * variances[0], np.finfo(float).tiny)
+    logs = np.log(np.maximum(variances, floor) / floor)  # at least 0: a product never shrinks
+    hands, total = [[] for _ in range(M)], np.zeros(M)
+    for k, log in enumerate(logs):
+        full = np.array([len(hand) >= -(-len(logs) // M) for hand in hands])
+        chosen = int(np.argmin(np.where(full, np.inf, total)))
+        hands[chosen].append(k)
+        total[chosen] += log
+    return hands
+
+
+class KMeansHashing(BaseHasher):
+    """K-means hashing: the name of the nearest centre, in each of n_bits / b subspaces.
+
+    Deterministic: there is no random_state.
+
+    Parameters
+    ----------
+    n_bits : int
+        Length L of the code.
+    bits_per_subspace : int
+        Bits b of the names in a subspace; the last one has fewer if b does not divide n_bits.
+    affinity_weight : float
+        Weight lambda of the affinity error, Eq. (13) of notebook 11.
+    max_iter : int
+        Rounds in each subspace at most.
+    tol : float
+        Stop when a round lowers the error of a subspace by no more than this share.
+    dtype : {"float32", "float64"}
+        Precision of the arithmetic.
+
+    Attributes
+    ----------
+    W_ : array (sum of 2^b, n_features)
+    c_ : array (sum of 2^b, 1)
+        W_ x + c_ are the squared distances of x from all centres, in each subspace up to a number
+        that is the same for all its centres.
+    names_ : list of int
+        Bits of the names in each subspace.
+    codes_ : array (n_samples, n_bits), int8
+        Codes of the training samples.
+    history_ : list of dicts
+        ``quantisation``, ``affinity`` and ``objective`` after each round, summed over the
+        subspaces; one that has stopped keeps its last values.
+    n_iter_ : int
+        Rounds made.
+
+    Notes
+    -----
+    He, Wen and Sun, CVPR 2013; derived in notebook 11.  Bits beyond the number of features say
+    nothing.
+    """
+
+    def __init__(
+        self,
+        n_bits=16,
+        *,
+        bits_per_subspace=2,
+        affinity_weight=10.0,
+        max_iter=50,
+        tol=1e-5,
+        dtype="float32",
+    ):
+        self.n_bits = n_bits
+        self.bits_per_subspace = bits_per_subspace
+        self.affinity_weight = affinity_weight
+        self.max_iter = max_iter
+        self.tol = tol
+        self.dtype = dtype
+
+    def _fit(self, X, y):
+        check_whole_number("bits_per_subspace", self.bits_per_subspace, 1)
+        check_whole_number("max_iter", self.max_iter, 1)
+        check_number("affinity_weight", self.affinity_weight)
+        check_number("tol", self.tol)
+        full, rest = divmod(self.n_bits, self.bits_per_subspace)
+        self.names_ = [self.bits_per_subspace] * full + [rest] * (rest > 0)
+        mean, P = principal_directions(X, len(X))
+        V = P.T.astype(X.dtype) @ X - (P.T @ mean).astype(X.dtype)
+        hands = deal_directions(np.var(V, axis=1, dtype=np.float64), len(self.names_))
+        W, c, histories = [], [], []
+        for b, hand in zip(self.names_, hands):
+            V_hand = np.pad(V[hand], ((0, max(b - len(hand), 0)), (0, 0)))
+            C, history = named_kmeans(V_hand, b, self.affinity_weight, self.max_iter, self.tol)
+            W.append(-2 * C[: len(hand)].T @ P[:, hand].T)
+            c.append(np.sum(C * C, axis=0)[:, None] - W[-1] @ mean)
+            histories.append(history)
+        self.W_, self.c_ = np.vstack(W).astype(X.dtype), np.vstack(c).astype(X.dtype)
+        self.n_iter_ = max(map(len, histories))
+        self.history_ = [self._errors(histories, t) for t in range(self.n_iter_)]
+        self.codes_ = self.transform(X.T)
+
+    def _errors(self, histories, t):
+        quantisation, affinity = np.sum([h[min(t, len(h) - 1)] for h in histories], axis=0)
+        entry = {"quantisation": float(quantisation), "affinity": float(affinity)}
+        return entry | {
+            "objective": entry["quantisation"] + self.affinity_weight * entry["affinity"]
+        }
+
+    def _project(self, X):
+        squares, H, start = self.W_ @ X + self.c_, [], 0
+        for b in self.names_:
+            unit = squares[start : start + 2**b]
+            for k in range(b):
+                up = (np.arange(2**b) >> k & 1).astype(bool)
+                H.append(unit[~up].min(axis=0) - unit[up].min(axis=0))
+            start += 2**b
+        return np.array(H)

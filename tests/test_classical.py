@@ -1,0 +1,492 @@
+"""bdnn.classical: known answers, enumeration, explicit graphs, counts by hand; the estimators."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import scipy.optimize
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.base import clone
+from sklearn.datasets import load_digits
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import bdnn
+from bdnn.base import sgn, unpack_codes
+from bdnn.classical import (
+    KMeansHashing,
+    SpectralHashing,
+    SphericalHashing,
+    affinity_error,
+    balanced_spheres,
+    bit_correlations,
+    cube_distances,
+    deal_directions,
+    move_centre,
+    named_kmeans,
+    nearest_centres,
+    repel,
+    slowest_waves,
+    sphere_distances,
+)
+from bdnn.itq import principal_directions
+from bdnn.metrics import balance, precision_at_radius
+
+ALL = (SpectralHashing, SphericalHashing, KMeansHashing)
+METHODS = pytest.mark.parametrize("method", ALL)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    X, y = load_digits(return_X_y=True)
+    return X, y
+
+
+# --- spectral hashing
+
+
+@given(
+    st.lists(st.floats(0.1, 100), min_size=1, max_size=6),
+    st.integers(1, 12),
+)
+def test_the_slowest_waves_are_those_of_an_enumeration(R, L):
+    """Against all waves up to three times as many half waves as can be needed."""
+    R = np.array(R)
+    k, j = slowest_waves(R, L)
+    assert len(set(zip(k.tolist(), j.tolist()))) == L and k.min() >= 1
+    everything = sorted(n / side for side in R for n in range(1, 3 * L + 1))
+    assert np.allclose(k / R[j], everything[:L])
+
+
+def test_products_of_waves_are_never_faster_than_their_factors():
+    """The waves that are left out: each is slower than no factor of it, so its bit is no news."""
+    R = np.array([3.0, 2.5, 1.7])
+    k, j = slowest_waves(R, 5)
+    chosen = set(zip(k.tolist(), j.tolist()))
+    slowest = max(np.pi * k / R[j])
+    for ks in itertools.product(range(4), repeat=3):
+        omega = math.sqrt(sum((n * np.pi / side) ** 2 for n, side in zip(ks, R)))
+        if np.count_nonzero(ks) > 1 and omega < slowest:
+            assert all((n, side) in chosen for side, n in enumerate(ks) if n)
+
+
+def test_waves_by_hand():
+    k, j = slowest_waves(
+        np.array([6.0, 4.0, 1.0, 0.0]), 5
+    )  # k/R: 1/6 1/4 2/6 2/4 3/6; 1 for side 3
+    assert list(zip(k.tolist(), j.tolist())) == [(1, 0), (1, 1), (2, 0), (2, 1), (3, 0)]
+
+
+def test_spectral_codes_by_hand():
+    """Sides 8 and 3 along the axes: waves with 1 and 2 half waves of the first, 1 of the second."""
+    corners = np.array([[0, 0], [0, 3], [8, 0], [8, 3]], dtype=float)
+    inner = np.array([[1, 0.5], [3, 2], [5, 1], [7, 2.5]])
+    est = SpectralHashing(3, dtype="float64").fit(np.vstack([corners, inner]) + 100)
+    assert est.half_waves_.tolist() == [1, 2, 3] or est.directions_.tolist() == [0, 0, 1]
+    first = np.where(inner[:, 0] < 4, 1, -1)
+    second = np.where(np.abs(inner[:, 0] - 4) > 2, 1, -1)
+    codes = est.codes_[4:].T
+    assert np.array_equal(codes[0] * codes[0, 0], first * first[0])
+    assert np.array_equal(codes[1], second)
+
+
+@pytest.mark.parametrize("n", (5, 20, 101))
+def test_bits_are_signs_of_eigenvectors_of_a_chain(n):
+    """On a grid of one dimension the waves are the eigenvectors of the chain's Laplacian."""
+    neighbours = np.eye(n, k=1) + np.eye(n, k=-1)
+    _, U = np.linalg.eigh(np.diag(neighbours.sum(axis=1)) - neighbours)
+    L = (n - 1) // 3
+    # the range of the samples is the interval only if it reaches half a cell beyond the grid
+    x = np.concatenate([[-0.5], np.arange(n), [n - 0.5]])
+    H = SpectralHashing(L, dtype="float64").fit(x[:, None]).decision_function(x[1:-1, None])
+    assert H.shape == (n, L)
+    for k in range(1, L + 1):
+        cosine = H[:, k - 1] @ U[:, k] / np.linalg.norm(H[:, k - 1])
+        assert abs(cosine) == pytest.approx(1, abs=1e-9)
+
+
+def test_bits_on_an_even_box_have_the_closed_form():
+    """Balanced; uncorrelated across sides; signs of waves a, b of one side: 1/(ab) if both odd."""
+    axes = [(np.arange(n) + 0.5) / n * side for n, side in ((120, 9.0), (60, 4.0), (30, 2.0))]
+    grid = np.array(list(itertools.product(*axes)))
+    est = SpectralHashing(9, dtype="float64").fit(grid)
+    r = bit_correlations(est.codes_.T)
+    assert np.abs(est.codes_.mean(axis=0)).max() < 0.06
+    for p, q in itertools.combinations(range(9), 2):
+        a, b = (int(est.half_waves_[bit] / np.gcd(*est.half_waves_[[p, q]])) for bit in (p, q))
+        along_one_side = est.directions_[p] == est.directions_[q]
+        wanted = 1 / (a * b) if along_one_side and a % 2 and b % 2 else 0
+        assert abs(r[p, q]) == pytest.approx(wanted, abs=0.04)
+    assert np.abs(r).max() > 0.3  # waves 1 and 3 are among them
+
+
+def test_spectral_hashing_is_its_definition(digits):
+    X, _ = digits
+    est = SpectralHashing(20, dtype="float64").fit(X)
+    _, _, Vt = np.linalg.svd(X - X.mean(axis=0), full_matrices=False)
+    V = X @ Vt[:20].T
+    low, high = V.min(axis=0), V.max(axis=0)
+    for k, j, bits in zip(est.half_waves_, est.directions_, est.codes_.T):
+        up = np.sin(np.pi / 2 + k * np.pi / (high[j] - low[j]) * (V[:, j] - low[j]))
+        down = np.sin(np.pi / 2 + k * np.pi / (high[j] - low[j]) * (high[j] - V[:, j]))
+        same = [np.mean(bits == np.where(wave >= 0, 1, -1)) for wave in (up, down)]
+        assert max(same) > 0.999  # a direction may be turned; the wave is then seen from its end
+
+
+def test_shift_and_scale_do_not_matter_to_spectral_hashing(digits):
+    X, _ = digits
+    codes = SpectralHashing(16, dtype="float64").fit(X).codes_
+    for other in (X - 7, 64 * X, X / 3 + 1):
+        assert np.mean(SpectralHashing(16, dtype="float64").fit(other).codes_ != codes) < 1e-3
+
+
+# --- spherical hashing
+
+
+def test_spheres_by_hand():
+    line, P = np.array([[0.0, 1, 2, 3]]), np.array([[0.0, 0.9]])
+    distances = sphere_distances(P, line)
+    assert np.allclose(distances, [[0, 1, 2, 3], [0.9, 0.1, 1.1, 2.1]])
+    r = bit_correlations(sgn(np.median(distances, axis=1, keepdims=True) - distances))
+    assert np.array_equal(r, [[0, 1], [1, 0]])
+    assert np.allclose(repel(P, r), [[-0.225, 1.125]])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_overlaps_and_forces_by_brute_force(seed):
+    rng = np.random.default_rng(seed)
+    D, L, m = *rng.integers([1, 2], [6, 8]), 2 * int(rng.integers(20, 60))
+    X, P = rng.standard_normal((D, m)), rng.standard_normal((D, L))
+    distances = np.array([[math.dist(p, x) for x in X.T] for p in P.T])
+    assert np.allclose(sphere_distances(P, X), distances)
+    inside = [set(np.argsort(row)[: m // 2].tolist()) for row in distances]
+    r = bit_correlations(
+        np.array([[1 if i in ball else -1 for i in range(m)] for ball in inside], dtype=np.int8)
+    )
+    moved = P.copy()
+    for k in range(L):
+        for l in range(L):
+            if l != k:
+                overlap = len(inside[k] & inside[l])
+                assert r[k, l] == pytest.approx((overlap - m / 4) / (m / 4))
+                moved[:, k] += (overlap - m / 4) / (m / 4) / 2 * (P[:, k] - P[:, l]) / L
+    assert np.allclose(repel(P, r), moved)
+    assert np.allclose(repel(P, r).mean(axis=1), P.mean(axis=1))
+
+
+@pytest.mark.parametrize("degrees", (20, 45, 90, 130))
+def test_far_spheres_are_half_spaces(degrees):
+    """Signs of two projections of a normal cloud differ with probability theta / pi."""
+    rng, theta = np.random.default_rng(degrees), math.radians(degrees)
+    X = rng.standard_normal((2, 50_000))
+    P = 1000 * np.array([[1, math.cos(theta)], [0, math.sin(theta)]])
+    distances = sphere_distances(P, X)
+    r = bit_correlations(sgn(np.median(distances, axis=1, keepdims=True) - distances))
+    assert r[0, 1] == pytest.approx(1 - 2 * theta / math.pi, abs=4 / math.sqrt(50_000))
+
+
+@pytest.mark.parametrize("m", (300, 301))
+def test_radii_are_medians_and_balls_hold_half(m):
+    X = np.random.default_rng(m).standard_normal((5, m))
+    P, radii, _ = balanced_spheres(X, 6, np.random.default_rng(0))
+    for p, radius in zip(P.T, radii[:, 0]):
+        distances = np.linalg.norm(X.T - p, axis=1)
+        assert radius == pytest.approx(np.median(distances))
+        assert np.sum(distances <= radius + 1e-9) == (m + 1) // 2
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_equilibrium(digits, seed):
+    """The tolerances are met on the fitted samples, by a count that does not use the module."""
+    X, _ = digits
+    est = SphericalHashing(16, dtype="float64", random_state=seed).fit(X)
+    inside = est.codes_.T == 1
+    error = [4 * np.sum(a & b) / len(X) - 1 for a, b in itertools.combinations(inside, 2)]
+    assert np.mean(np.abs(error)) <= 0.1 + 3 / len(X)
+    assert np.std(error) <= 0.15 + 3 / len(X)
+    assert balance(est.codes_) <= 1 / len(X) + 1e-12  # an odd number of samples
+    assert est.n_iter_ == len(est.history_) - 1 < 50
+    assert est.history_[0]["mean"] > 0.2 > 0.1 >= est.history_[-1]["mean"]
+
+
+def test_strict_tolerances_are_met_too(digits):
+    X, _ = digits
+    est = SphericalHashing(8, mean_tol=0.03, std_tol=0.05, max_iter=200).fit(X)
+    assert est.history_[-1]["mean"] <= 0.03 and est.history_[-1]["std"] <= 0.05
+
+
+def test_without_an_equilibrium_the_closest_state_is_kept():
+    """24 balls on a line have none: r = 0 for all pairs would need 24 uncorrelated cuts."""
+    X = np.random.default_rng(0).standard_normal((200, 1))
+    est = SphericalHashing(24, max_iter=30, dtype="float64").fit(X)
+    assert est.n_iter_ == 30
+    r = bit_correlations(est.codes_.T)[np.triu_indices(24, 1)]
+    excess = [max(entry["mean"] / 0.1, entry["std"] / 0.15) for entry in est.history_]
+    assert max(np.abs(r).mean() / 0.1, r.std() / 0.15) == pytest.approx(min(excess))
+    assert np.all(np.isfinite(est.decision_function(X)))
+
+
+def test_spheres_are_fitted_to_a_subset(digits):
+    X, _ = digits
+    few, all_of_them = (SphericalHashing(8, n_samples=n, dtype="float64") for n in (400, 10**6))
+    few.fit(X), all_of_them.fit(X)
+    assert 0 < balance(few.codes_) < 0.1
+    assert balance(all_of_them.codes_) <= 1 / len(X) + 1e-12
+
+
+def test_spherical_bits_are_insides_of_balls(digits):
+    X, _ = digits
+    est = SphericalHashing(8, dtype="float64").fit(X)
+    for k in range(8):
+        distance = np.linalg.norm(X - est.mean_[:, 0] - est.centres_[:, k], axis=1)
+        value = est.decision_function(X)[:, k]
+        assert np.allclose(value, est.radii_[k] - distance)
+
+
+def test_a_large_offset_does_not_spoil_single_precision_of_spheres(digits):
+    X, _ = digits
+    near, far = (SphericalHashing(8).fit(Z).codes_ for Z in (X, X + 1000))
+    assert np.mean(near != far) < 0.01
+
+
+# --- K-means hashing
+
+
+def random_centres(seed, b=2, D=3):
+    rng = np.random.default_rng(seed)
+    C, w = rng.standard_normal((D, 2**b)), rng.dirichlet(np.ones(2**b))
+    return rng, C, w, cube_distances(b, 0.7)
+
+
+def test_cube_distances_are_those_of_the_corners():
+    corners = 0.5 * np.array([[1 if i >> k & 1 else -1 for k in range(3)] for i in range(8)])
+    wanted = [[math.dist(a, b) for b in corners] for a in corners]
+    assert np.allclose(cube_distances(3, 0.5), wanted)
+
+
+def test_affinity_error_by_hand():
+    """Two centres 3 apart with a rest length of 2, half of the samples each: 2 pairs, 1/4 of 1."""
+    assert affinity_error(np.array([[0.0, 3]]), np.array([0.5, 0.5]), cube_distances(1, 1.0)) == 0.5
+
+
+def test_a_cube_is_at_rest():
+    """Centres at the corners with the means of their cells there: no centre moves."""
+    names = np.arange(8)
+    C = 0.7 * (2.0 * (names >> np.arange(3)[:, None] & 1) - 1)
+    w = np.full(8, 1 / 8)
+    assert affinity_error(C, w, cube_distances(3, 0.7)) == pytest.approx(0, abs=1e-24)
+    for j in names:
+        moved = move_centre(C, j, C[:, j], w, cube_distances(3, 0.7), 5.0)
+        assert np.allclose(moved, C[:, j])
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("lambda_", (0.1, 2.0, 50.0))
+def test_a_move_never_raises_the_whole_error(seed, lambda_):
+    """Of E itself, summed over all pairs, not of the part that the step was derived from."""
+    rng, C, w, d = random_centres(seed)
+    mus = rng.standard_normal((3, 4))
+
+    def E(C):
+        return w @ np.sum((C - mus) ** 2, axis=0) + lambda_ * affinity_error(C, w, d)
+
+    values = [E(C)]
+    for j in [0, 1, 2, 3] * 20:
+        C[:, j] = move_centre(C, j, mus[:, j], w, d, lambda_)
+        values.append(E(C))
+    assert all(b <= a + 1e-12 for a, b in itertools.pairwise(values))
+    assert values[-1] < values[0]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_repeated_moves_find_the_minimum_that_scipy_finds(seed):
+    rng, C, w, d = random_centres(seed)
+    mu = rng.standard_normal(3)
+
+    def phi(c):
+        lengths = np.linalg.norm(c[:, None] - C[:, 1:], axis=0)
+        return np.sum((c - mu) ** 2) + 2 * 3.0 * w[1:] @ (lengths - d[0, 1:]) ** 2
+
+    wanted = scipy.optimize.minimize(phi, C[:, 0], options={"gtol": 1e-9}).fun
+    moving = C.copy()
+    for _ in range(500):
+        moving[:, 0] = move_centre(moving, 0, mu, w, d, 3.0)
+    assert phi(moving[:, 0]) == pytest.approx(wanted, abs=1e-6)
+
+
+def test_an_empty_cell_follows_its_springs():
+    C, w = np.array([[0.0, 5.0]]), np.array([1.0, 0.0])
+    moved = move_centre(C, 1, np.array([99.0]), w, cube_distances(1, 1.0), 3.0)
+    assert np.allclose(moved, [2.0])  # at rest length from the only centre with samples
+
+
+def test_names_of_four_clusters():
+    """Four clusters at the corners of a square: each keeps a name, neighbours differ in one bit."""
+    rng = np.random.default_rng(0)
+    corners = np.array([[-3.0, -3], [3, -3], [-3, 3], [3, 3]])
+    X = np.repeat(corners, 25, axis=0) + 0.1 * rng.standard_normal((100, 2))
+    C, history = named_kmeans(X.T, 2, 1.0, 50, 1e-9)
+    assert np.allclose(C.T, corners, atol=0.1)
+    assert history[-1][1] < 0.01
+    assert np.array_equal(nearest_centres(C, X.T), np.repeat(np.arange(4), 25))
+
+
+def test_learnt_names_are_the_best_of_all(digits):
+    X, _ = digits
+    V = (X - X.mean(axis=0)).T[[20, 43]]
+    C, _ = named_kmeans(V, 2, 10.0, 100, 1e-9)
+    w = np.bincount(nearest_centres(C, V), minlength=4) / len(X)
+    d = cube_distances(2, float(np.abs(V).mean()))
+    errors = [affinity_error(C[:, o], w[list(o)], d) for o in itertools.permutations(range(4))]
+    assert errors[0] == pytest.approx(min(errors)) and max(errors) > 2 * min(errors)
+
+
+def test_without_springs_it_is_k_means(digits):
+    X, _ = digits
+    V = (X - X.mean(axis=0)).T[:30]
+    V = V[np.argsort(-V.var(axis=1))]
+    C, history = named_kmeans(V, 2, 0.0, 300, 0.0)
+    means = [V[:, nearest_centres(C, V) == j].mean(axis=1) for j in range(4)]
+    assert np.allclose(C.T, means)
+    quantisation = [entry[0] for entry in history]
+    assert all(b <= a + 1e-9 for a, b in itertools.pairwise(quantisation))
+
+
+def test_directions_are_dealt_out_by_product():
+    assert deal_directions(np.array([8.0, 7, 4, 3, 2, 1]), 2) == [[0, 3, 4], [1, 2, 5]]
+    hands = deal_directions(np.array([5.0, 4, 3, 2, 1, 0, 0]), 3)
+    assert sorted(sum(hands, [])) == list(range(7)) and max(map(len, hands)) <= 3
+
+
+@pytest.mark.parametrize("b", (1, 2, 3, 4))
+def test_codes_are_names_of_the_nearest_centres(digits, b):
+    """Subspaces of 12 = 4 x 3 = 2 x 4 + ... bits, and one of fewer bits, by an explicit search."""
+    X, _ = digits
+    est = KMeansHashing(10, bits_per_subspace=b, max_iter=5, dtype="float64").fit(X)
+    assert sum(est.names_) == 10 and max(est.names_) == b
+    squares, start, wanted = (est.W_ @ X.T + est.c_).T, 0, []
+    for bits in est.names_:
+        index = np.argmin(squares[:, start : start + 2**bits], axis=1)
+        wanted += [np.where(index >> k & 1, 1, -1) for k in range(bits)]
+        start += 2**bits
+    assert np.array_equal(est.codes_.T, wanted)
+
+
+def test_differences_of_values_are_squared_distances(digits):
+    X, _ = digits
+    est = KMeansHashing(2, dtype="float64", max_iter=3).fit(X)
+    _, P = principal_directions(X.T, 64)
+    V = P.T @ (X.T - X.mean(axis=0)[:, None])
+    C, _ = named_kmeans(V, 2, 10.0, 3, 1e-5)
+    squares = np.array([np.sum((V - c[:, None]) ** 2, axis=0) for c in C.T])
+    pairs = [([0, 2], [1, 3]), ([0, 1], [2, 3])]
+    wanted = [squares[down].min(axis=0) - squares[up].min(axis=0) for down, up in pairs]
+    assert np.allclose(est.decision_function(X).T, wanted)
+
+
+# --- the estimators
+
+
+@parametrize_with_checks([method(n_bits=4) for method in ALL])
+def test_scikit_learn_checks(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.parametrize("dtype", ("float32", "float64"))
+@METHODS
+def test_attributes_and_their_agreement(digits, method, dtype):
+    X, _ = digits
+    est = method(12, dtype=dtype).fit(X)
+    values = est.decision_function(X)
+    assert values.shape == (len(X), 12) and values.dtype == dtype
+    assert est.codes_.dtype == np.int8 and set(np.unique(est.codes_)) == {-1, 1}
+    assert np.array_equal(est.codes_, est.transform(X))
+    assert np.array_equal(est.codes_, sgn(values))
+    assert np.array_equal(unpack_codes(est.encode(X), 12), est.codes_)
+    assert clone(est).get_params() == est.get_params()
+
+
+@METHODS
+def test_both_precisions_give_nearly_the_same_codes(digits, method):
+    X, _ = digits
+    single, double = (method(12, dtype=d).fit(X).codes_ for d in ("float32", "float64"))
+    assert np.mean(single != double) < 0.01
+
+
+def test_the_seed_decides(digits):
+    X, _ = digits
+    a, b, c = (SphericalHashing(8, random_state=seed).fit(X).codes_ for seed in (3, 3, 4))
+    assert np.array_equal(a, b) and not np.array_equal(a, c)
+    generator = SphericalHashing(8, random_state=np.random.default_rng(3)).fit(X)
+    assert np.array_equal(generator.codes_, a)
+    assert np.array_equal(*(SpectralHashing(8).fit(X).codes_ for _ in range(2)))
+
+
+@METHODS
+def test_save_and_load(digits, method, tmp_path, monkeypatch):
+    X, _ = digits
+    monkeypatch.setattr(bdnn, method.__name__, method, raising=False)
+    if method.__name__ not in bdnn.__all__:
+        monkeypatch.setattr(bdnn, "__all__", [*bdnn.__all__, method.__name__])
+    est = method(12).fit(X)
+    est.save(tmp_path / "model.npz")
+    again = bdnn.load(tmp_path / "model.npz")
+    assert type(again) is method and again.get_params() == est.get_params()
+    assert np.array_equal(again.encode(X), est.encode(X))
+    assert np.array_equal(again.codes_, est.codes_) and again.history_ == est.history_
+
+
+@METHODS
+def test_more_bits_than_features(method):
+    X = np.random.default_rng(0).standard_normal((200, 3))
+    est = method(20).fit(X)
+    assert est.codes_.shape == (200, 20)
+    # K-means hashing learns a bit for each feature, the others are constant
+    assert len(np.unique(est.codes_.T, axis=0)) > (3 if method is KMeansHashing else 10)
+
+
+@pytest.mark.filterwarnings("error")
+@METHODS
+def test_constant_features_and_repeated_samples(method):
+    X = np.zeros((40, 5))
+    X[:20, 2] = 1.0
+    for data in (X, np.zeros((40, 5)), np.full((40, 5), 1e3)):
+        est = method(3).fit(data)
+        assert np.all(np.isfinite(est.decision_function(data)))
+        assert len(np.unique(est.codes_[:20], axis=0)) == 1
+
+
+@pytest.mark.parametrize(
+    "estimator, message",
+    [
+        (SpectralHashing(11), "n_samples = 10"),
+        (SphericalHashing(11), "n_samples = 10"),
+        (SpectralHashing(0), "n_bits"),
+        (SpectralHashing(4, dtype="float16"), "dtype"),
+        (SphericalHashing(4, n_samples=1), "n_samples"),
+        (SphericalHashing(4, n_samples=10.0), "n_samples"),
+        (SphericalHashing(4, max_iter=0), "max_iter"),
+        (SphericalHashing(4, mean_tol=0.0), "mean_tol"),
+        (SphericalHashing(4, std_tol="1"), "std_tol"),
+        (KMeansHashing(4, bits_per_subspace=0), "bits_per_subspace"),
+        (KMeansHashing(4, affinity_weight=-1.0), "affinity_weight"),
+        (KMeansHashing(4, max_iter=0), "max_iter"),
+        (KMeansHashing(4, tol=-1), "tol"),
+    ],
+)
+def test_errors(estimator, message):
+    X = np.random.default_rng(0).standard_normal((10, 5))
+    with pytest.raises(ValueError, match=message):
+        estimator.fit(X)
+
+
+@METHODS
+def test_codes_find_neighbours(digits, method):
+    """On held-out digits the radius-2 balls hold far more images of the class than chance."""
+    X, y = digits
+    order = np.random.default_rng(0).permutation(len(X))
+    query, database = order[:300], order[300:]
+    est = method(16).fit(X[database])
+    found = precision_at_radius(est.transform(X[query]), est.codes_, (y[query], y[database]))
+    assert found > 0.5
