@@ -1,6 +1,7 @@
 """Binary deep neural networks for learning to hash, derived and verified in the notebooks."""
 
 from bdnn.base import ModelFileError, load, pack_codes, unpack_codes
+from bdnn.classical import KMeansHashing, SpectralHashing, SphericalHashing
 from bdnn.deep_hashing import DeepHashing, SupervisedDeepHashing
 from bdnn.itq import ITQ, ITQCCA
 from bdnn.supervised import SHBDNN
@@ -11,7 +12,10 @@ __all__ = [
     "DeepHashing",
     "ITQ",
     "ITQCCA",
+    "KMeansHashing",
     "SHBDNN",
+    "SpectralHashing",
+    "SphericalHashing",
     "SupervisedDeepHashing",
     "UHBDNN",
     "ModelFileError",

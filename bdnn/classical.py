@@ -1,19 +1,26 @@
 # Generated from notebooks/11_classical.py by `course.py export 11`: edit the notebook.
-"""Classical unsupervised methods: spectral hashing, spherical hashing and K-means hashing.
+"""Classical unsupervised methods: spectral, spherical, K-means hashing, binary autoencoder.
 
 Samples stand in columns in the functions, X is (D, m), and in rows at the face of the estimators.
 Sources: Weiss, Torralba and Fergus, "Spectral Hashing", NIPS 2008; Heo, Lee, He, Chang and Yoon,
-"Spherical Hashing", CVPR 2012; He, Wen and Sun, "K-means Hashing", CVPR 2013.
+"Spherical Hashing", CVPR 2012; He, Wen and Sun, "K-means Hashing", CVPR 2013; Carreira-Perpinan
+and Raziperchikolaei, "Hashing with Binary Autoencoders", CVPR 2015.
 """
 
 import itertools
+import warnings
 
 import numpy as np
+from sklearn.svm import LinearSVC
+from tqdm import tqdm
 
 from bdnn.base import BaseHasher, as_generator, check_number, check_whole_number, sgn
-from bdnn.itq import principal_directions
+from bdnn.dcc import coordinate_descent
+from bdnn.itq import itq_rotation, principal_directions, range_scaling
+from bdnn.unsupervised import ridge_decoder
 
 __all__ = [
+    "BinaryAutoencoder",
     "KMeansHashing",
     "SpectralHashing",
     "SphericalHashing",
@@ -25,7 +32,9 @@ __all__ = [
     "move_centre",
     "named_kmeans",
     "nearest_centres",
+    "nearest_codes",
     "repel",
+    "separating_hyperplane",
     "slowest_waves",
     "sphere_distances",
 ]
@@ -469,3 +478,206 @@ class KMeansHashing(BaseHasher):
                 H.append(unit[~up].min(axis=0) - unit[up].min(axis=0))
             start += 2**b
         return np.array(H)
+
+
+_ENUMERATED_BITS = 10  # up to this length all codes are compared
+_BLOCK_SAMPLES = 4096  # samples whose 2^L values are held in memory at a time
+
+
+def nearest_codes(X, W, c, H, mu, B):
+    """Codes that lower ||X - W B - c 1^T||^2 + mu ||B - H||^2: Eq. (18) of notebook 11.
+
+    Parameters
+    ----------
+    X : array (D, m)
+        Samples.
+    W, c : arrays (D, L), (D, 1)
+        Decoder.
+    H : array (L, m)
+        Codes that the encoder gives.
+    mu : float
+        Weight of the penalty.
+    B : array (L, m)
+        Codes to start from, where L is too large to compare all.
+
+    Returns
+    -------
+    array (L, m)
+        Up to ten bits the global minimum; beyond, no bit can be changed for the better, and the
+        value is not above that of `B`.
+    """
+    L, m = B.shape
+    if L > _ENUMERATED_BITS:
+        return coordinate_descent(X, W, c, H, mu, B)
+    codes = 2 * (np.arange(2**L) >> np.arange(L)[:, None] & 1).astype(X.dtype) - 1
+    quadratic = np.sum(codes * ((W.T @ W) @ codes), axis=0)[:, None]
+    best = np.empty_like(B)
+    for start in range(0, m, _BLOCK_SAMPLES):
+        block = slice(start, start + _BLOCK_SAMPLES)
+        Q = W.T @ (X[:, block] - c) + mu * H[:, block]
+        best[:, block] = codes[:, np.argmin(quadratic - 2 * (codes.T @ Q), axis=0)]
+    return best
+
+
+def separating_hyperplane(U, b, C):
+    """Linear support vector machine: w (r,) and w0 such that sgn(w^T u + w0) is mostly b.
+
+    Parameters
+    ----------
+    U : array (n, r), float64
+        Samples in rows, as LIBLINEAR takes them.
+    b : array (n,)
+        -1 or +1, both of them present.
+    C : float
+        Weight of the squared hinge loss against the squared length of w.
+    """
+    svm = LinearSVC(C=C, dual=False, tol=0.1).fit(U, b)
+    return svm.coef_[0], float(svm.intercept_[0])
+
+
+class BinaryAutoencoder(BaseHasher):
+    """Binary autoencoder: hyperplanes whose codes let a linear decoder draw the samples again.
+
+    Parameters
+    ----------
+    n_bits : int
+        Length L of the code.
+    mu : float
+        Weight of the penalty in the first round, for inputs scaled to a range of 1.
+    growth : float
+        Factor by which it grows from round to round.
+    max_iter : int
+        Rounds at most; training ends when the codes are those of the encoder, or when no
+        hyperplane gets better.
+    C : float
+        Of the support vector machines.
+    n_axes : int
+        Principal coordinates that the support vector machines see.
+    n_samples : int
+        Samples, drawn at random, that they are trained on; all if there are fewer.
+    dtype : {"float32", "float64"}
+        Precision of the arithmetic.
+    random_state : int, Generator, RandomState or None
+        Draws the rotation of ITQ that training starts from, and the samples.
+    verbose : bool
+        Show a progress bar.
+
+    Attributes
+    ----------
+    W_ : array (n_bits, n_features)
+    c_ : array (n_bits, 1)
+        The hash function: sgn(W_ x + c_).
+    codes_ : array (n_samples, n_bits), int8
+        Codes of the training samples under the hash function.
+    history_ : list of n_iter_ + 1 dicts
+        ``error`` per sample with the encoder's codes and their best decoder; in each round
+        also ``mu``, ``objective``, Eq. (17) of notebook 11 at its end, ``disagreement``, the
+        share of bits in which B and h(X) differ, and ``improved``, how many hyperplanes did.
+    n_iter_ : int
+        Rounds made.
+
+    Notes
+    -----
+    Carreira-Perpinan and Raziperchikolaei, CVPR 2015; derived in notebook 11.
+    """
+
+    def __init__(
+        self,
+        n_bits=16,
+        *,
+        mu=0.01,
+        growth=3.0,
+        max_iter=6,
+        C=1.0,
+        n_axes=100,
+        n_samples=20_000,
+        dtype="float32",
+        random_state=0,
+        verbose=False,
+    ):
+        self.n_bits = n_bits
+        self.mu = mu
+        self.growth = growth
+        self.max_iter = max_iter
+        self.C = C
+        self.n_axes = n_axes
+        self.n_samples = n_samples
+        self.dtype = dtype
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def _fit(self, X, y):
+        for name, lowest in (("mu", 1e-12), ("growth", 1.0), ("C", 1e-12)):
+            check_number(name, getattr(self, name), lowest)
+        for name in ("max_iter", "n_axes", "n_samples"):
+            check_whole_number(name, getattr(self, name), 1)
+        rng, scale = as_generator(self.random_state), X.dtype.type(range_scaling(X)[1])
+        mean, P = (
+            Z.astype(X.dtype) for Z in principal_directions(X, max(self.n_axes, self.n_bits))
+        )
+        X, mean = X / scale, mean / scale
+        V = P[:, : self.n_bits].T @ X - P[:, : self.n_bits].T @ mean
+        R, _ = itq_rotation(V, 50, rng)
+        self.W_ = R.astype(X.dtype) @ P[:, : self.n_bits].T
+        self.c_ = -(self.W_ @ mean)
+        axes, chosen = P[:, : min(self.n_axes, len(X))], slice(None)
+        if self.n_samples < X.shape[1]:
+            chosen = np.sort(rng.choice(X.shape[1], self.n_samples, replace=False))
+        U = (X[:, chosen] - mean).T @ axes
+        self._alternate(X, chosen, (np.ascontiguousarray(U, np.float64), axes, mean))
+        self.W_ /= scale
+        self.codes_ = self.transform(X.T * scale)
+
+    def _alternate(self, X, chosen, coordinates):
+        """Rounds of codes, decoder and encoder with growing mu; an interruption ends them."""
+        H = sgn(self._project(X)).astype(X.dtype)
+        B, mu = H.copy(), self.mu
+        self.history_ = [{"error": _reconstruct(X, H)[0]}]
+        bar = tqdm(total=self.max_iter * self.n_bits, disable=not self.verbose, leave=False)
+        try:
+            for _ in range(self.max_iter):
+                B = nearest_codes(X, *_reconstruct(X, B)[1], H, X.dtype.type(mu), B)
+                error, _ = _reconstruct(X, B)
+                improved = self._fit_encoder(X, B, H, chosen, coordinates, bar)
+                wrong = float(np.mean(B != H))
+                entry = {"error": _reconstruct(X, H)[0], "mu": mu, "disagreement": wrong}
+                entry |= {"objective": error + mu * 4 * self.n_bits * wrong, "improved": improved}
+                self.history_.append(entry)
+                if wrong == 0 or improved == 0:
+                    break
+                mu *= self.growth
+        except KeyboardInterrupt:
+            if len(self.history_) == 1:
+                raise
+            warnings.warn("interrupted: the hyperplanes so far are kept", stacklevel=4)
+        bar.close()
+        self.n_iter_ = len(self.history_) - 1
+
+    def _fit_encoder(self, X, B, H, chosen, coordinates, bar):
+        """Train every hyperplane anew, keep it if it errs less; H follows. Returns how many."""
+        (U, axes, mean), improved = coordinates, 0
+        for k, b in enumerate(B):
+            bar.update()
+            if np.all(b[chosen] == b[chosen][0]):
+                continue  # a constant bit: nothing to separate
+            w, w0 = separating_hyperplane(U, b[chosen], self.C)
+            w = axes @ w.astype(X.dtype)
+            c = X.dtype.type(w0) - w @ mean
+            h = sgn(w @ X + c)
+            if np.sum(h != b) < np.sum(H[k] != b):
+                self.W_[k], self.c_[k], H[k] = w, c, h
+                improved += 1
+        return improved
+
+    def _project(self, X):
+        return self.W_ @ X + self.c_
+
+
+def _reconstruct(X, B):
+    """Error per sample of the best decoder of the codes, and the decoder (W, c)."""
+    W, c = ridge_decoder(X, B, 0.0)
+    error = sum(
+        np.square(X[:, s] - W @ B[:, s] - c).sum(dtype=np.float64)
+        for s in np.split(np.arange(X.shape[1]), range(_BLOCK_SAMPLES, X.shape[1], _BLOCK_SAMPLES))
+    )
+    return float(error) / X.shape[1], (W, c)

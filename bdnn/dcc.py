@@ -1,4 +1,4 @@
-# Generated from notebooks/07_dcc.py by `python3 course.py export 07`: edit the notebook.
+# Generated from notebooks/07_dcc.py by `course.py export 07`: edit the notebook.
 """Discrete cyclic coordinate descent: codes by exact minimisation, one row of bits at a time.
 
 Samples stand in columns: X is (D, m), B is (L, m). The step of BDNN that finds the codes B for a

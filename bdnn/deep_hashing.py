@@ -1,4 +1,4 @@
-# Generated from notebooks/10_deep_hashing.py by `python3 course.py export 10`: edit the notebook.
+# Generated from notebooks/10_deep_hashing.py by `course.py export 10`: edit the notebook.
 """Deep Hashing and its supervised variant: every term, the objective, the estimators.
 
 Source: Liong, Lu, Wang, Moulin and Zhou, "Deep Hashing for Compact Binary Codes Learning", CVPR

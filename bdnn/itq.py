@@ -1,4 +1,4 @@
-# Generated from notebooks/03_itq.py by `python3 course.py export 03`: edit the notebook.
+# Generated from notebooks/03_itq.py by `course.py export 03`: edit the notebook.
 """PCA, CCA and iterative quantisation (ITQ): linear hash functions, and the start of BDNN's codes.
 
 Samples stand in columns here, X is (D, m); the estimators take them in rows.  Sources: Gong and

@@ -1,4 +1,4 @@
-# Generated from notebooks/06_lbfgs.py by `python3 course.py export 06`: edit the notebook.
+# Generated from notebooks/06_lbfgs.py by `course.py export 06`: edit the notebook.
 """Limited-memory BFGS with a line search for the strong Wolfe conditions.
 
 Minimises a smooth function of many variables from its values and gradients alone. Everything is

@@ -1,4 +1,4 @@
-# Generated from notebooks/02_retrieval.py by `python3 course.py export 02`: edit the notebook.
+# Generated from notebooks/02_retrieval.py by `course.py export 02`: edit the notebook.
 """Hamming distances, and the measures of a ranking and of a set of codes.
 
 Codes stand in rows here, one sample per row: this is the form in which estimators return them.

@@ -1,4 +1,4 @@
-# Generated from notebooks/04_network.py by `python3 course.py export 04`: edit the notebook.
+# Generated from notebooks/04_network.py by `course.py export 04`: edit the notebook.
 """The encoder of the Binary Deep Neural Network: layers, backpropagation, initial weights.
 
 Samples stand in columns: `X` has shape (D, m), the output of a layer with h units (h, m). Python

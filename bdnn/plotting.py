@@ -48,6 +48,13 @@ METHOD_STYLES = {
     "SHBDNN": ("SH-BDNN", "vermillion", "^", "-"),
     "DeepHashing": ("DH", "sky", "v", "--"),
     "SupervisedDeepHashing": ("supervised DH", "orange", "P", "--"),
+    "SpectralHashing": ("SH", "green", "X", ":"),
+    "SphericalHashing": ("SpH", "green", "o", "-."),
+    "KMeansHashing": ("KMH", "purple", "s", "--"),
+    "BinaryAutoencoder": ("BA", "sky", "D", "-."),
+    "SupervisedDiscreteHashing": ("SDH", "green", "^", "-"),
+    "KernelSupervisedHashing": ("KSH", "purple", "v", "-."),
+    "BinaryReconstructiveEmbedding": ("BRE", "orange", "X", ":"),
 }
 
 # The terms of UH-BDNN's loss: formula and colour, the same in every picture of them.

@@ -1,4 +1,4 @@
-# Generated from notebooks/09_sh_bdnn.py by `python3 course.py export 09`: edit the notebook.
+# Generated from notebooks/09_sh_bdnn.py by `course.py export 09`: edit the notebook.
 """SH-BDNN: supervised hashing with a binary deep neural network.
 
 Source: Do, Doan and Cheung, "Learning to Hash with Binary Deep Neural Network", ECCV 2016.  Samples

@@ -1,4 +1,4 @@
-# Generated from notebooks/08_uh_bdnn.py by `python3 course.py export 08`: edit the notebook.
+# Generated from notebooks/08_uh_bdnn.py by `course.py export 08`: edit the notebook.
 """UH-BDNN: unsupervised hashing with a binary deep neural network.
 
 Source: Do, Doan and Cheung, "Learning to Hash with Binary Deep Neural Network", ECCV 2016.  Samples

@@ -81,6 +81,7 @@ def verify(name, case):
     print(f"{name}: worst error of five random cases below 1e-7: {worst < 1e-7}")
 
 
+# %%
 def random_outputs(rng):
     L, m = rng.integers([2, 8], [8, 20])
     y = np.concatenate([[0, 0, 1], rng.integers(0, 4, m - 3)])
@@ -810,6 +811,7 @@ def case_blocks(rng):
     return fun, rng.standard_normal((M * K, m))
 
 
+# %%
 verify("block softmax", case_blocks)
 P = block_softmax(np.log([[1.0], [3], [1], [1]]), 2)
 print("two blocks of two, from scores log 1, log 3; log 1, log 1:", *(f"{p:.2f}" for p in P[:, 0]))
@@ -892,6 +894,7 @@ def case_entropy(rng, term):
     return partial(term, K=K), rng.standard_normal((M * K, m))
 
 
+# %%
 verify("mean entropy", lambda rng: case_entropy(rng, mean_entropy))
 verify("batch entropy", lambda rng: case_entropy(rng, batch_entropy))
 P = block_softmax(np.random.default_rng(0).standard_normal((6, 5)), 3).reshape(2, 3, 5)
@@ -910,6 +913,7 @@ def follow(fun, Z, rate, n_steps):
     return Z
 
 
+# %%
 def both(Z):
     (value, dZ), (spread, dZ_spread) = mean_entropy(Z, 3), batch_entropy(Z, 3)
     return value - spread, dZ - dZ_spread
@@ -1029,11 +1033,13 @@ def case_whole(rng, loss, code, rows, n_head, y):
     return lambda theta: network_objective(theta, X, y, sizes, code, loss, 0.1), theta
 
 
+# %%
 def case_subic(rng):
     loss = partial(subic_loss, K=3, gamma=0.7, mu=0.4)
     return case_whole(rng, loss, "identity", 6, 4 * 7, rng.integers(0, 4, 9))
 
 
+# %%
 verify(
     "cross-entropy", lambda rng: (partial(cross_entropy, y=[0, 2, 2, 1]), rng.normal(size=(4, 4)))
 )

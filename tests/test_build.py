@@ -171,7 +171,7 @@ def test_a_module_reads_as_if_written_by_hand(root):
     assert (
         (root / "bdnn/scale.py").read_text()
         == '''\
-# Generated from notebooks/03_scale.py by `python3 course.py export 03`: edit the notebook.
+# Generated from notebooks/03_scale.py by `course.py export 03`: edit the notebook.
 """Scaling of vectors."""
 
 import numpy as np

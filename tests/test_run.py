@@ -240,3 +240,13 @@ def test_memory_is_traced_where_it_costs_little(monkeypatch):
     monkeypatch.setattr(run, "TRACE_FROM", 1500)
     row = run.measure(bdnn.ITQ(8), digits, {})
     assert 0.3 < row["peak_mb"] < 20 and not run.tracemalloc.is_tracing()
+
+
+def test_a_method_that_draws_nothing_runs_once_for_all_seeds(figures, capsys):
+    start("--bits", "8", "--methods", "sh", "itq", "--seeds", "0", "1")
+    output = capsys.readouterr().out
+    lines = [line.split() for line in output.splitlines()]
+    rows = [line[:3] for line in lines if line and line[0] in ("SpectralHashing", "ITQ")]
+    assert rows[:3] == [["SpectralHashing", "8", "0"], ["ITQ", "8", "0"], ["ITQ", "8", "1"]]
+    assert rows[3:] == [["SpectralHashing", "8", "1"], ["ITQ", "8", "2"]]  # bits and seeds
+    assert "nan" not in output

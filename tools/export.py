@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from tools.notebooks import ROOT, Notebook, Problem, find, tags, write
 from tools.style import ruff
 
-HEADER = "# Generated from {} by `python3 course.py export {}`: edit the notebook.\n"
+HEADER = "# Generated from {} by `course.py export {}`: edit the notebook.\n"
 PLUMBING = ("__init__", "__main__", "base", "data", "plotting")
 # Names that two modules may share: a measure of codes in metrics, the loss term in losses.
 SHARED = {"balance", "independence"}

@@ -21,6 +21,9 @@ from bdnn import data, metrics, plotting
 from bdnn.base import versions
 
 METHODS = {
+    "sh": bdnn.SpectralHashing,
+    "sph": bdnn.SphericalHashing,
+    "kmh": bdnn.KMeansHashing,
     "itq": bdnn.ITQ,
     "dh": bdnn.DeepHashing,
     "uhbdnn": bdnn.UHBDNN,
@@ -66,6 +69,9 @@ def main(argv=None):
             if args.protocol == "dh" and seed != args.seeds[0]:
                 dataset = load(args, seed)
             for bits, name in itertools.product(args.bits, methods):
+                if seed != args.seeds[0] and args.protocol != "dh" and not draws(name):
+                    bar.update()  # another seed would give the same
+                    continue
                 bar.set_description(f"{METHODS[name].__name__}, {bits} bits, seed {seed}")
                 rows.append(found_or_measured(recorded, name, bits, seed, dataset, args))
                 bar.update()
@@ -90,6 +96,11 @@ def load(args, seed):
 def supervised(names):
     """Those of the methods that need labels."""
     return [name for name in names if get_tags(METHODS[name]()).target_tags.required]
+
+
+def draws(name):
+    """Whether the method draws anything at random."""
+    return "random_state" in inspect.signature(METHODS[name]).parameters
 
 
 def usable(names, dataset, lenient):
@@ -208,10 +219,8 @@ def make(name, bits, seed, settings):
     """The estimator, with those of the settings that it knows."""
     cls = METHODS[name]
     known = inspect.signature(cls).parameters
-    settings = {key: value for key, value in settings.items() if key in known}
-    if "verbose" in known:
-        settings["verbose"] = sys.stderr.isatty()
-    return cls(n_bits=bits, random_state=seed, **settings)
+    settings = settings | {"random_state": seed, "verbose": sys.stderr.isatty()}
+    return cls(n_bits=bits, **{key: settings[key] for key in settings if key in known})
 
 
 def identity(estimator, dataset, seed):
@@ -340,8 +349,9 @@ def summary(rows):
         for key in SUMMARY:
             values, form = [row.get(key) for row in group], COLUMNS[key][1]
             complete = None not in values
-            both = (np.mean(values), np.std(values, ddof=1)) if complete else (None, None)
-            line.append(" ± ".join(cell(value, form) for value in both))
+            mean = np.mean(values) if complete else None
+            deviation = np.std(values, ddof=1) if complete and len(values) > 1 else None
+            line.append(" ± ".join(cell(value, form) for value in (mean, deviation)))
         lines.append(line)
     return aligned(lines)
 
