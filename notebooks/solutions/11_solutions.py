@@ -22,7 +22,7 @@ import itertools
 import numpy as np
 
 from bdnn.base import sgn
-from bdnn.classical import KMeansHashing, SphericalHashing, slowest_waves
+from bdnn.classical import KMeansHashing, SphericalHashing, nearest_codes, slowest_waves
 from bdnn.data import load
 from bdnn.itq import principal_directions
 from bdnn.metrics import average_precision, evaluate, hamming_distances
@@ -155,3 +155,16 @@ for lambda_ in (0.0, 1.0, 10.0, 100.0):
 
 # %% [markdown]
 # With weak springs the quantisation is best and the names mean least; with $\lambda=100$ the springs are at rest, the centres form cubes, and the quantisation error is an eighth larger. The mAP is highest in between, by two points above $\lambda=0$: that is what good names are worth with two bits per subspace, where a name is never far from right. Precision at radius 2 is less orderly.
+#
+# ## 11.6 One bit of BA
+#
+# With $b^2=1$ the first term of (18) is the constant $w^\top w$, and the minimum is $b_i=\operatorname{sgn}(q_i)$ with $q_i=w^\top(x_i-c)+\mu\,h(x_i)$. For $\mu=0$, $c=\bar x$ and $w$ along the first principal direction this is the sign of the first principal coordinate; the length of $w$ does not matter. With $\mu>0$ the sample keeps the encoder's bit, unless $w^\top(x_i-c)$ has the other sign *and* a magnitude above $\mu$. Samples near the border are left to the encoder.
+
+# %%
+w, c, h = P[:, :1], mean, sgn(np.random.default_rng(0).standard_normal((1, X.shape[1])))
+plain = nearest_codes(X, w, c, h.astype(float), 0.0, h.astype(float))
+held = nearest_codes(X, w, c, h.astype(float), 300.0, h.astype(float))
+v = w.T @ (X - c)
+assert np.array_equal(plain, sgn(v)) and np.array_equal(held, sgn(v + 300.0 * h))
+assert np.all((held == h) | (np.abs(v) > 300))
+print("one bit: the sign of the principal coordinate; with mu = 300 only clear cases change")
