@@ -992,22 +992,40 @@ def nearest_codes(X, W, c, H, mu, B):
 
 
 # %% [markdown]
-# Against a loop over all codes of all samples, and the coordinate descent against both:
+# Against a loop over all codes of all samples:
 
 # %%
 rng = np.random.default_rng(0)
 points, W, c = rng.standard_normal((12, 60)), rng.standard_normal((12, 6)), np.zeros((12, 1))
 H = sgn(rng.standard_normal((6, 60))).astype(float)
 B = nearest_codes(points, W, c, H, 0.5, H)
-descended = coordinate_descent(points, W, c, H, 0.5, H)
 
 # %%
 every = [np.array(code) for code in itertools.product((-1.0, 1.0), repeat=6)]
 for x, h, b in zip(points.T, H.T, B.T):
     values = [np.sum((x - W @ code) ** 2) + 0.5 * np.sum((code - h) ** 2) for code in every]
     assert np.array_equal(b, every[np.argmin(values)])
-share = np.mean(np.any(B != descended, axis=0))
-print(f"60 samples: enumeration right for all; coordinate descent misses {share:.0%} of them")
+print("60 samples: the enumeration agrees with the loop")
+
+# %% [markdown]
+# What does the coordinate descent miss that the longer codes get? With eight bits on the digits, ITQ codes and their best decoder, both can be run:
+
+# %%
+digits = X / 255
+H = ITQ(8, dtype="float64").fit(digits.T).codes_.T.astype(float)
+W, c = ridge_decoder(digits, H, 0.0)
+pair = nearest_codes(digits, W, c, H, 0.01, H), coordinate_descent(digits, W, c, H, 0.01, H)
+
+
+# %%
+def penalised(B):
+    return np.sum((digits - W @ B - c) ** 2 + 0.01 * np.sum((B - H) ** 2, axis=0) / D) / m
+
+
+gains = [penalised(H) - penalised(B) for B in pair]
+missed = np.mean(np.any(pair[0] != pair[1], axis=0))
+print(f"other than the best code: {missed:.1%} of the samples")
+print(f"share of the possible gain: {gains[1] / gains[0]:.1%}")
 
 # %% [markdown]
 # **Encoder.** $\|B-h(X)\|^2$ is four times the number of wrong bits, and it falls apart into $L$ problems of classification: find the hyperplane that tells the samples with $b_k=+1$ from those with $-1$. Fewest errors is hard; BA trains a linear support vector machine, and so do we, with LIBLINEAR. To keep (17) from rising, a new hyperplane is taken only if it makes fewer errors than the old one.
@@ -1259,6 +1277,16 @@ for (L, name), row in table.items():
     print(f"  {row['empty_share']:11.3f}  {row['balance']:9.4f}  {row['independence']:10.4f}")
 
 
+# %%
+mAP = {key: row["map_expected"] for key, row in table.items()}
+for L in (16, 32):
+    assert min(mAP[L, "BA"], mAP[L, "ITQ"]) > mAP[L, "KMH"] > max(mAP[L, "SH"], mAP[L, "SpH"])
+    assert table[L, "SpH"]["balance"] < 1e-3 < min(table[L, n]["balance"] for n in ("BA", "ITQ"))
+print("in mAP: BA and ITQ before KMH, KMH before SH and SpH; SpH alone has balanced bits")
+
+# %% [markdown]
+# Read it by mAP, the measure without empty balls. The two methods that fit the *values* of the samples, ITQ and BA, lead by far at 32 bits. SpH fulfils both constraints, the balance exactly, and is behind all others: **good bits one by one do not make a good code**, if nothing ties the codes to the samples. SH has the tie in its objective, and loses it to the assumption of a box. KMH's cells are the best quantiser, but half of its bits lie along directions that matter little. Precision at radius 2 mixes this with the number of empty balls and gives another order at every length.
+#
 # %% [markdown]
 # ### All of MNIST, beside the published figures
 #
@@ -1297,6 +1325,11 @@ for method, figures in PUBLISHED.items():
         found = ours(method, bits)
         text = f"{np.mean(found):.2f} ± {np.std(found):.2f}  ({len(found)})" if found else "-"
         print(f"{method:18} {bits:2d} bits  {text:>19} | {figure:5.2f}")
+
+# %% [markdown]
+# **Slip:** for SH at 32 bits the paper's table prints 36.69. SH draws nothing at random, and the other three figures agree with ours to the last digit; at 32 bits the same program gives 37.69, exactly 1.00 more. So the 36.69 is probably a misprint. The table itself is what fixes the protocol: with any other rule for empty balls, or another ground truth, these figures do not come out.
+#
+# The settings of the paper's runs of KMH and BA are not known to us. Ours are the defaults of the estimators.
 
 # %% [markdown]
 # ## What we have now

@@ -13,8 +13,10 @@ from sklearn.datasets import load_digits
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import bdnn
+from bdnn import classical
 from bdnn.base import sgn, unpack_codes
 from bdnn.classical import (
+    BinaryAutoencoder,
     KMeansHashing,
     SpectralHashing,
     SphericalHashing,
@@ -26,14 +28,16 @@ from bdnn.classical import (
     move_centre,
     named_kmeans,
     nearest_centres,
+    nearest_codes,
     repel,
+    separating_hyperplane,
     slowest_waves,
     sphere_distances,
 )
-from bdnn.itq import principal_directions
+from bdnn.itq import ITQ, principal_directions
 from bdnn.metrics import balance, precision_at_radius
 
-ALL = (SpectralHashing, SphericalHashing, KMeansHashing)
+ALL = (SpectralHashing, SphericalHashing, KMeansHashing, BinaryAutoencoder)
 METHODS = pytest.mark.parametrize("method", ALL)
 
 
@@ -385,6 +389,134 @@ def test_differences_of_values_are_squared_distances(digits):
     assert np.allclose(est.decision_function(X).T, wanted)
 
 
+# --- the binary autoencoder
+
+
+@pytest.mark.parametrize("L", (1, 3, 5))
+@pytest.mark.parametrize("mu", (0.0, 0.7))
+def test_codes_by_a_loop_over_everything(L, mu):
+    rng = np.random.default_rng(L)
+    X, W, c = rng.standard_normal((7, 40)), rng.standard_normal((7, L)), rng.standard_normal((7, 1))
+    H = sgn(rng.standard_normal((L, 40))).astype(float)
+    B = nearest_codes(X, W, c, H, mu, H)
+    for x, h, b in zip(X.T, H.T, B.T):
+        every = [np.array(code) for code in itertools.product((-1.0, 1.0), repeat=L)]
+        costs = [np.sum((x - W @ z - c[:, 0]) ** 2) + mu * np.sum((z - h) ** 2) for z in every]
+        assert np.array_equal(b, every[int(np.argmin(costs))])
+
+
+@pytest.mark.parametrize("block", (1, 7, 4096))
+def test_codes_do_not_depend_on_blocks(monkeypatch, block):
+    rng = np.random.default_rng(0)
+    X, W = rng.standard_normal((7, 40)), rng.standard_normal((7, 4))
+    H = sgn(rng.standard_normal((4, 40))).astype(float)
+    wanted = nearest_codes(X, W, np.zeros((7, 1)), H, 0.1, H)
+    monkeypatch.setattr(classical, "_BLOCK_SAMPLES", block)
+    assert np.array_equal(nearest_codes(X, W, np.zeros((7, 1)), H, 0.1, H), wanted)
+
+
+def test_long_codes_are_never_worse_than_before_and_cannot_be_improved_by_one_bit():
+    rng = np.random.default_rng(1)
+    X, W = rng.standard_normal((20, 50)), rng.standard_normal((20, 12))
+    H, c = sgn(rng.standard_normal((12, 50))).astype(float), np.zeros((20, 1))
+
+    def cost(B):
+        return np.sum((X - W @ B) ** 2, axis=0) + 0.3 * np.sum((B - H) ** 2, axis=0)
+
+    B = nearest_codes(X, W, c, H, 0.3, H)
+    assert np.all(cost(B) <= cost(H) + 1e-9) and np.any(cost(B) < cost(H) - 1e-3)
+    for k in range(12):
+        flipped = B.copy()
+        flipped[k] *= -1
+        assert np.all(cost(B) <= cost(flipped) + 1e-9)
+
+
+def test_a_separable_bit_is_separated():
+    rng = np.random.default_rng(0)
+    U, w = rng.standard_normal((300, 4)), np.array([1.0, -2, 0.5, 3])
+    U = U[np.abs(U @ w + 1) > 0.5]
+    b = np.where(U @ w + 1 >= 0, 1, -1)
+    found, offset = separating_hyperplane(U, b, 100.0)
+    assert np.array_equal(np.where(U @ found + offset >= 0, 1, -1), b)
+
+
+def test_corners_of_a_cube_are_reconstructed():
+    """Samples at the corners of a turned cube: eight codes, and no error is left."""
+    corners = np.array(list(itertools.product((-1.0, 1.0), repeat=3)))
+    Q, _ = np.linalg.qr(np.random.default_rng(0).standard_normal((5, 5)))
+    X = np.repeat(corners, 8, axis=0) @ Q[:3] + 7
+    found = [BinaryAutoencoder(3, dtype="float64", random_state=s).fit(X) for s in range(6)]
+    best = min(found, key=lambda est: est.history_[-1]["error"])
+    assert best.history_[-1]["error"] < 1e-12
+    assert len(np.unique(best.codes_, axis=0)) == 8
+
+
+@pytest.mark.parametrize("n_bits", (8, 12))
+def test_training_lowers_the_error_that_counts(digits, n_bits):
+    """Reconstruction from the encoder's codes by an independent least-squares fit; start: ITQ."""
+    X, _ = digits
+
+    def error(codes):
+        A = np.column_stack([codes, np.ones(len(X))])
+        return np.sum((A @ np.linalg.lstsq(A, X / 16, rcond=None)[0] - X / 16) ** 2) / len(X)
+
+    est = BinaryAutoencoder(n_bits, dtype="float64").fit(X)
+    start = ITQ(n_bits, dtype="float64").fit(X)
+    assert error(start.codes_) == pytest.approx(est.history_[0]["error"], rel=1e-6)
+    assert error(est.codes_) == pytest.approx(est.history_[-1]["error"], rel=1e-6)
+    assert error(est.codes_) < 0.995 * error(start.codes_)
+
+
+def test_the_penalised_error_falls_while_mu_stays(digits):
+    X, _ = digits
+    est = BinaryAutoencoder(8, growth=1.0, mu=0.02, max_iter=8, dtype="float64").fit(X)
+    values = [entry["objective"] for entry in est.history_[1:]]
+    assert len(values) > 2
+    assert all(b <= a + 1e-9 for a, b in itertools.pairwise(values))
+    assert values[0] <= est.history_[0]["error"] + 1e-9
+
+
+def test_a_large_penalty_ends_with_the_codes_of_the_encoder(digits):
+    X, _ = digits
+    est = BinaryAutoencoder(8, mu=1e4, dtype="float64").fit(X)
+    assert est.n_iter_ == 1 and est.history_[-1]["disagreement"] == 0
+    assert np.array_equal(est.codes_, ITQ(8, dtype="float64").fit(X).codes_)
+
+
+def test_few_axes_and_few_samples(digits):
+    X, _ = digits
+    est = BinaryAutoencoder(8, n_axes=5, n_samples=300, dtype="float64").fit(X)
+    assert est.history_[-1]["error"] <= est.history_[0]["error"]
+    assert np.array_equal(est.codes_, sgn(est.W_ @ X.T + est.c_).T)
+
+
+def interrupted(calls):
+    """A support vector machine that is interrupted at a call."""
+
+    def fit(*arguments):
+        nonlocal calls
+        calls -= 1
+        if calls == 0:
+            raise KeyboardInterrupt
+        return separating_hyperplane(*arguments)
+
+    return fit
+
+
+def test_interruption_keeps_the_hyperplanes_so_far(digits, monkeypatch):
+    X, _ = digits
+    monkeypatch.setattr(classical, "separating_hyperplane", interrupted(12))
+    with pytest.warns(UserWarning, match="interrupted"):
+        est = BinaryAutoencoder(8).fit(X)
+    assert est.n_iter_ == 1 and est.transform(X).shape == (len(X), 8)
+
+
+def test_interruption_before_there_is_anything_to_keep(digits, monkeypatch):
+    monkeypatch.setattr(classical, "separating_hyperplane", interrupted(3))
+    with pytest.raises(KeyboardInterrupt):
+        BinaryAutoencoder(8).fit(digits[0])
+
+
 # --- the estimators
 
 
@@ -473,6 +605,12 @@ def test_constant_features_and_repeated_samples(method):
         (KMeansHashing(4, affinity_weight=-1.0), "affinity_weight"),
         (KMeansHashing(4, max_iter=0), "max_iter"),
         (KMeansHashing(4, tol=-1), "tol"),
+        (BinaryAutoencoder(4, mu=0.0), "mu"),
+        (BinaryAutoencoder(4, growth=0.5), "growth"),
+        (BinaryAutoencoder(4, C=-1.0), "C must"),
+        (BinaryAutoencoder(4, max_iter=0), "max_iter"),
+        (BinaryAutoencoder(4, n_axes=2.5), "n_axes"),
+        (BinaryAutoencoder(4, n_samples=0), "n_samples"),
     ],
 )
 def test_errors(estimator, message):
