@@ -1,7 +1,12 @@
 """Binary deep neural networks for learning to hash, derived and verified in the notebooks."""
 
 from bdnn.base import ModelFileError, load, pack_codes, unpack_codes
-from bdnn.classical import KMeansHashing, SpectralHashing, SphericalHashing
+from bdnn.classical import (
+    BinaryAutoencoder,
+    KMeansHashing,
+    SpectralHashing,
+    SphericalHashing,
+)
 from bdnn.deep_hashing import DeepHashing, SupervisedDeepHashing
 from bdnn.itq import ITQ, ITQCCA
 from bdnn.supervised import SHBDNN
@@ -9,6 +14,7 @@ from bdnn.unsupervised import UHBDNN
 
 __version__ = "0.1.0"
 __all__ = [
+    "BinaryAutoencoder",
     "DeepHashing",
     "ITQ",
     "ITQCCA",

@@ -24,6 +24,7 @@ METHODS = {
     "sh": bdnn.SpectralHashing,
     "sph": bdnn.SphericalHashing,
     "kmh": bdnn.KMeansHashing,
+    "ba": bdnn.BinaryAutoencoder,
     "itq": bdnn.ITQ,
     "dh": bdnn.DeepHashing,
     "uhbdnn": bdnn.UHBDNN,
