@@ -55,7 +55,7 @@ for a, b in ((1, 2), (1, 3), (2, 3), (1, 5), (3, 5), (2, 6)):
     print(f"waves {a} and {b}: correlation of the signs {r + 0.0:.4f}")
 
 # %% [markdown]
-# The constraint $\frac1mBB^\top=I$ was given up with the signs: what the relaxation guarantees is that the *values* are uncorrelated. (Rounding may show as a minus before 0.)
+# The constraint $\frac1mBB^\top=I$ was given up with the signs: what the relaxation guarantees is that the *values* are uncorrelated.
 #
 # ## 11.2 Ranges without the outermost samples
 
@@ -75,7 +75,7 @@ for L in (16, 32):
         show(f"{L} bits, quantile {share:.2f}", *sh_codes(V[:L], V_query[:L], share))
 
 # %% [markdown]
-# With the outermost 1 to 5 % left out of the range the cuts move towards the middle of the data: the imbalance falls by half or more, and at 16 bits both measures gain. Samples beyond the range are met by the continued cosine, which turns round there. At 20 % this happens to many, and far apart ends of a direction share a bit: everything falls. At 32 bits look at the last but two columns: better balanced codes use more cells, more balls of radius 2 are empty, and precision at radius 2 falls *because the codes got better*, while the mAP rises. The tables of the paper have the plain range.
+# With the outermost 1 to 5 % left out of the range the cuts move towards the middle of the data: the imbalance falls, at 5 % to less than half, and at 16 bits both measures gain. Samples beyond the range are met by the continued cosine, which turns round there. At 20 % this happens to many, and far apart ends of a direction share a bit: everything falls. At 32 bits look at the last but two columns: better balanced codes use more cells, more balls of radius 2 are empty, and precision at radius 2 falls *although the codes got better*: the mAP rises. The tables of the paper have the plain range.
 #
 # ## 11.3 Products let in
 #
