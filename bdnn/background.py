@@ -9,9 +9,8 @@ gradient in the shape of the variable; weights of terms are not applied. The fun
 
 import numpy as np
 
-from bdnn.base import check_number, check_whole_number
+from bdnn.base import check_matrix, check_number, check_whole_number, class_numbers
 from bdnn.lbfgs import minimize
-from bdnn.losses import _check_matrix
 from bdnn.network import backward, flatten, forward, initial_weights, sigmoid, unflatten
 
 __all__ = [
@@ -62,14 +61,6 @@ def _add_pair_gradient(dH, H, rows, A):
     dH[:, rows] += 2 * (H[:, rows] * A.sum(axis=1) - H @ A.T)
 
 
-def _check_labels(y, m):
-    """The classes of m samples as numbers 0, 1, ..., from labels of any type that sorts."""
-    y = np.unique(y, return_inverse=True)[1]
-    if y.shape != (m,):
-        raise ValueError(f"y must hold one label for each of {m} samples, got shape {y.shape}")
-    return y
-
-
 def contrastive(H, y, margin=None):
     """Pairwise loss of DSH without its regulariser: Eqs. (2) to (4) of notebook 13.
 
@@ -94,9 +85,9 @@ def contrastive(H, y, margin=None):
     dH : array (L, m)
         Where a distance equals the margin, the slope towards larger distances.
     """
-    H = _check_matrix("H", H)
+    H = check_matrix("H", H)
     L, m = H.shape
-    y, margin = _check_labels(y, m), 2 * L if margin is None else margin
+    y, margin = class_numbers(y, m), 2 * L if margin is None else margin
     check_number("margin", margin)
     if m < 2:
         raise ValueError("a pairwise loss needs at least 2 samples, got 1")
@@ -130,7 +121,7 @@ def corner_distance(H):
         0 where an output is -1 or +1, the minimum; where it is 0, the top between two valleys, the
         slope towards larger outputs.
     """
-    H = _check_matrix("H", H)
+    H = check_matrix("H", H)
     m, E = H.shape[1], np.abs(H) - 1
     value = float(np.abs(E).sum(dtype=np.float64)) / m
     return value, np.sign(E) * np.where(H >= 0, 1, -1).astype(H.dtype) / m
@@ -237,11 +228,11 @@ def train_on_batches(
         for start in range(0, max(m - batch, 0) + 1, batch):
             part = order[start : start + batch]
             samples = X[:, part], y[part], sizes, code, loss
-            theta = minimize(
-                lambda theta: network_objective(theta, *samples),  # noqa: B023
-                theta,
-                max_iter=n_steps,
-            ).x
+
+            def objective(theta, samples=samples):
+                return network_objective(theta, *samples)
+
+            theta = minimize(objective, theta, max_iter=n_steps).x
     return theta
 
 
@@ -313,9 +304,9 @@ def triplet_ranking(H, y, margin=1.0):
     ValueError
         Also if there is no triplet: one class only, or no class with two samples.
     """
-    H = _check_matrix("H", H)
+    H = check_matrix("H", H)
     m = H.shape[1]
-    y = _check_labels(y, m)
+    y = class_numbers(y, m)
     check_number("margin", margin)
     n = np.bincount(y)
     n_triplets = int(np.sum(n * (n - 1) * (m - n)))
@@ -360,7 +351,7 @@ def _log_softmax(T):
 
 def _blocks(Z, K):
     """Z (M K, m) as a view of shape (M, K, m)."""
-    Z = _check_matrix("Z", Z)
+    Z = check_matrix("Z", Z)
     check_whole_number("K", K, 2)
     if len(Z) % K:
         raise ValueError(f"Z has {len(Z)} rows: not a whole number of blocks of K={K}")
@@ -459,7 +450,7 @@ def cross_entropy(S, y):
         Mean over the samples of minus the logarithm of the probability of the right class.
     dS : array (C, m)
     """
-    S, y = _check_matrix("S", S), np.asarray(y)
+    S, y = check_matrix("S", S), np.asarray(y)
     C, m = S.shape
     if y.shape != (m,) or y.dtype.kind not in "iu" or y.min() < 0 or y.max() >= C:
         raise ValueError(f"y must hold a whole number from 0 to {C - 1} for each of {m} samples")
@@ -546,7 +537,7 @@ def attribute_prediction(Z, T):
         Sum over the attributes, mean over the samples.
     dZ : array (A, m)
     """
-    Z, T = _check_matrix("Z", Z), np.asarray(T)
+    Z, T = check_matrix("Z", Z), np.asarray(T)
     if T.shape != Z.shape or not np.isin(T, (0, 1)).all():
         raise ValueError(f"T {T.shape} must hold 0 and 1 in the shape of Z {Z.shape}")
     m, T = Z.shape[1], T.astype(Z.dtype)
@@ -573,7 +564,7 @@ def attribute_ranking(Z, y, margin=1.0):
     value : float
     dZ : array (A, m)
     """
-    Q = sigmoid(_check_matrix("Z", Z))
+    Q = sigmoid(check_matrix("Z", Z))
     value, dQ = triplet_ranking(Q, y, margin)
     return value, dQ * Q * (1 - Q)
 

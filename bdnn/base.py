@@ -22,9 +22,11 @@ __all__ = [
     "ModelFileError",
     "as_generator",
     "atomic_path",
+    "check_matrix",
     "check_number",
     "check_option",
     "check_whole_number",
+    "class_numbers",
     "load",
     "pack_codes",
     "sgn",
@@ -100,6 +102,22 @@ def check_number(name, value, lowest=0.0):
     real = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
     if not real or not np.isfinite(value) or value < lowest:
         raise ValueError(f"{name} must be a finite number of at least {lowest:g}, got {value!r}")
+
+
+def check_matrix(name, A):
+    """A as a real matrix with samples in columns; whole numbers (codes) become float64."""
+    A = np.asarray(A)
+    if A.ndim != 2 or A.size == 0:
+        raise ValueError(f"{name} must be a matrix with samples in columns, got shape {A.shape}")
+    return A if A.dtype.kind == "f" else A.astype(np.float64)
+
+
+def class_numbers(y, m):
+    """Labels of m samples, of any type that sorts, as numbers 0, 1, ... of their classes."""
+    y = np.unique(y, return_inverse=True)[1]
+    if y.shape != (m,):
+        raise ValueError(f"y must hold one label for each of {m} samples, got shape {y.shape}")
+    return y
 
 
 def versions():

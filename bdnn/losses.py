@@ -8,6 +8,8 @@ taken in float64, so that values are exact to about the precision of the input a
 
 import numpy as np
 
+from bdnn.base import check_matrix, class_numbers
+
 __all__ = [
     "balance",
     "equality",
@@ -16,14 +18,6 @@ __all__ = [
     "reconstruction",
     "weight_decay",
 ]
-
-
-def _check_matrix(name, A):
-    """A as a real matrix with at least one column; whole numbers (codes) become float64."""
-    A = np.asarray(A)
-    if A.ndim != 2 or A.size == 0:
-        raise ValueError(f"{name} must be a matrix with samples in columns, got shape {A.shape}")
-    return A if A.dtype.kind == "f" else A.astype(np.float64)
 
 
 def _squared_norm(A):
@@ -56,7 +50,7 @@ def reconstruction(X, B, W, c, block=256):
     (dW, dc) : pair of arrays
         Gradients in the shapes of `W` and `c`.
     """
-    X, W, B, c = _check_matrix("X", X), _check_matrix("W", W), np.asarray(B), np.asarray(c)
+    X, W, B, c = check_matrix("X", X), check_matrix("W", W), np.asarray(B), np.asarray(c)
     (D, m), L = X.shape, W.shape[1]
     if B.shape != (L, m) or len(W) != D or c.shape not in ((D, 1), (D,)):
         raise ValueError(
@@ -110,7 +104,7 @@ def equality(H, B):
         1/(2m) ||H - B||^2.
     dH : array (L, m)
     """
-    H, B = _check_matrix("H", H), np.asarray(B)
+    H, B = check_matrix("H", H), np.asarray(B)
     if H.shape != B.shape:
         raise ValueError(f"H {H.shape} and B {B.shape} must have the same shape")
     m = H.shape[1]
@@ -134,7 +128,7 @@ def independence(H):
         1/2 ||H H^T / m - I||^2.
     dH : array (L, m)
     """
-    H = _check_matrix("H", H)
+    H = check_matrix("H", H)
     L, m = H.shape
     G = H @ H.T / m
     G.flat[:: L + 1] -= 1
@@ -156,7 +150,7 @@ def balance(H):
     dH : array (L, m)
         The same in every column.
     """
-    H = _check_matrix("H", H)
+    H = check_matrix("H", H)
     m = H.shape[1]
     h = H.sum(axis=1, keepdims=True, dtype=np.float64)
     return _squared_norm(h) / (2 * m), np.repeat((h / m).astype(H.dtype), m, axis=1)
@@ -181,13 +175,11 @@ def pairwise_similarity(H, y):
         1/(2m) ||H^T H / L - S||^2.
     dH : array (L, m)
     """
-    H = _check_matrix("H", H)
+    H = check_matrix("H", H)
     L, m = H.shape
-    classes, y = np.unique(y, return_inverse=True)
-    if y.shape != (m,):
-        raise ValueError(f"y must hold one label for each of {m} samples, got shape {y.shape}")
+    y = class_numbers(y, m)
     K = (H @ H.T).astype(np.float64)
-    sums = np.stack([np.bincount(y, weights=row, minlength=len(classes)) for row in H])
+    sums = np.stack([np.bincount(y, weights=row) for row in H])
     h = sums.sum(axis=1, keepdims=True)
     square = _squared_norm(K) / L**2 - 2 / L * (2 * _squared_norm(sums) - _squared_norm(h)) + m**2
     dH = (K / L).astype(H.dtype) @ H

@@ -36,6 +36,8 @@ taken in float64, so that values are exact to about the precision of the input a
 
 import numpy as np
 
+from bdnn.base import check_matrix, class_numbers
+
 # %%
 import matplotlib.pyplot as plt
 from scipy.optimize import minimize
@@ -61,18 +63,10 @@ print(f"{m} digits in {D} pixels, codes of {len(B)} bits")
 #
 # $$ J = \underbrace{\tfrac1{2m}\|X - W^{(n-1)}B - c^{(n-1)}\mathbf 1_{1\times m}\|^2}_{\text{reconstruction}} + \lambda_1\underbrace{\tfrac12\sum_{l=1}^{n-1}\|W^{(l)}\|^2}_{\text{weight decay}} + \lambda_2\underbrace{\tfrac1{2m}\|H-B\|^2}_{\text{equality}} + \lambda_3\underbrace{\tfrac12\|\tfrac1mHH^\top - I\|^2}_{\text{independence}} + \lambda_4\underbrace{\tfrac1{2m}\|H\mathbf 1_{m\times1}\|^2}_{\text{balance}} . \tag{1} $$
 #
-# SH-BDNN has class labels. It replaces the reconstruction by $\frac1{2m}\|\frac1LH^\top H - S\|^2$, pairwise similarity, and keeps the rest. Six terms in all, then. Each becomes a function that returns its value and its gradient, **without** its $\lambda$. Inside, two small helpers: one makes sure of a matrix of real numbers, the other adds squares in float64, since a sum of millions of float32 numbers would lose digits that a line search needs.
+# SH-BDNN has class labels. It replaces the reconstruction by $\frac1{2m}\|\frac1LH^\top H - S\|^2$, pairwise similarity, and keeps the rest. Six terms in all, then. Each becomes a function that returns its value and its gradient, **without** its $\lambda$. Inside, `check_matrix` makes sure of a matrix of real numbers, and a small helper adds squares in float64, since a sum of millions of float32 numbers would lose digits that a line search needs.
 
 
 # %% tags=["export"]
-def _check_matrix(name, A):
-    """A as a real matrix with at least one column; whole numbers (codes) become float64."""
-    A = np.asarray(A)
-    if A.ndim != 2 or A.size == 0:
-        raise ValueError(f"{name} must be a matrix with samples in columns, got shape {A.shape}")
-    return A if A.dtype.kind == "f" else A.astype(np.float64)
-
-
 def _squared_norm(A):
     """Sum of the squared entries, accumulated in float64."""
     return float(np.square(A).sum(dtype=np.float64))
@@ -147,7 +141,7 @@ def reconstruction(X, B, W, c, block=256):
     (dW, dc) : pair of arrays
         Gradients in the shapes of `W` and `c`.
     """
-    X, W, B, c = _check_matrix("X", X), _check_matrix("W", W), np.asarray(B), np.asarray(c)
+    X, W, B, c = check_matrix("X", X), check_matrix("W", W), np.asarray(B), np.asarray(c)
     (D, m), L = X.shape, W.shape[1]
     if B.shape != (L, m) or len(W) != D or c.shape not in ((D, 1), (D,)):
         raise ValueError(
@@ -309,7 +303,7 @@ def equality(H, B):
         1/(2m) ||H - B||^2.
     dH : array (L, m)
     """
-    H, B = _check_matrix("H", H), np.asarray(B)
+    H, B = check_matrix("H", H), np.asarray(B)
     if H.shape != B.shape:
         raise ValueError(f"H {H.shape} and B {B.shape} must have the same shape")
     m = H.shape[1]
@@ -358,7 +352,7 @@ def independence(H):
         1/2 ||H H^T / m - I||^2.
     dH : array (L, m)
     """
-    H = _check_matrix("H", H)
+    H = check_matrix("H", H)
     L, m = H.shape
     G = H @ H.T / m
     G.flat[:: L + 1] -= 1
@@ -417,7 +411,7 @@ def balance(H):
     dH : array (L, m)
         The same in every column.
     """
-    H = _check_matrix("H", H)
+    H = check_matrix("H", H)
     m = H.shape[1]
     h = H.sum(axis=1, keepdims=True, dtype=np.float64)
     return _squared_norm(h) / (2 * m), np.repeat((h / m).astype(H.dtype), m, axis=1)
@@ -550,13 +544,11 @@ def pairwise_similarity(H, y):
         1/(2m) ||H^T H / L - S||^2.
     dH : array (L, m)
     """
-    H = _check_matrix("H", H)
+    H = check_matrix("H", H)
     L, m = H.shape
-    classes, y = np.unique(y, return_inverse=True)
-    if y.shape != (m,):
-        raise ValueError(f"y must hold one label for each of {m} samples, got shape {y.shape}")
+    y = class_numbers(y, m)
     K = (H @ H.T).astype(np.float64)
-    sums = np.stack([np.bincount(y, weights=row, minlength=len(classes)) for row in H])
+    sums = np.stack([np.bincount(y, weights=row) for row in H])
     h = sums.sum(axis=1, keepdims=True)
     square = _squared_norm(K) / L**2 - 2 / L * (2 * _squared_norm(sums) - _squared_norm(h)) + m**2
     dH = (K / L).astype(H.dtype) @ H

@@ -39,9 +39,11 @@ import itertools
 import warnings
 
 import numpy as np
+from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.svm import LinearSVC
 from tqdm import tqdm
 
+from bdnn import losses
 from bdnn.base import BaseHasher, as_generator, check_number, check_whole_number, sgn
 from bdnn.dcc import coordinate_descent
 from bdnn.itq import itq_rotation, principal_directions, range_scaling
@@ -360,12 +362,6 @@ for name, samples in (("a box", even), ("digits", X)):
 
 
 # %% tags=["export"]
-def sphere_distances(P, X):
-    """Distances (L, m) of the samples X (D, m) from the centres P (D, L), via inner products."""
-    squares = np.sum(P * P, axis=0)[:, None] - 2 * (P.T @ X) + np.sum(X * X, axis=0)
-    return np.sqrt(np.maximum(squares, 0))
-
-
 def bit_correlations(B):
     """1/m B B^T with zeros on the diagonal (L, L), for codes B (L, m): Eq. (10) of notebook 11."""
     B = B.astype(np.float32)  # sums of +1 and -1: exact up to 16 million samples
@@ -384,7 +380,7 @@ def repel(P, r):
 
 # %%
 line, centres = np.array([[0.0, 1, 2, 3]]), np.array([[0.0, 0.9]])
-distances = sphere_distances(centres, line)
+distances = euclidean_distances(centres.T, line.T)
 radii = np.median(distances, axis=1, keepdims=True)
 r = bit_correlations(sgn(radii - distances))
 
@@ -413,7 +409,7 @@ for seed in range(5):
     radii = np.median(distances, axis=1, keepdims=True)
     inside = [set(np.flatnonzero(row <= radius)) for row, radius in zip(distances, radii)]
     assert all(len(samples) == 250 for samples in inside)
-    r = bit_correlations(sgn(radii - sphere_distances(centres, cloud)))
+    r = bit_correlations(sgn(radii - euclidean_distances(centres.T, cloud.T)))
     assert np.allclose(repel(centres, r), naive_forces(centres, inside))
     assert np.allclose(repel(centres, r).sum(axis=1), centres.sum(axis=1))
 print("five random cases: balanced, the same moves, and the mean of the centres stays")
@@ -426,7 +422,7 @@ cloud = np.random.default_rng(0).standard_normal((2, 100_000))
 for degrees in (30, 60, 120, 150):
     theta = np.radians(degrees)
     far = 1000 * np.array([[1, np.cos(theta)], [0, np.sin(theta)]])
-    distances = sphere_distances(far, cloud)
+    distances = euclidean_distances(far.T, cloud.T)
     r = bit_correlations(sgn(np.median(distances, axis=1, keepdims=True) - distances))[0, 1]
     assert abs(r - (1 - 2 * theta / np.pi)) < 0.01
     print(f"{degrees:3d} degrees: counted {r:+.2f}, closed form {1 - 2 * theta / np.pi:+.2f}")
@@ -449,7 +445,7 @@ def balanced_spheres(X, L, rng, max_iter=50, mean_tol=0.1, std_tol=0.15):
     Parameters
     ----------
     X : array (D, m)
-        Samples in columns, best centred: distances are computed from inner products.
+        Samples in columns.
     L : int
         Number of balls.
     rng : numpy.random.Generator
@@ -474,7 +470,7 @@ def balanced_spheres(X, L, rng, max_iter=50, mean_tol=0.1, std_tol=0.15):
     P = np.stack([X[:, draw].mean(axis=1) for draw in draws], axis=1)
     history, closest = [], np.inf
     for _ in range(max_iter + 1):
-        distances = sphere_distances(P, X)
+        distances = euclidean_distances(P.T, X.T)
         radii = np.median(distances, axis=1, keepdims=True)
         r = bit_correlations(sgn(radii - distances))
         pairs = r[np.triu_indices(L, 1)] if L > 1 else np.zeros(1)
@@ -510,11 +506,9 @@ class SphericalHashing(BaseHasher):
 
     Attributes
     ----------
-    mean_ : array (n_features, 1)
     centres_ : array (n_features, n_bits)
     radii_ : array (n_bits, 1)
-        The hash function: bit k is sgn(radii_[k] - ||x - mean_ - centres_[:, k]||), Eq. (8) of
-        notebook 11.
+        The hash function: bit k is sgn(radii_[k] - ||x - centres_[:, k]||), Eq. (8) of notebook 11.
     codes_ : array (n_samples, n_bits), int8
         Codes of the training samples.
     history_ : list of n_iter_ + 1 dicts
@@ -553,18 +547,16 @@ class SphericalHashing(BaseHasher):
         for name in ("mean_tol", "std_tol"):
             check_number(name, getattr(self, name), 1e-6)
         rng = as_generator(self.random_state)
-        self.mean_ = X.mean(axis=1, keepdims=True, dtype=np.float64).astype(X.dtype)
-        kept = slice(None)
-        if self.n_samples < X.shape[1]:
-            kept = np.sort(rng.choice(X.shape[1], self.n_samples, replace=False))
+        m = X.shape[1]
+        kept = np.sort(rng.choice(m, min(self.n_samples, m), replace=False))
         self.centres_, self.radii_, self.history_ = balanced_spheres(
-            X[:, kept] - self.mean_, self.n_bits, rng, self.max_iter, self.mean_tol, self.std_tol
+            X[:, kept], self.n_bits, rng, self.max_iter, self.mean_tol, self.std_tol
         )
         self.n_iter_ = len(self.history_) - 1
         self.codes_ = self.transform(X.T)
 
     def _project(self, X):
-        return self.radii_ - sphere_distances(self.centres_, X - self.mean_)
+        return self.radii_ - euclidean_distances(self.centres_.T, X.T)
 
 
 # %%
@@ -595,7 +587,7 @@ _ = axes[1].legend()
 save_figure(fig, "11_spheres")
 
 # %% [markdown]
-# Left: the mean falls all the way, the standard deviation after a small rise, until both are within the tolerances. Right: the 496 correlations. At the start all balls overlap too much, because their centres lie close together in the middle of the data; at the end the correlations lie around 0. Not all of them are small, a few reach 0.4: the tolerances speak of averages.
+# Left: the mean falls all the way, the standard deviation after a small rise, until both are within the tolerances. Right: the 496 correlations. At the start all balls overlap too much, because their centres lie close together in the middle of the data; at the end the correlations lie around 0. Not all of them are small, a few reach 0.3: the tolerances speak of averages.
 #
 
 # %% [markdown]
@@ -623,6 +615,11 @@ save_figure(fig, "11_spheres")
 
 
 # %% tags=["export"]
+def every_code(b):
+    """All codes of b bits, (b, 2^b) entries -1 and +1: bit k of code i is bit k of the number i."""
+    return 2 * (np.arange(2**b) >> np.arange(b)[:, None] & 1) - 1
+
+
 def cube_distances(b, s):
     """Distances (2^b, 2^b) of the corners of the cube {-s, s}^b: d_ij of Eq. (13), notebook 11."""
     names = np.arange(2**b)
@@ -732,7 +729,7 @@ def named_kmeans(V, b, lambda_, max_iter, tol):
     names, m = np.arange(2**b), V.shape[1]
     s = float(np.abs(V[:b]).mean(dtype=np.float64))
     d, C = cube_distances(b, s), np.zeros((len(V), 2**b))
-    C[:b] = s * (2 * (names >> np.arange(b)[:, None] & 1) - 1)
+    C[:b] = s * every_code(b)
     square, history, E = np.square(V).sum(dtype=np.float64) / m, [], np.inf
     for _ in range(max_iter):
         cells = nearest_centres(C, V)
@@ -891,18 +888,16 @@ class KMeansHashing(BaseHasher):
 
     def _errors(self, histories, t):
         quantisation, affinity = np.sum([h[min(t, len(h) - 1)] for h in histories], axis=0)
-        entry = {"quantisation": float(quantisation), "affinity": float(affinity)}
-        return entry | {
-            "objective": entry["quantisation"] + self.affinity_weight * entry["affinity"]
-        }
+        objective = float(quantisation + self.affinity_weight * affinity)
+        errors = {"quantisation": float(quantisation), "affinity": float(affinity)}
+        return errors | {"objective": objective}
 
     def _project(self, X):
         squares, H, start = self.W_ @ X + self.c_, [], 0
         for b in self.names_:
             unit = squares[start : start + 2**b]
-            for k in range(b):
-                up = (np.arange(2**b) >> k & 1).astype(bool)
-                H.append(unit[~up].min(axis=0) - unit[up].min(axis=0))
+            for bit in every_code(b):
+                H.append(unit[bit < 0].min(axis=0) - unit[bit > 0].min(axis=0))
             start += 2**b
         return np.array(H)
 
@@ -983,7 +978,7 @@ def nearest_codes(X, W, c, H, mu, B):
     L, m = B.shape
     if L > _ENUMERATED_BITS:
         return coordinate_descent(X, W, c, H, mu, B)
-    codes = 2 * (np.arange(2**L) >> np.arange(L)[:, None] & 1).astype(X.dtype) - 1
+    codes = every_code(L).astype(X.dtype)
     quadratic = np.sum(codes * ((W.T @ W) @ codes), axis=0)[:, None]
     best = np.empty_like(B)
     for start in range(0, m, _BLOCK_SAMPLES):
@@ -1021,7 +1016,7 @@ pair = nearest_codes(digits, W, c, H, 0.01, H), coordinate_descent(digits, W, c,
 
 # %%
 def penalised(B):
-    return np.sum((digits - W @ B - c) ** 2 + 0.01 * np.sum((B - H) ** 2, axis=0) / D) / m
+    return (np.sum((digits - W @ B - c) ** 2) + 0.01 * np.sum((B - H) ** 2)) / m
 
 
 gains = [penalised(H) - penalised(B) for B in pair]
@@ -1133,42 +1128,41 @@ class BinaryAutoencoder(BaseHasher):
         mean, P = (
             Z.astype(X.dtype) for Z in principal_directions(X, max(self.n_axes, self.n_bits))
         )
-        X, mean = X / scale, mean / scale
-        V = P[:, : self.n_bits].T @ X - P[:, : self.n_bits].T @ mean
+        A, mean = X / scale, mean / scale
+        V = P[:, : self.n_bits].T @ A - P[:, : self.n_bits].T @ mean
         R, _ = itq_rotation(V, 50, rng)
         self.W_ = R.astype(X.dtype) @ P[:, : self.n_bits].T
         self.c_ = -(self.W_ @ mean)
-        axes, chosen = P[:, : min(self.n_axes, len(X))], slice(None)
-        if self.n_samples < X.shape[1]:
-            chosen = np.sort(rng.choice(X.shape[1], self.n_samples, replace=False))
-        U = (X[:, chosen] - mean).T @ axes
-        self._alternate(X, chosen, (np.ascontiguousarray(U, np.float64), axes, mean))
+        axes, m = P[:, : min(self.n_axes, len(A))], A.shape[1]
+        chosen = np.sort(rng.choice(m, min(self.n_samples, m), replace=False))
+        U = (A[:, chosen] - mean).T @ axes
+        self._alternate(A, chosen, (np.ascontiguousarray(U, np.float64), axes, mean))
         self.W_ /= scale
-        self.codes_ = self.transform(X.T * scale)
+        self.codes_ = self.transform(X.T)
 
     def _alternate(self, X, chosen, coordinates):
         """Rounds of codes, decoder and encoder with growing mu; an interruption ends them."""
         H = sgn(self._project(X)).astype(X.dtype)
         B, mu = H.copy(), self.mu
-        self.history_ = [{"error": _reconstruct(X, H)[0]}]
-        bar = tqdm(total=self.max_iter * self.n_bits, disable=not self.verbose, leave=False)
-        try:
-            for _ in range(self.max_iter):
-                B = nearest_codes(X, *_reconstruct(X, B)[1], H, X.dtype.type(mu), B)
-                error, _ = _reconstruct(X, B)
-                improved = self._fit_encoder(X, B, H, chosen, coordinates, bar)
-                wrong = float(np.mean(B != H))
-                entry = {"error": _reconstruct(X, H)[0], "mu": mu, "disagreement": wrong}
-                entry |= {"objective": error + mu * 4 * self.n_bits * wrong, "improved": improved}
-                self.history_.append(entry)
-                if wrong == 0 or improved == 0:
-                    break
-                mu *= self.growth
-        except KeyboardInterrupt:
-            if len(self.history_) == 1:
-                raise
-            warnings.warn("interrupted: the hyperplanes so far are kept", stacklevel=4)
-        bar.close()
+        error, decoder = _reconstruct(X, B)
+        self.history_ = [{"error": error}]
+        with tqdm(total=self.max_iter * self.n_bits, disable=not self.verbose, leave=False) as bar:
+            try:
+                for _ in range(self.max_iter):
+                    B = nearest_codes(X, *decoder, H, X.dtype.type(mu), B)
+                    error, decoder = _reconstruct(X, B)
+                    improved = self._fit_encoder(X, B, H, chosen, coordinates, bar)
+                    wrong = float(np.mean(B != H))
+                    entry = {"error": _reconstruct(X, H)[0], "mu": mu, "disagreement": wrong}
+                    entry |= {"objective": error + mu * 4 * self.n_bits * wrong}
+                    self.history_.append(entry | {"improved": improved})
+                    if wrong == 0 or improved == 0:
+                        break
+                    mu *= self.growth
+            except KeyboardInterrupt:
+                if len(self.history_) == 1:
+                    raise
+                warnings.warn("interrupted: the hyperplanes so far are kept", stacklevel=4)
         self.n_iter_ = len(self.history_) - 1
 
     def _fit_encoder(self, X, B, H, chosen, coordinates, bar):
@@ -1194,11 +1188,7 @@ class BinaryAutoencoder(BaseHasher):
 def _reconstruct(X, B):
     """Error per sample of the best decoder of the codes, and the decoder (W, c)."""
     W, c = ridge_decoder(X, B, 0.0)
-    error = sum(
-        np.square(X[:, s] - W @ B[:, s] - c).sum(dtype=np.float64)
-        for s in np.split(np.arange(X.shape[1]), range(_BLOCK_SAMPLES, X.shape[1], _BLOCK_SAMPLES))
-    )
-    return float(error) / X.shape[1], (W, c)
+    return 2 * losses.reconstruction(X, B, W, c)[0], (W, c)
 
 
 # %%
@@ -1243,7 +1233,7 @@ for ax, (name, est) in zip(axes, fitted.items()):
     for H, colour, line in zip(values, COLOURS.values(), ("-", "--", "-.", ":")):
         _ = ax.contour(across, up, H, [0], colors=[colour], linestyles=[line], linewidths=2)
     codes = len(np.unique(est.codes_, axis=0))
-    _ = ax.set(title=f"{name}, {codes} codes", xticks=[], yticks=[])
+    _ = ax.set(title=f"{name}, {codes} codes", xticks=[], yticks=[], aspect="equal")
 save_figure(fig, "11_shapes", png=True)
 
 # %% [markdown]
@@ -1288,7 +1278,7 @@ print("in mAP: BA and ITQ, then KMH, SH, SpH; SpH alone has balanced bits")
 
 # %% [markdown]
 # Read it by mAP, the measure without empty balls. The two methods that fit the *values* of the samples, ITQ and BA, lead by far at 32 bits. SpH fulfils both constraints, the balance exactly, and is behind all others: **good bits one by one do not make a good code**, if nothing ties the codes to the samples. SH has the tie in its objective, but the box that it assumes is far from the data. KMH fits values, too; with its springs nearly at rest it is a turned square in each of its two-bit subspaces, where ITQ turns all directions together. Precision at radius 2 mixes this with the number of empty balls and gives another order at every length.
-#
+
 # %% [markdown]
 # ### All of MNIST, beside the published figures
 #
@@ -1340,8 +1330,8 @@ for method, figures in PUBLISHED.items():
 # | name | what it gives |
 # |---|---|
 # | `slowest_waves(R, L)` | the waves of a box, Eqs. (5) and (6) |
-# | `sphere_distances`, `bit_correlations`, `repel`, `balanced_spheres` | distances, Eq. (10), Eq. (12), the equilibrium |
-# | `cube_distances`, `affinity_error`, `move_centre`, `nearest_centres`, `named_kmeans`, `deal_directions` | the parts of KMH, Eqs. (13) to (16) |
+# | `bit_correlations`, `repel`, `balanced_spheres` | Eq. (10), Eq. (12), the equilibrium |
+# | `every_code`, `cube_distances`, `affinity_error`, `move_centre`, `nearest_centres`, `named_kmeans`, `deal_directions` | the parts of KMH, Eqs. (13) to (16) |
 # | `nearest_codes`, `separating_hyperplane` | the steps of BA, Eq. (18) |
 # | `SpectralHashing`, `SphericalHashing`, `KMeansHashing`, `BinaryAutoencoder` | estimators in the manner of scikit-learn, also in `bdnn` |
 #

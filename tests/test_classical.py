@@ -9,7 +9,10 @@ import scipy.optimize
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.base import clone
+from sklearn.cluster import KMeans
 from sklearn.datasets import load_digits
+from sklearn.metrics.pairwise import euclidean_distances
+from sklearn.svm import LinearSVC
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import bdnn
@@ -25,6 +28,7 @@ from bdnn.classical import (
     bit_correlations,
     cube_distances,
     deal_directions,
+    every_code,
     move_centre,
     named_kmeans,
     nearest_centres,
@@ -32,7 +36,6 @@ from bdnn.classical import (
     repel,
     separating_hyperplane,
     slowest_waves,
-    sphere_distances,
 )
 from bdnn.itq import ITQ, principal_directions
 from bdnn.metrics import balance, precision_at_radius
@@ -87,12 +90,14 @@ def test_spectral_codes_by_hand():
     corners = np.array([[0, 0], [0, 3], [8, 0], [8, 3]], dtype=float)
     inner = np.array([[1, 0.5], [3, 2], [5, 1], [7, 2.5]])
     est = SpectralHashing(3, dtype="float64").fit(np.vstack([corners, inner]) + 100)
-    assert est.half_waves_.tolist() == [1, 2, 3] or est.directions_.tolist() == [0, 0, 1]
+    assert est.half_waves_.tolist() == [1, 2, 1] and est.directions_.tolist() == [0, 0, 1]
     first = np.where(inner[:, 0] < 4, 1, -1)
     second = np.where(np.abs(inner[:, 0] - 4) > 2, 1, -1)
+    third = np.where(inner[:, 1] < 1.5, 1, -1)
     codes = est.codes_[4:].T
     assert np.array_equal(codes[0] * codes[0, 0], first * first[0])
     assert np.array_equal(codes[1], second)
+    assert np.array_equal(codes[2] * codes[2, 0], third * third[0])
 
 
 @pytest.mark.parametrize("n", (5, 20, 101))
@@ -150,7 +155,7 @@ def test_shift_and_scale_do_not_matter_to_spectral_hashing(digits):
 
 def test_spheres_by_hand():
     line, P = np.array([[0.0, 1, 2, 3]]), np.array([[0.0, 0.9]])
-    distances = sphere_distances(P, line)
+    distances = euclidean_distances(P.T, line.T)
     assert np.allclose(distances, [[0, 1, 2, 3], [0.9, 0.1, 1.1, 2.1]])
     r = bit_correlations(sgn(np.median(distances, axis=1, keepdims=True) - distances))
     assert np.array_equal(r, [[0, 1], [1, 0]])
@@ -163,7 +168,6 @@ def test_overlaps_and_forces_by_brute_force(seed):
     D, L, m = *rng.integers([1, 2], [6, 8]), 2 * int(rng.integers(20, 60))
     X, P = rng.standard_normal((D, m)), rng.standard_normal((D, L))
     distances = np.array([[math.dist(p, x) for x in X.T] for p in P.T])
-    assert np.allclose(sphere_distances(P, X), distances)
     inside = [set(np.argsort(row)[: m // 2].tolist()) for row in distances]
     r = bit_correlations(
         np.array([[1 if i in ball else -1 for i in range(m)] for ball in inside], dtype=np.int8)
@@ -185,7 +189,7 @@ def test_far_spheres_are_half_spaces(degrees):
     rng, theta = np.random.default_rng(degrees), math.radians(degrees)
     X = rng.standard_normal((2, 50_000))
     P = 1000 * np.array([[1, math.cos(theta)], [0, math.sin(theta)]])
-    distances = sphere_distances(P, X)
+    distances = euclidean_distances(P.T, X.T)
     r = bit_correlations(sgn(np.median(distances, axis=1, keepdims=True) - distances))
     assert r[0, 1] == pytest.approx(1 - 2 * theta / math.pi, abs=4 / math.sqrt(50_000))
 
@@ -243,7 +247,7 @@ def test_spherical_bits_are_insides_of_balls(digits):
     X, _ = digits
     est = SphericalHashing(8, dtype="float64").fit(X)
     for k in range(8):
-        distance = np.linalg.norm(X - est.mean_[:, 0] - est.centres_[:, k], axis=1)
+        distance = np.linalg.norm(X - est.centres_[:, k], axis=1)
         value = est.decision_function(X)[:, k]
         assert np.allclose(value, est.radii_[k] - distance)
 
@@ -346,21 +350,73 @@ def test_learnt_names_are_the_best_of_all(digits):
     assert errors[0] == pytest.approx(min(errors)) and max(errors) > 2 * min(errors)
 
 
-def test_without_springs_it_is_k_means(digits):
-    X, _ = digits
-    V = (X - X.mean(axis=0)).T[:30]
-    V = V[np.argsort(-V.var(axis=1))]
-    C, history = named_kmeans(V, 2, 0.0, 300, 0.0)
-    means = [V[:, nearest_centres(C, V) == j].mean(axis=1) for j in range(4)]
-    assert np.allclose(C.T, means)
-    quantisation = [entry[0] for entry in history]
-    assert all(b <= a + 1e-9 for a, b in itertools.pairwise(quantisation))
-
-
 def test_directions_are_dealt_out_by_product():
     assert deal_directions(np.array([8.0, 7, 4, 3, 2, 1]), 2) == [[0, 3, 4], [1, 2, 5]]
     hands = deal_directions(np.array([5.0, 4, 3, 2, 1, 0, 0]), 3)
     assert sorted(sum(hands, [])) == list(range(7)) and max(map(len, hands)) <= 3
+
+
+def test_every_code_by_hand():
+    assert every_code(1).tolist() == [[-1, 1]]
+    assert every_code(2).tolist() == [[-1, 1, -1, 1], [-1, -1, 1, 1]]
+
+
+def kmh_errors_by_loops(V, C, cells, s):
+    """Both parts of Eq. (13) of notebook 11 as they stand."""
+    m, K = V.shape[1], C.shape[1]
+    quantisation = sum(math.dist(V[:, i], C[:, cells[i]]) ** 2 for i in range(m)) / m
+    affinity = 0.0
+    for i, j in itertools.product(range(K), repeat=2):
+        share = np.sum(cells == i) * np.sum(cells == j) / m**2
+        rest_length = 2 * s * math.sqrt(bin(i ^ j).count("1"))
+        affinity += share * (math.dist(C[:, i], C[:, j]) - rest_length) ** 2
+    return quantisation, affinity
+
+
+@pytest.mark.parametrize("b", (1, 2, 3))
+@pytest.mark.parametrize("seed", range(3))
+def test_recorded_errors_are_those_of_loops_over_samples_and_pairs(seed, b):
+    V = np.random.default_rng(seed).standard_normal((4, 60)) * [[3.0], [2], [1], [0.5]]
+    s = float(np.abs(V[:b]).mean())
+    cube = np.zeros((4, 2**b))
+    cube[:b] = s * every_code(b)
+    before = cube
+    for rounds in range(1, 4):
+        C, history = named_kmeans(V, b, 2.0, rounds, 0.0)
+        cells = nearest_centres(before, V)  # a round assigns, then moves
+        assert history[rounds - 1] == pytest.approx(kmh_errors_by_loops(V, C, cells, s), abs=1e-10)
+        before = C
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_error_is_never_below_the_minimum_over_all_divisions(seed):
+    """64 divisions of 7 points into two cells, each with its centres moved until they rest."""
+    V = np.random.default_rng(seed).standard_normal((2, 7)) * [[2.0], [1.0]]
+    d, lambda_, best = cube_distances(1, float(np.abs(V[:1]).mean())), 1.0, np.inf
+    for rest in itertools.product((0, 1), repeat=6):
+        cells = np.array([0, *rest])
+        if not cells.any():
+            continue
+        w = np.bincount(cells, minlength=2) / 7
+        mus = np.stack([V[:, cells == j].mean(axis=1) for j in (0, 1)], axis=1)
+        C = mus.copy()
+        for j in [0, 1] * 60:
+            C[:, j] = move_centre(C, j, mus[:, j], w, d, lambda_)
+        E = np.sum((V - C[:, cells]) ** 2) / 7 + lambda_ * affinity_error(C, w, d)
+        best = min(best, E)
+    _, history = named_kmeans(V, 1, lambda_, 500, 0.0)
+    assert history[-1][0] + lambda_ * history[-1][1] >= best - 1e-9
+
+
+@pytest.mark.parametrize("b", (1, 2, 3))
+def test_without_springs_it_ends_where_scikit_learn_ends(b):
+    V = np.random.default_rng(b).standard_normal((5, 300)) * [[4.0], [3], [2], [1], [1]]
+    cube = np.zeros((5, 2**b))
+    cube[:b] = np.abs(V[:b]).mean() * every_code(b)
+    lloyd = KMeans(2**b, init=cube.T, n_init=1, max_iter=1000, tol=0, algorithm="lloyd").fit(V.T)
+    C, history = named_kmeans(V, b, 0.0, 1000, 0.0)
+    assert np.allclose(C.T, lloyd.cluster_centers_)
+    assert history[-1][0] == pytest.approx(lloyd.inertia_ / 300)
 
 
 @pytest.mark.parametrize("b", (1, 2, 3, 4))
@@ -440,6 +496,53 @@ def test_a_separable_bit_is_separated():
     assert np.array_equal(np.where(U @ found + offset >= 0, 1, -1), b)
 
 
+@pytest.mark.parametrize("C", (0.01, 1.0, 100.0))
+def test_the_machine_minimises_the_squared_hinge_loss(C):
+    """With the bias in the length; the loose tolerance of training costs 10 % at most."""
+    rng = np.random.default_rng(0)
+    U = rng.standard_normal((200, 5))
+    b = np.where(U[:, 0] + 0.5 * rng.standard_normal(200) > 0.3, 1.0, -1.0)
+
+    def loss(v):
+        slack = np.maximum(0, 1 - b * (U @ v[:-1] + v[-1]))
+        return v @ v / 2 + C * slack @ slack
+
+    lowest = scipy.optimize.minimize(loss, np.zeros(6), options={"gtol": 1e-8}).fun
+    exact = LinearSVC(C=C, dual=False, tol=1e-9).fit(U, b)
+    assert loss(np.append(exact.coef_[0], exact.intercept_)) == pytest.approx(lowest, rel=1e-5)
+    w, w0 = separating_hyperplane(U, b, C)
+    assert lowest * (1 - 1e-6) <= loss(np.append(w, w0)) <= 1.1 * lowest
+
+
+@pytest.mark.parametrize("L", (12, 13))
+def test_descent_for_long_codes_against_an_enumeration(monkeypatch, L):
+    """The start is the encoder's code, as in training: close to the best, never below it."""
+    rng = np.random.default_rng(L)
+    W, B = rng.standard_normal((30, L)), sgn(rng.standard_normal((L, 200))).astype(float)
+    X, c = W @ B + rng.standard_normal((30, 200)), np.zeros((30, 1))
+    H = B * np.where(rng.random(B.shape) < 0.1, -1, 1)
+
+    def value(Z):
+        return np.sum((X - W @ Z - c) ** 2, axis=0) + 0.5 * np.sum((Z - H) ** 2, axis=0)
+
+    descended = value(nearest_codes(X, W, c, H, 0.5, H))
+    monkeypatch.setattr(classical, "_ENUMERATED_BITS", L)
+    best = value(nearest_codes(X, W, c, H, 0.5, H))
+    assert np.all(best <= descended + 1e-9) and np.all(descended <= value(H) + 1e-9)
+    assert np.mean(descended <= best + 1e-9) > 0.9
+
+
+@pytest.mark.parametrize("L", (6, 12))
+def test_beyond_a_known_penalty_the_best_code_is_the_encoders(L):
+    """Where 4 mu exceeds the reconstruction error of h(x): every other code costs 4 mu or more."""
+    rng = np.random.default_rng(L)
+    X, W, c = rng.standard_normal((9, 50)), rng.standard_normal((9, L)), np.zeros((9, 1))
+    H = sgn(rng.standard_normal((L, 50))).astype(float)
+    bound = np.max(np.sum((X - W @ H) ** 2, axis=0)) / 4
+    assert np.array_equal(nearest_codes(X, W, c, H, 1.001 * bound, H), H)
+    assert not np.array_equal(nearest_codes(X, W, c, H, 0.001 * bound, H), H)
+
+
 def test_corners_of_a_cube_are_reconstructed():
     """Samples at the corners of a turned cube: eight codes, and no error is left."""
     corners = np.array(list(itertools.product((-1.0, 1.0), repeat=3)))
@@ -474,6 +577,12 @@ def test_the_penalised_error_falls_while_mu_stays(digits):
     assert len(values) > 2
     assert all(b <= a + 1e-9 for a, b in itertools.pairwise(values))
     assert values[0] <= est.history_[0]["error"] + 1e-9
+
+
+def test_the_weight_of_the_penalty_grows(digits):
+    X, _ = digits
+    est = BinaryAutoencoder(8, mu=0.02, growth=2.0, max_iter=3, dtype="float64").fit(X)
+    assert [entry["mu"] for entry in est.history_[1:]] == [0.02, 0.04, 0.08]
 
 
 def test_a_large_penalty_ends_with_the_codes_of_the_encoder(digits):

@@ -61,21 +61,19 @@ TRACE_FROM = 20_000  # training vectors; below, tracing memory costs more than s
 def main(argv=None):
     """Parse the command line, run every (seed, bits, method), report."""
     args = parse(argv)
-    dataset = load(args, args.seeds[0])
+    dataset_seed = args.seeds[0]
+    dataset = load(args, dataset_seed)
     print(describe(dataset))
     methods = usable(args.methods, dataset, lenient=args.lenient)
     recorded, rows = read_rows(args.record), []
-    with tqdm(total=len(args.seeds) * len(args.bits) * len(methods), unit="run") as bar:
-        for seed in args.seeds:
-            if args.protocol == "dh" and seed != args.seeds[0]:
-                dataset = load(args, seed)
-            for bits, name in itertools.product(args.bits, methods):
-                if seed != args.seeds[0] and args.protocol != "dh" and not draws(name):
-                    bar.update()  # another seed would give the same
-                    continue
-                bar.set_description(f"{METHODS[name].__name__}, {bits} bits, seed {seed}")
-                rows.append(found_or_measured(recorded, name, bits, seed, dataset, args))
-                bar.update()
+    runs = planned(args, methods)
+    with tqdm(total=len(runs), unit="run") as bar:
+        for seed, bits, name in runs:
+            if args.protocol == "dh" and seed != dataset_seed:
+                dataset, dataset_seed = load(args, seed), seed
+            bar.set_description(f"{METHODS[name].__name__}, {bits} bits, seed {seed}")
+            rows.append(found_or_measured(recorded, name, bits, seed, dataset, args))
+            bar.update()
     classes = [METHODS[name].__name__ for name in methods]
     rows.sort(key=lambda row: (args.bits.index(row["bits"]), classes.index(row["method"])))
     report(rows, dataset, args)
@@ -99,9 +97,18 @@ def supervised(names):
     return [name for name in names if get_tags(METHODS[name]()).target_tags.required]
 
 
-def draws(name):
-    """Whether the method draws anything at random."""
-    return "random_state" in inspect.signature(METHODS[name]).parameters
+def planned(args, methods):
+    """The runs (seed, bits, name); where neither method nor split is drawn, one for all seeds."""
+    return [
+        (seed, bits, name)
+        for seed, bits, name in itertools.product(args.seeds, args.bits, methods)
+        if seed == args.seeds[0] or args.protocol == "dh" or "random_state" in parameters(name)
+    ]
+
+
+def parameters(name):
+    """The parameters of a method, by name."""
+    return inspect.signature(METHODS[name]).parameters
 
 
 def usable(names, dataset, lenient):
@@ -218,10 +225,9 @@ def describe(dataset):
 
 def make(name, bits, seed, settings):
     """The estimator, with those of the settings that it knows."""
-    cls = METHODS[name]
-    known = inspect.signature(cls).parameters
     settings = settings | {"random_state": seed, "verbose": sys.stderr.isatty()}
-    return cls(n_bits=bits, **{key: settings[key] for key in settings if key in known})
+    known = settings.keys() & parameters(name).keys()
+    return METHODS[name](n_bits=bits, **{key: settings[key] for key in known})
 
 
 def identity(estimator, dataset, seed):
