@@ -9,20 +9,28 @@ from bdnn.classical import (
 )
 from bdnn.deep_hashing import DeepHashing, SupervisedDeepHashing
 from bdnn.itq import ITQ, ITQCCA
+from bdnn.kernels import (
+    BinaryReconstructiveEmbedding,
+    KernelSupervisedHashing,
+    SupervisedDiscreteHashing,
+)
 from bdnn.supervised import SHBDNN
 from bdnn.unsupervised import UHBDNN
 
 __version__ = "0.1.0"
 __all__ = [
     "BinaryAutoencoder",
+    "BinaryReconstructiveEmbedding",
     "DeepHashing",
     "ITQ",
     "ITQCCA",
     "KMeansHashing",
+    "KernelSupervisedHashing",
     "SHBDNN",
     "SpectralHashing",
     "SphericalHashing",
     "SupervisedDeepHashing",
+    "SupervisedDiscreteHashing",
     "UHBDNN",
     "ModelFileError",
     "load",

@@ -379,7 +379,8 @@ class UHBDNN(BaseHasher):
     decoder_W_, decoder_c_ : arrays (D, L), (D, 1)
         Decoder, for scaled inputs.
     shift_, scale_ : array (D, 1), float
-        Scaling of the input: `itq.range_scaling`.
+        Scaling of the input: the mean of the training samples, and the range of
+        `itq.range_scaling`.
     """
 
     def __init__(
@@ -458,7 +459,8 @@ class UHBDNN(BaseHasher):
     def _fit(self, X, y):
         self._check_parameters()
         rng = as_generator(self.random_state)
-        self.shift_, self.scale_ = range_scaling(X)
+        self.scale_ = range_scaling(X)[1]
+        self.shift_ = X.mean(axis=1, keepdims=True, dtype=np.float64).astype(X.dtype)
         X = (X - self.shift_) / self.scale_
         m = X.shape[1]
         held_out = rng.permutation(m)[: min(self.n_validation, m // 8)]

@@ -242,7 +242,7 @@ save_figure(fig, "00_network")
 # | [**09** SH-BDNN](09_sh_bdnn.ipynb) | What do labels change? | `supervised` |
 # | [**10** Deep Hashing](10_deep_hashing.ipynb) | What if the bits are relaxed instead? | `deep_hashing` |
 # | [**11** Classical methods](11_classical.ipynb) | What did others do without labels? | `classical` |
-# | **12** Supervised baselines | What did others do with labels? | `kernels` |
+# | [**12** Supervised baselines](12_supervised_baselines.ipynb) | What did others do with labels? | `kernels` |
 # | [**13** Background losses](13_background_losses.ipynb) | Pairs, triplets, blocks: which other losses are there? | `background` |
 # | **14** The lambdas | What does each λ buy? Sliders. | `explore` |
 # | **15** Results | Where do we agree with the published tables, where not, and why? | |

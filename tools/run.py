@@ -29,6 +29,9 @@ METHODS = {
     "dh": bdnn.DeepHashing,
     "uhbdnn": bdnn.UHBDNN,
     "itqcca": bdnn.ITQCCA,
+    "bre": bdnn.BinaryReconstructiveEmbedding,
+    "ksh": bdnn.KernelSupervisedHashing,
+    "sdh": bdnn.SupervisedDiscreteHashing,
     "supdh": bdnn.SupervisedDeepHashing,
     "shbdnn": bdnn.SHBDNN,
 }
@@ -269,6 +272,7 @@ def same_run(row, other):
 def measure(estimator, dataset, row):
     """Fit, encode, evaluate; percentages in percent, seconds, memory in megabytes.
 
+    `fit_cpu_seconds` sums over the threads, and does not count what other programs took.
     `peak_mb` is what the training allocated at most, None for few training vectors; `rss_mb` is
     the peak of the whole process up to then, over all runs of the command.
     """
@@ -276,9 +280,10 @@ def measure(estimator, dataset, row):
     traced = len(dataset.train) >= TRACE_FROM
     if traced:
         tracemalloc.start()
-    start = time.perf_counter()
+    start, start_cpu = time.perf_counter(), time.process_time()
     estimator.fit(dataset.train, labels)
     row["fit_seconds"] = round(time.perf_counter() - start, 2)
+    row["fit_cpu_seconds"] = round(time.process_time() - start_cpu, 2)
     row["peak_mb"] = round(tracemalloc.get_traced_memory()[1] / 1e6, 1) if traced else None
     tracemalloc.stop()
     row["rss_mb"] = resident_mb()

@@ -1,0 +1,692 @@
+# Generated from notebooks/12_supervised_baselines.py by `course.py export 12`: edit the notebook.
+"""Supervised hashing with kernels: SDH, KSH and BRE.
+
+Sources: Shen, Shen, Liu and Shen, "Supervised Discrete Hashing", CVPR 2015; Liu, Wang, Ji, Jiang
+and Chang, "Supervised Hashing with Kernels", CVPR 2012; Kulis and Darrell, "Learning to Hash with
+Binary Reconstructive Embeddings", NIPS 2009.  Samples stand in columns in the functions, and in
+rows at the face of the estimators.
+"""
+
+import time
+import warnings
+
+import numpy as np
+from scipy.linalg import cho_factor, cho_solve, solve_triangular
+from sklearn.metrics.pairwise import euclidean_distances
+from tqdm import tqdm
+
+from bdnn.base import BaseHasher, as_generator, check_number, check_option, check_whole_number, sgn
+from bdnn.dcc import coordinate_descent
+from bdnn.lbfgs import minimize
+from bdnn.supervised import class_codes
+from bdnn.unsupervised import principal_axes
+
+__all__ = [
+    "BinaryReconstructiveEmbedding",
+    "KernelSupervisedHashing",
+    "SupervisedDiscreteHashing",
+    "anchor_kernel",
+    "anchor_width",
+    "best_step",
+    "improve_weights",
+    "one_hot",
+    "relaxed_bit",
+    "residue_factors",
+    "ridge_factor",
+    "ridge_solution",
+    "similarity_loss",
+    "spectral_direction",
+    "squared_distances",
+    "unit_factors",
+]
+
+_BLOCK_SAMPLES = 4096  # samples that are mapped at a time
+
+
+def squared_distances(A, X):
+    """Squared Euclidean distances (p, m) between the columns of A (D, p) and of X (D, m)."""
+    origin = A.mean(axis=1, keepdims=True)
+    return euclidean_distances((A - origin).T, (X - origin).T, squared=True)
+
+
+def anchor_kernel(X, A, width):
+    """The map to anchors: Eq. (1) of notebook 12.
+
+    Parameters
+    ----------
+    X : array (D, m)
+        Samples.
+    A : array (D, p)
+        Anchors.
+    width : float
+        The sigma of the kernel.
+
+    Returns
+    -------
+    array (p, m), in the dtype of X
+        Besides it, the memory needed does not depend on m.
+    """
+    K = np.empty((A.shape[1], X.shape[1]), X.dtype)
+    for start in range(0, X.shape[1], _BLOCK_SAMPLES):
+        block = slice(start, start + _BLOCK_SAMPLES)
+        K[:, block] = squared_distances(A, X[:, block])
+        K[:, block] *= X.dtype.type(-0.5 / width**2)
+        np.exp(K[:, block], out=K[:, block])
+    return K
+
+
+def anchor_width(A):
+    """Mean distance of an anchor to the nearest anchor that differs from it.
+
+    Parameters
+    ----------
+    A : array (D, p)
+        Anchors.
+
+    Returns
+    -------
+    float
+        1 if all anchors are alike.
+    """
+    d2 = squared_distances(*2 * [A.astype(np.float64)])
+    differ = d2 > 1e-12 * d2.max()
+    nearest = np.min(d2, axis=0, where=differ, initial=np.inf)
+    return float(np.sqrt(nearest).mean()) if differ.any() else 1.0
+
+
+class _KernelHasher(BaseHasher):
+    """Signs of W (kappa(x) - mean) + c: Eq. (2) of notebook 12."""
+
+    _requires_labels = True
+
+    def _check_kernel(self):
+        check_whole_number("n_anchors", self.n_anchors, 2)
+        if self.width is not None:
+            check_number("width", self.width, np.finfo(np.float32).tiny)
+
+    def _centred_kernel(self, X, A):
+        """Kernel K (p, m) of the training samples, centred; remembers what `_project` needs."""
+        self.anchors_ = np.ascontiguousarray(A)
+        self.width_ = anchor_width(A) if self.width is None else float(self.width)
+        K = anchor_kernel(X, self.anchors_, self.width_)
+        self.kernel_mean_ = K.mean(axis=1, keepdims=True, dtype=np.float64).astype(K.dtype)
+        K -= self.kernel_mean_
+        return K
+
+    def _project(self, X):
+        K = anchor_kernel(X, self.anchors_, self.width_)
+        K -= self.kernel_mean_
+        return self.W_ @ K + self.c_
+
+
+def one_hot(y, n_classes, dtype=np.float64):
+    """Labels 0, 1, ... (m,) as a matrix Y (n_classes, m) with a single 1 in each column."""
+    Y = np.zeros((n_classes, len(y)), dtype)
+    Y[y, np.arange(len(y))] = 1
+    return Y
+
+
+def ridge_factor(A, ridge):
+    """Cholesky factor of A A^T + ridge I, for `ridge_solution`; A is (p, m), blocks in float64."""
+    gram = ridge * np.eye(len(A))
+    for start in range(0, A.shape[1], _BLOCK_SAMPLES):
+        block = A[:, start : start + _BLOCK_SAMPLES].astype(np.float64)
+        gram += block @ block.T
+    return cho_factor(gram, lower=True)
+
+
+def ridge_solution(factor, A, B):
+    """The W that minimises ||B - W A||^2 + ridge ||W||^2: Eqs. (4), (5) of notebook 12.
+
+    Parameters
+    ----------
+    factor : tuple
+        `ridge_factor(A, ridge)`.
+    A : array (p, m)
+    B : array (L, m)
+
+    Returns
+    -------
+    W : array (L, p), in the dtype of A
+    """
+    return cho_solve(factor, (A @ B.T).astype(np.float64)).T.astype(A.dtype)
+
+
+class SupervisedDiscreteHashing(_KernelHasher):
+    """Supervised Discrete Hashing (Shen et al., CVPR 2015): "SDH" in the tables of BDNN.
+
+    Not to be confused with Supervised Deep Hashing, which has the same initials:
+    `bdnn.SupervisedDeepHashing`.
+
+    Parameters
+    ----------
+    n_bits : int
+        Code length L.
+    n_anchors : int
+        Training samples drawn as anchors of the kernel; if there are fewer, all of them.
+    width : float, optional
+        The sigma of the kernel; None: `anchor_width`.
+    lambda_G, lambda_F : float
+        Ridge of the classifier and of the hash function: Eq. (3) of notebook 12.
+    nu : float
+        Weight of the distance between codes and hash function.
+    max_alternations, cycles : int
+        Updates of the codes at most, and passes over the bits in each of them at most.
+    init : "classes" or "random"
+        Codes to start from: one for each class, far apart (`supervised.class_codes`), or random
+        signs for every sample, as in the paper.
+    dtype : "float32" or "float64"
+    random_state : int, Generator, RandomState or None
+        Draws the anchors and the start.
+
+    Attributes
+    ----------
+    codes_ : array (n_samples, n_bits), int8
+        Training codes B as learned; the hash function comes close to them.
+    history_ : list of dict
+        For each `alternation`: `objective`, its weighted terms `classification`,
+        `classifier_decay`, `equality`, `hash_decay`, the share of bits that changed (`flips`), and
+        `seconds`.
+    classes_ : array (n_classes,)
+        The labels, sorted.
+    G_ : array (n_classes, n_bits)
+        Classifier of codes.
+    W_, c_ : arrays (n_bits, n_anchors), (n_bits, 1)
+        The hash function: Eq. (2) of notebook 12.
+    anchors_, width_, kernel_mean_ : array (n_features, n_anchors), float, array (n_anchors, 1)
+        The kernel.
+    """
+
+    def __init__(
+        self,
+        n_bits=16,
+        *,
+        n_anchors=1000,
+        width=None,
+        lambda_G=1.0,
+        lambda_F=1e-2,
+        nu=1e-5,
+        max_alternations=5,
+        cycles=10,
+        init="classes",
+        dtype="float32",
+        random_state=0,
+    ):
+        self.n_bits = n_bits
+        self.n_anchors = n_anchors
+        self.width = width
+        self.lambda_G = lambda_G
+        self.lambda_F = lambda_F
+        self.nu = nu
+        self.max_alternations = max_alternations
+        self.cycles = cycles
+        self.init = init
+        self.dtype = dtype
+        self.random_state = random_state
+
+    def _check_parameters(self):
+        self._check_kernel()
+        check_number("lambda_G", self.lambda_G, 1e-6)
+        check_number("lambda_F", self.lambda_F, 1e-6)
+        check_number("nu", self.nu)
+        check_whole_number("max_alternations", self.max_alternations, 0)
+        check_whole_number("cycles", self.cycles, 1)
+        check_option("init", self.init, ("classes", "random"))
+
+    def _fit(self, X, y):
+        self._check_parameters()
+        rng = as_generator(self.random_state)
+        self.classes_, y = np.unique(y, return_inverse=True)
+        K = self._centred_kernel(X, X[:, rng.permutation(len(y))[: self.n_anchors]])
+        if self.init == "classes":
+            B = class_codes(np.bincount(y), self.n_bits, rng)[:, y]
+        else:
+            B = sgn(rng.standard_normal((self.n_bits, len(y))))
+        B = self._alternate(K, one_hot(y, len(self.classes_), X.dtype), B.astype(X.dtype))
+        self.codes_ = B.T.astype(np.int8)
+
+    def _alternate(self, K, Y, B):
+        """G step, F step, B step, until the codes stay; the last G and W belong to the codes."""
+        self.history_, flips, factor_F = [], 0.0, ridge_factor(K, self.lambda_F)
+        for t in range(self.max_alternations + 1):
+            started = time.perf_counter()
+            self.G_ = ridge_solution(ridge_factor(B, self.lambda_G), B, Y)
+            self.W_ = ridge_solution(factor_F, K, B)
+            self.c_ = B.mean(axis=1, keepdims=True)
+            F = self.W_ @ K + self.c_
+            entry = {"alternation": t, **self._terms(Y, B, F), "flips": flips}
+            self.history_.append(entry | {"seconds": time.perf_counter() - started})
+            if t == self.max_alternations:
+                break
+            old, zero = B, np.zeros(len(Y), B.dtype)
+            B = coordinate_descent(Y, self.G_, zero, F, self.nu, B, self.cycles)
+            flips = float(np.mean(B != old))
+            if flips == 0:
+                break
+        return B
+
+    def _terms(self, Y, B, F):
+        """The terms of Eq. (3) of notebook 12, weighted, and their sum `objective`."""
+        terms = {
+            "classification": _squared_norm(Y - self.G_ @ B),
+            "classifier_decay": self.lambda_G * _squared_norm(self.G_),
+            "equality": self.nu * _squared_norm(B - F),
+            "hash_decay": self.nu * self.lambda_F * _squared_norm(self.W_),
+        }
+        return {"objective": sum(terms.values())} | terms
+
+
+def _squared_norm(A):
+    """Squared Frobenius norm, summed in float64."""
+    return float(np.sum(np.square(A), dtype=np.float64))
+
+
+def similarity_loss(B, T, L=None):
+    """The loss 1/(2m) ||B^T B / L - S||^2 with S = 2 T^T T - 1 1^T: Eq. (8) of notebook 12.
+
+    Parameters
+    ----------
+    B : array (k, m)
+        Codes; the first k of L bits, where there are not all of them yet.
+    T : array (r, m)
+        One-hot labels, or vectors of unit length.
+    L : int, optional
+        Code length; None: the rows of B.
+
+    Returns
+    -------
+    float
+        Computed in O(m (k + r)^2), without the matrix of pairs.
+    """
+    L, m = L or len(B), B.shape[1]
+    crossed = 2 * _squared_norm(B @ T.T) - _squared_norm(B.sum(axis=1))
+    wanted = 4 * (_squared_norm(T @ T.T) - _squared_norm(T.sum(axis=1))) + m**2
+    return (_squared_norm(B @ B.T) / L**2 - 2 / L * crossed + wanted) / (2 * m)
+
+
+def residue_factors(T, B, L):
+    """The residue R = L S - B^T B as F^T diag(omega) F: Eq. (10) of notebook 12.
+
+    Parameters
+    ----------
+    T : array (r, m)
+        One-hot labels, or vectors of unit length.
+    B : array (k, m)
+        The other bits.
+    L : int
+        Code length.
+
+    Returns
+    -------
+    F : array (1 + r + k, m)
+    omega : array (1 + r + k,)
+    """
+    F = np.vstack([np.ones((1, T.shape[1]), T.dtype), T, B])
+    return F, np.repeat([-L, 2 * L, -1], [1, len(T), len(B)]).astype(T.dtype)
+
+
+def spectral_direction(KF, omega, factor, m):
+    """The leading solution of K R K^T a = mu K K^T a: Eqs. (11), (12) of notebook 12.
+
+    Parameters
+    ----------
+    KF : array (p, r)
+        K F^T for kernel K (p, m) and R = F^T diag(omega) F.
+    omega : array (r,)
+    factor : array (p, p)
+        Lower Cholesky factor of K K^T, or of a matrix close to it.
+    m : int
+        Number of samples.
+
+    Returns
+    -------
+    a : array (p,), float64
+        Scaled so that a^T K K^T a = m; the largest entry is positive.
+    """
+    V = solve_triangular(factor, KF.astype(np.float64), lower=True)
+    Z, U = np.linalg.qr(V)
+    _, E = np.linalg.eigh((U * omega) @ U.T)
+    a = np.sqrt(m) * solve_triangular(factor, Z @ E[:, -1], lower=True, trans="T")
+    return a if a[np.argmax(np.abs(a))] > 0 else -a
+
+
+def relaxed_bit(a, K, F, omega):
+    """The smooth stand-in for -b^T R b / m^2, and its gradient: Eq. (13) of notebook 12.
+
+    Parameters
+    ----------
+    a : array (p,)
+        Weights of the bit.
+    K : array (p, m)
+        Centred kernel.
+    F, omega : arrays (r, m), (r,)
+        The residue, as from `residue_factors`.
+
+    Returns
+    -------
+    value : float
+    gradient : array (p,)
+    """
+    m = K.shape[1]
+    phi = np.tanh(a @ K / 2)
+    v = F @ phi
+    slope = ((omega * v) @ F) * (1 - phi * phi)
+    return -float(omega @ v**2) / m**2, K @ slope / K.dtype.type(-(m**2))
+
+
+class KernelSupervisedHashing(_KernelHasher):
+    """Kernel Supervised Hashing (Liu et al., CVPR 2012): KSH.
+
+    Parameters
+    ----------
+    n_bits : int
+        Code length L.
+    n_samples : int
+        Labelled samples drawn for the training; if there are fewer, all of them.
+    n_anchors : int
+        How many of these are anchors of the kernel; at most all of them.
+    width : float, optional
+        The sigma of the kernel; None: `anchor_width`.
+    max_iter : int
+        Iterations of L-BFGS for each bit; 0: the spectral solution alone.
+    dtype : "float32" or "float64"
+    random_state : int, Generator, RandomState or None
+        Draws samples and anchors.
+    verbose : bool
+        Show a progress bar.
+
+    Attributes
+    ----------
+    codes_ : array (n_samples, n_bits), int8
+        Codes of all training samples.
+    history_ : list of dict
+        For each bit (`iteration` counts them from 1): `objective`, the loss of Eq. (8) of notebook
+        12 with the bits so far; `refined`, whether L-BFGS improved on the spectral solution;
+        `seconds`.
+    n_iter_ : int
+        Iterations of L-BFGS in all.
+    classes_ : array (n_classes,)
+        The labels, sorted.
+    W_, c_ : arrays (n_bits, n_anchors), (n_bits, 1)
+        The hash function: Eq. (2) of notebook 12; c_ is 0.
+    anchors_, width_, kernel_mean_ : array (n_features, n_anchors), float, array (n_anchors, 1)
+        The kernel.
+    """
+
+    def __init__(
+        self,
+        n_bits=16,
+        *,
+        n_samples=10000,
+        n_anchors=1000,
+        width=None,
+        max_iter=50,
+        dtype="float32",
+        random_state=0,
+        verbose=False,
+    ):
+        self.n_bits = n_bits
+        self.n_samples = n_samples
+        self.n_anchors = n_anchors
+        self.width = width
+        self.max_iter = max_iter
+        self.dtype = dtype
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def _fit(self, X, y):
+        self._check_kernel()
+        check_whole_number("n_samples", self.n_samples, 2)
+        check_whole_number("max_iter", self.max_iter, 0)
+        self.classes_, y = np.unique(y, return_inverse=True)
+        drawn = as_generator(self.random_state).permutation(len(y))[: self.n_samples]
+        K = self._centred_kernel(X[:, drawn], X[:, drawn[: self.n_anchors]])
+        self._learn_bits(K, one_hot(y[drawn], len(self.classes_), K.dtype))
+        self.c_ = np.zeros((self.n_bits, 1), K.dtype)
+        self.codes_ = self.transform(X.T)
+
+    def _learn_bits(self, K, T):
+        """One bit after the other; an interruption leaves the spectral solution to the rest."""
+        L, factor, refine = self.n_bits, _stable_factor(K), self.max_iter > 0
+        self.W_, self.history_, self.n_iter_ = np.empty((0, len(K)), K.dtype), [], 0
+        B = np.empty((0, K.shape[1]), K.dtype)
+        for k in tqdm(range(L), f"KSH, {L} bits", disable=not self.verbose, leave=False):
+            started = time.perf_counter()
+            F, omega = residue_factors(T, B, L)
+            tried = [spectral_direction(K @ F.T, omega, factor, K.shape[1]).astype(K.dtype)]
+            if refine:
+                try:
+                    tried.append(self._refine(tried[0], K, F, omega))
+                except KeyboardInterrupt:
+                    told = f"interrupted at bit {k + 1} of {L}"
+                    warnings.warn(f"{told}: from here on bits are not refined", stacklevel=4)
+                    refine = False
+            bits = [sgn(a @ K).astype(K.dtype) for a in tried]
+            best = int(np.argmax([omega @ (F @ b) ** 2 for b in bits]))
+            self.W_, B = np.vstack([self.W_, tried[best]]), np.vstack([B, bits[best]])
+            entry = {"iteration": k + 1, "objective": similarity_loss(B, T, L)}
+            entry |= {"refined": best == 1, "seconds": time.perf_counter() - started}
+            self.history_.append(entry)
+
+    def _refine(self, a, K, F, omega):
+        """Minimise the relaxed objective by L-BFGS from a."""
+
+        def objective(a):
+            return relaxed_bit(a, K, F, omega)
+
+        found = minimize(objective, a, max_iter=self.max_iter)
+        self.n_iter_ += found.nit
+        return found.x
+
+
+def _stable_factor(K):
+    """Lower Cholesky factor of K K^T with 1e-6 of its mean diagonal added to the diagonal."""
+    ridge = 1e-6 * max(_squared_norm(K) / len(K), 1e-6)
+    return np.tril(ridge_factor(K, ridge)[0])
+
+
+def best_step(z, kappa, F, omega):
+    """The change of one weight that is best for its bit: Eqs. (14), (15) of notebook 12.
+
+    Parameters
+    ----------
+    z : array (m,)
+        Values of the bit: b = sgn(z).
+    kappa : array (m,)
+        What the weight multiplies: b(delta) = sgn(z + delta kappa).
+    F, omega : arrays (r, m), (r,)
+        The residue R, as from `residue_factors`.
+
+    Returns
+    -------
+    delta : float
+        The middle of the best step, of the first if there are several; 0 if kappa is 0.
+    value : float
+        b(delta)^T R b(delta), the largest over all delta.
+    """
+    b = np.where(z >= 0, 1.0, -1.0)
+    moving = np.flatnonzero(kappa)
+    if not moving.size:
+        return 0.0, float(omega @ (F @ b) ** 2)
+    thresholds = -z[moving] / kappa[moving]
+    order = np.argsort(thresholds)
+    edges, moving = thresholds[order], moving[order]
+    turned_to = np.sign(kappa[moving])
+    b[moving] = -turned_to
+    v0 = (F @ b)[:, None]
+    v = np.hstack([v0, v0 + np.cumsum(2 * turned_to * F[:, moving], axis=1)])
+    edges = np.concatenate([edges[:1] - 1, edges, edges[-1:] + 1])
+    wide = np.diff(edges) > 1e-9 * np.median(np.abs(edges))
+    q = np.where(wide, omega @ v**2, -np.inf)
+    r = int(np.argmax(q))
+    return float(edges[r] + edges[r + 1]) / 2, float(q[r])
+
+
+def unit_factors(X, energy=0.95):
+    """T with t_i^T t_j = cos(x_i, x_j), nearly: for distances of unit vectors in Eq. (8).
+
+    Parameters
+    ----------
+    X : array (D, m)
+        Samples.
+    energy : float
+        The vectors of unit length are described by the principal axes that hold this share of
+        their mean square; 1: exactly.
+
+    Returns
+    -------
+    T : array (r, m), float64
+        A sample that is 0 has the factor 0.
+    """
+    X = X / (np.abs(X).max() or 1)
+    length = np.sqrt(np.sum(np.square(X, dtype=np.float64), axis=0))
+    U = X / np.where(length > 0, length, 1)
+    P, _ = principal_axes(U, energy)
+    return P.T @ U
+
+
+def improve_weights(W, K, T):
+    """Give every weight in turn its best value: one pass of BRE, in place.
+
+    Parameters
+    ----------
+    W : array (L, p), float64
+        Weights; modified.
+    K : array (p, m), float64
+        Centred kernel.
+    T : array (r, m), float64
+        One-hot labels, or vectors of unit length.
+
+    Returns
+    -------
+    moved : int
+        How many of the weights changed.
+    """
+    B, moved = np.where(W @ K >= 0, 1.0, -1.0), 0
+    for k in range(len(W)):
+        F, omega = residue_factors(T, np.delete(B, k, axis=0), len(W))
+        z, best = W[k] @ K, omega @ (F @ B[k]) ** 2
+        for s, kappa in enumerate(K):
+            delta, value = best_step(z, kappa, F, omega)
+            if value <= best:
+                continue
+            b = np.where(z + delta * kappa >= 0, 1.0, -1.0)
+            reached = omega @ (F @ b) ** 2
+            if reached > best:
+                W[k, s] += delta
+                z, B[k], best, moved = z + delta * kappa, b, reached, moved + 1
+    return moved
+
+
+class BinaryReconstructiveEmbedding(_KernelHasher):
+    """Binary Reconstructive Embedding (Kulis and Darrell, NIPS 2009): BRE.
+
+    Parameters
+    ----------
+    n_bits : int
+        Code length L.
+    targets : "labels" or "distances"
+        What the Hamming distances are to be like: 0 within a class and 1 between classes, which
+        needs labels; or half the squared distances of the samples divided by their lengths, which
+        does without.
+    n_samples : int
+        Samples drawn for the training; if there are fewer, all of them.
+    n_anchors : int
+        How many of these are anchors of the kernel; at most all of them.
+    width : float, optional
+        The sigma of the kernel; None: `anchor_width`.
+    max_iter : int
+        Passes over all weights at most.
+    tol : float
+        Stop after a pass that lowers the objective by no more than this share.
+    dtype : "float32" or "float64"
+        Of the hash function; the training computes in float64.
+    random_state : int, Generator, RandomState or None
+        Draws samples, anchors and the weights to start from.
+    verbose : bool
+        Show a progress bar.
+
+    Attributes
+    ----------
+    codes_ : array (n_samples, n_bits), int8
+        Codes of all training samples.
+    history_ : list of dict
+        For each pass (`iteration` 0 is the start): `objective`, the loss of Eq. (8) of notebook 12,
+        which never rises; `moved`, the share of the weights that changed; `seconds`.
+    n_iter_ : int
+        Passes over the weights.
+    classes_ : array (n_classes,)
+        The labels, sorted; with labels only.
+    W_, c_ : arrays (n_bits, n_anchors), (n_bits, 1)
+        The hash function: Eq. (2) of notebook 12; c_ is 0.
+    anchors_, width_, kernel_mean_ : array (n_features, n_anchors), float, array (n_anchors, 1)
+        The kernel.
+    """
+
+    def __init__(
+        self,
+        n_bits=16,
+        *,
+        targets="labels",
+        n_samples=1000,
+        n_anchors=300,
+        width=None,
+        max_iter=2,
+        tol=1e-3,
+        dtype="float32",
+        random_state=0,
+        verbose=False,
+    ):
+        self.n_bits = n_bits
+        self.targets = targets
+        self.n_samples = n_samples
+        self.n_anchors = n_anchors
+        self.width = width
+        self.max_iter = max_iter
+        self.tol = tol
+        self.dtype = dtype
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @property
+    def _requires_labels(self):
+        return self.targets == "labels"
+
+    def _fit(self, X, y):
+        self._check_kernel()
+        check_option("targets", self.targets, ("labels", "distances"))
+        check_whole_number("n_samples", self.n_samples, 2)
+        check_whole_number("max_iter", self.max_iter, 0)
+        check_number("tol", self.tol)
+        rng = as_generator(self.random_state)
+        drawn = rng.permutation(X.shape[1])[: self.n_samples]
+        K = self._centred_kernel(X[:, drawn], X[:, drawn[: self.n_anchors]])
+        if self.targets == "labels":
+            self.classes_, y = np.unique(y, return_inverse=True)
+            T = one_hot(y[drawn], len(self.classes_))
+        else:
+            T = unit_factors(X[:, drawn])
+        W = rng.standard_normal((self.n_bits, len(K)))
+        self._improve(W, K.astype(np.float64), T)
+        self.W_ = (W / np.linalg.norm(W, axis=1, keepdims=True)).astype(K.dtype)
+        self.c_ = np.zeros((self.n_bits, 1), K.dtype)
+        self.codes_ = self.transform(X.T)
+
+    def _improve(self, W, K, T):
+        """Passes over the weights; as the loss never rises, an interruption keeps the last."""
+        self.history_, moved, started = [], 0, time.perf_counter()
+        passes = tqdm(range(self.max_iter + 1), disable=not self.verbose, leave=False)
+        passes.set_description(f"BRE, {self.n_bits} bits")
+        try:
+            for t in passes:
+                moved = improve_weights(W, K, T) / W.size if t else 0.0
+                J = similarity_loss(np.where(W @ K >= 0, 1.0, -1.0), T)
+                seconds = time.perf_counter() - started
+                entry = {"iteration": t, "objective": J, "moved": moved, "seconds": seconds}
+                self.history_.append(entry)
+                self.n_iter_ = t
+                if t and self.history_[-2]["objective"] - J <= self.tol * J:
+                    break
+        except KeyboardInterrupt:
+            told = f"interrupted in pass {len(self.history_)} of {self.max_iter}"
+            warnings.warn(f"{told}: the weights so far are kept", stacklevel=4)
