@@ -100,7 +100,7 @@ def save_figure(fig, name, png=False):
     ----------
     fig : Figure
     name : str
-        Number of the notebook and a word, such as ``"03_itq"``.
+        Number of the notebook and a word, such as ``"03_itq"``; or a path, without the ending.
     png : bool
         For pictures made of many pixels or points; line art is smaller and sharper as SVG.
 
@@ -113,7 +113,7 @@ def save_figure(fig, name, png=False):
     metadata = {"Software": None} if png else {"Date": None, "Creator": None}
     path = _figures_folder() / f"{name}.{kind}"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with plt.rc_context({"svg.hashsalt": name}), atomic_path(path) as temporary:
+    with plt.rc_context({"svg.hashsalt": path.stem}), atomic_path(path) as temporary:
         fig.savefig(temporary, format=kind, metadata=metadata, dpi=150)
     fig.set_layout_engine("none")  # laid out once: a second pass would move things by a hair
 

@@ -8,57 +8,33 @@ import itertools
 import json
 import shlex
 import sys
-import time
-import tracemalloc
 from pathlib import Path
 
 import numpy as np
-from sklearn.utils import get_tags
 from tqdm import tqdm
 
-import bdnn
-from bdnn import data, metrics, plotting
-from bdnn.base import versions
+from bdnn import data, plotting
+from bdnn.compare import (
+    COLUMNS,
+    DEFAULT_METHODS,
+    METHODS,
+    aligned,
+    cell,
+    describe,
+    json_object,
+    make,
+    measure,
+    parameters,
+    supervised,
+    table,
+    usable,
+)
 
-METHODS = {
-    "sh": bdnn.SpectralHashing,
-    "sph": bdnn.SphericalHashing,
-    "kmh": bdnn.KMeansHashing,
-    "ba": bdnn.BinaryAutoencoder,
-    "itq": bdnn.ITQ,
-    "dh": bdnn.DeepHashing,
-    "uhbdnn": bdnn.UHBDNN,
-    "itqcca": bdnn.ITQCCA,
-    "bre": bdnn.BinaryReconstructiveEmbedding,
-    "ksh": bdnn.KernelSupervisedHashing,
-    "sdh": bdnn.SupervisedDiscreteHashing,
-    "supdh": bdnn.SupervisedDeepHashing,
-    "shbdnn": bdnn.SHBDNN,
-}
-DEFAULT_METHODS = ["itq", "dh", "uhbdnn", "supdh", "shbdnn"]
-PERCENT = ("precision_at_2", "precision_at_500", "map_standard", "map_trapezoid", "map_expected")
-COLUMNS = {
-    "method": ("method", "s"),
-    "bits": ("bits", "d"),
-    "seed": ("seed", "d"),
-    "precision_at_2": ("P@r=2 %", ".2f"),
-    "precision_at_500": ("P@500 %", ".2f"),
-    "map_standard": ("mAP %", ".2f"),
-    "map_trapezoid": ("mAP trapez. %", ".2f"),
-    "map_expected": ("mAP exp. ties %", ".2f"),
-    "empty_share": ("empty balls", ".3f"),
-    "balance": ("imbalance", ".4f"),
-    "independence": ("dependence", ".4f"),
-    "fit_seconds": ("fit s", ".1f"),
-    "encode_seconds": ("encode s", ".2f"),
-}
 SUMMARY = [  # of the columns, those of the table of means
     *("precision_at_2", "precision_at_500", "map_standard", "map_trapezoid"),
     *("balance", "independence", "fit_seconds", "encode_seconds"),
 ]
 IDENTITY = ("method", "data", "bits", "seed", "split", "ground_truth", "settings", "code")
-MOST_ENTRIES = 60  # of a recorded history
-TRACE_FROM = 20_000  # training vectors; below, tracing memory costs more than some 3 % of the time
 
 
 def main(argv=None):
@@ -95,11 +71,6 @@ def load(args, seed):
     return data.load(args.data, protocol=args.protocol, ground_truth=truth, **options)
 
 
-def supervised(names):
-    """Those of the methods that need labels."""
-    return [name for name in names if get_tags(METHODS[name]()).target_tags.required]
-
-
 def planned(args, methods):
     """The runs (seed, bits, name); where neither method nor split is drawn, one for all seeds."""
     return [
@@ -107,23 +78,6 @@ def planned(args, methods):
         for seed, bits, name in itertools.product(args.seeds, args.bits, methods)
         if seed == args.seeds[0] or args.protocol == "dh" or "random_state" in parameters(name)
     ]
-
-
-def parameters(name):
-    """The parameters of a method, by name."""
-    return inspect.signature(METHODS[name]).parameters
-
-
-def usable(names, dataset, lenient):
-    """The methods that the data allow: without labels none that needs them."""
-    if dataset.labels is not None:
-        return names
-    needy = supervised(names)
-    if needy and not lenient:
-        raise ValueError(f"{dataset.name} has no labels, and {', '.join(needy)} needs them")
-    if needy:
-        print(f"left out, because {dataset.name} has no labels: {', '.join(needy)}")
-    return [name for name in names if name not in needy]
 
 
 def found_or_measured(recorded, name, bits, seed, dataset, args):
@@ -205,34 +159,6 @@ def parse(argv):
     return args
 
 
-def json_object(text):
-    """Parse a JSON object, such as that of --settings."""
-    try:
-        value = json.loads(text)
-    except json.JSONDecodeError:
-        value = None
-    if not isinstance(value, dict):
-        raise argparse.ArgumentTypeError(f"not a JSON object: {text!r}")
-    return value
-
-
-def describe(dataset):
-    """One line that states the data, the split and the ground truth."""
-    return (
-        f"{dataset.name}: {len(dataset.train)} training vectors, {len(dataset.database)} in the "
-        f"database, {len(dataset.query)} queries, {dataset.train.shape[1]} dimensions; "
-        f"ground truth {dataset.ground_truth}"
-        + ("; protocol dh, each seed draws its own split" if dataset.protocol == "dh" else "")
-    )
-
-
-def make(name, bits, seed, settings):
-    """The estimator, with those of the settings that it knows."""
-    settings = settings | {"random_state": seed, "verbose": sys.stderr.isatty()}
-    known = settings.keys() & parameters(name).keys()
-    return METHODS[name](n_bits=bits, **{key: settings[key] for key in known})
-
-
 def identity(estimator, dataset, seed):
     """What makes a run the same run: method, data, split, seed, settings and code."""
     settings = estimator.get_params()
@@ -269,58 +195,6 @@ def same_run(row, other):
     return all(json.dumps(row[key]) == json.dumps(other[key]) for key in IDENTITY)
 
 
-def measure(estimator, dataset, row):
-    """Fit, encode, evaluate; percentages in percent, seconds, memory in megabytes.
-
-    `fit_cpu_seconds` sums over the threads, and does not count what other programs took.
-    `peak_mb` is what the training allocated at most, None for few training vectors; `rss_mb` is
-    the peak of the whole process up to then, over all runs of the command.
-    """
-    labels = dataset.labels.train if dataset.labels else None
-    traced = len(dataset.train) >= TRACE_FROM
-    if traced:
-        tracemalloc.start()
-    start, start_cpu = time.perf_counter(), time.process_time()
-    estimator.fit(dataset.train, labels)
-    row["fit_seconds"] = round(time.perf_counter() - start, 2)
-    row["fit_cpu_seconds"] = round(time.process_time() - start_cpu, 2)
-    row["peak_mb"] = round(tracemalloc.get_traced_memory()[1] / 1e6, 1) if traced else None
-    tracemalloc.stop()
-    row["rss_mb"] = resident_mb()
-    start = time.perf_counter()
-    database = estimator.transform(dataset.database)
-    row["encode_seconds"] = round(time.perf_counter() - start, 3)
-    measures = metrics.evaluate(estimator.transform(dataset.query), database, dataset.relevant)
-    for name, value in measures.items():
-        row[name] = round(100 * value, 4) if name in PERCENT else round(value, 6)
-    return row | {"history": rounded(thinned(estimator.history_)), "versions": versions()}
-
-
-def resident_mb():
-    """Peak resident memory of this process so far, in megabytes; None on Windows."""
-    try:
-        import resource
-    except ImportError:
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(peak * (1 if sys.platform == "darwin" else 1024) / 1e6, 1)
-
-
-def thinned(history):
-    """At most MOST_ENTRIES entries, evenly spaced, the first and the last among them."""
-    kept = np.linspace(0, len(history) - 1, min(len(history), MOST_ENTRIES)).round().astype(int)
-    return [history[k] for k in kept]
-
-
-def rounded(value):
-    """Floats at any depth, to six significant digits."""
-    if isinstance(value, dict):
-        return {key: rounded(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [rounded(item) for item in value]
-    return float(f"{value:.6g}") if isinstance(value, float) else value
-
-
 def read_rows(path):
     """The rows of a results file; a last line that an interruption cut short is left out."""
     if path is None or not path.exists():
@@ -344,14 +218,6 @@ def append_row(path, row, command):
         file.write(("\n" if cut_short else "") + json.dumps(row | {"command": command}) + "\n")
 
 
-def table(rows):
-    """The rows as a text table; a dash where a row, recorded earlier, lacks a measure."""
-    heads = [head for head, _ in COLUMNS.values()]
-    return aligned(
-        [heads, *([cell(row.get(key), form) for key, (_, form) in COLUMNS.items()] for row in rows)]
-    )
-
-
 def summary(rows):
     """Mean and standard deviation over the seeds for each method and length, as a text table."""
     lines = [["method", "bits", "seeds", *(COLUMNS[key][0] for key in SUMMARY)]]
@@ -366,18 +232,6 @@ def summary(rows):
             line.append(" ± ".join(cell(value, form) for value in (mean, deviation)))
         lines.append(line)
     return aligned(lines)
-
-
-def cell(value, form):
-    """A value in its format, a dash for None."""
-    return "-" if value is None else format(value, form)
-
-
-def aligned(lines):
-    """Lines of cells as text, columns aligned to the right, a rule below the first line."""
-    widths = [max(map(len, column)) for column in zip(*lines)]
-    head, *rest = ["  ".join(c.rjust(w) for c, w in zip(line, widths)) for line in lines]
-    return "\n".join([head, "-" * len(head), *rest])
 
 
 if __name__ == "__main__":

@@ -1,0 +1,300 @@
+"""Methods side by side on one data set: what is run, measured, tabulated and reported.
+
+`python3 course.py run` and `python -m bdnn compare` are two faces of this module.
+"""
+
+import argparse
+import html
+import inspect
+import json
+import sys
+import tempfile
+import time
+import tracemalloc
+
+import numpy as np
+from sklearn.utils import get_tags
+
+import bdnn
+from bdnn import metrics, plotting
+from bdnn.base import atomic_path, versions
+
+__all__ = [
+    "COLUMNS",
+    "DEFAULT_METHODS",
+    "METHODS",
+    "aligned",
+    "cell",
+    "describe",
+    "json_object",
+    "make",
+    "measure",
+    "parameters",
+    "supervised",
+    "table",
+    "usable",
+    "write_report",
+]
+
+METHODS = {
+    "sh": bdnn.SpectralHashing,
+    "sph": bdnn.SphericalHashing,
+    "kmh": bdnn.KMeansHashing,
+    "ba": bdnn.BinaryAutoencoder,
+    "itq": bdnn.ITQ,
+    "dh": bdnn.DeepHashing,
+    "uhbdnn": bdnn.UHBDNN,
+    "itqcca": bdnn.ITQCCA,
+    "bre": bdnn.BinaryReconstructiveEmbedding,
+    "ksh": bdnn.KernelSupervisedHashing,
+    "sdh": bdnn.SupervisedDiscreteHashing,
+    "supdh": bdnn.SupervisedDeepHashing,
+    "shbdnn": bdnn.SHBDNN,
+}
+DEFAULT_METHODS = ["itq", "dh", "uhbdnn", "supdh", "shbdnn"]
+PERCENT = ("precision_at_2", "precision_at_500", "map_standard", "map_trapezoid", "map_expected")
+COLUMNS = {
+    "method": ("method", "s"),
+    "bits": ("bits", "d"),
+    "seed": ("seed", "d"),
+    "precision_at_2": ("P@r=2 %", ".2f"),
+    "precision_at_500": ("P@500 %", ".2f"),
+    "map_standard": ("mAP %", ".2f"),
+    "map_trapezoid": ("mAP trapez. %", ".2f"),
+    "map_expected": ("mAP exp. ties %", ".2f"),
+    "empty_share": ("empty balls", ".3f"),
+    "balance": ("imbalance", ".4f"),
+    "independence": ("dependence", ".4f"),
+    "fit_seconds": ("fit s", ".1f"),
+    "encode_seconds": ("encode s", ".2f"),
+}
+MOST_ENTRIES = 60  # of a recorded history
+TRACE_FROM = 20_000  # training vectors; below, tracing memory costs more than some 3 % of the time
+
+
+def json_object(text):
+    """The object that a JSON text holds; for argparse, where a setting is an option."""
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError:
+        value = None
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError(f"not a JSON object: {text!r}")
+    return value
+
+
+def supervised(names):
+    """Those of the methods that need labels."""
+    return [name for name in names if get_tags(METHODS[name]()).target_tags.required]
+
+
+def parameters(name):
+    """The parameters of a method, by name."""
+    return inspect.signature(METHODS[name]).parameters
+
+
+def usable(names, dataset, lenient):
+    """The methods that the data allow: without labels none that needs them."""
+    if dataset.labels is not None:
+        return names
+    needy = supervised(names)
+    if needy and not lenient:
+        raise ValueError(f"{dataset.name} has no labels, and {', '.join(needy)} needs them")
+    if needy:
+        print(f"left out, because {dataset.name} has no labels: {', '.join(needy)}")
+    return [name for name in names if name not in needy]
+
+
+def describe(dataset):
+    """One line that states the data, the split and the ground truth."""
+    return (
+        f"{dataset.name}: {len(dataset.train)} training vectors, {len(dataset.database)} in the "
+        f"database, {len(dataset.query)} queries, {dataset.train.shape[1]} dimensions; "
+        f"ground truth {dataset.ground_truth}"
+        + ("; protocol dh, each seed draws its own split" if dataset.protocol == "dh" else "")
+    )
+
+
+def make(name, bits, seed, settings):
+    """The estimator, with those of the settings that it knows."""
+    settings = settings | {"random_state": seed, "verbose": sys.stderr.isatty()}
+    known = settings.keys() & parameters(name).keys()
+    return METHODS[name](n_bits=bits, **{key: settings[key] for key in known})
+
+
+def measure(estimator, dataset, row):
+    """Fit, encode, evaluate; percentages in percent, seconds, memory in megabytes.
+
+    `fit_cpu_seconds` sums over the threads, and does not count what other programs took.
+    `peak_mb` is what the training allocated at most, None for few training vectors; `rss_mb` is
+    the peak of the whole process up to then, over all runs of the command.
+    """
+    labels = dataset.labels.train if dataset.labels else None
+    traced = len(dataset.train) >= TRACE_FROM
+    if traced:
+        tracemalloc.start()
+    start, start_cpu = time.perf_counter(), time.process_time()
+    estimator.fit(dataset.train, labels)
+    row["fit_seconds"] = round(time.perf_counter() - start, 2)
+    row["fit_cpu_seconds"] = round(time.process_time() - start_cpu, 2)
+    row["peak_mb"] = round(tracemalloc.get_traced_memory()[1] / 1e6, 1) if traced else None
+    tracemalloc.stop()
+    row["rss_mb"] = resident_mb()
+    start = time.perf_counter()
+    database = estimator.transform(dataset.database)
+    row["encode_seconds"] = round(time.perf_counter() - start, 3)
+    measures = metrics.evaluate(estimator.transform(dataset.query), database, dataset.relevant)
+    for name, value in measures.items():
+        row[name] = round(100 * value, 4) if name in PERCENT else round(value, 6)
+    return row | {"history": rounded(thinned(estimator.history_)), "versions": versions()}
+
+
+def resident_mb():
+    """Peak resident memory of this process so far, in megabytes; None on Windows."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak * (1 if sys.platform == "darwin" else 1024) / 1e6, 1)
+
+
+def thinned(history):
+    """At most MOST_ENTRIES entries, evenly spaced, the first and the last among them."""
+    kept = np.linspace(0, len(history) - 1, min(len(history), MOST_ENTRIES)).round().astype(int)
+    return [history[k] for k in kept]
+
+
+def rounded(value):
+    """Floats at any depth, to six significant digits."""
+    if isinstance(value, dict):
+        return {key: rounded(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [rounded(item) for item in value]
+    return float(f"{value:.6g}") if isinstance(value, float) else value
+
+
+def table(rows):
+    """The rows as a text table; a dash where a row, recorded earlier, lacks a measure."""
+    return aligned(_lines(rows))
+
+
+def _lines(rows):
+    """Heads, then for each row its cells."""
+    heads = [head for head, _ in COLUMNS.values()]
+    return [
+        heads,
+        *([cell(row.get(key), form) for key, (_, form) in COLUMNS.items()] for row in rows),
+    ]
+
+
+def cell(value, form):
+    """A value in its format, a dash for None."""
+    return "-" if value is None else format(value, form)
+
+
+def aligned(lines):
+    """Lines of cells as text, columns aligned to the right, a rule below the first line."""
+    widths = [max(map(len, column)) for column in zip(*lines)]
+    head, *rest = ["  ".join(c.rjust(w) for c, w in zip(line, widths)) for line in lines]
+    return "\n".join([head, "-" * len(head), *rest])
+
+
+PAGE = """\
+<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<title>{title}</title>
+<style>
+body {{ font: 16px/1.5 sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }}
+table {{ border-collapse: collapse; font-size: 14px; }}
+th, td {{ padding: 0.2rem 0.6rem; text-align: right; border-bottom: 1px solid #ccc; }}
+figure {{ margin: 1.5rem 0; }}
+svg {{ max-width: 100%; height: auto; }}
+code {{ font-size: 13px; overflow-wrap: anywhere; }}
+</style>
+</head>
+<body>
+<h1>{title}</h1>
+<p>{data}.</p>
+<table>
+{table}
+</table>
+<p>{legend}</p>
+{figures}
+<h2>How to make this page again</h2>
+<p><code>{command}</code></p>
+<p>{versions}. Settings of the methods:</p>
+<ul>
+{settings}
+</ul>
+</body>
+</html>
+"""
+LEGEND = (
+    "P@r=2: share of right answers among the items within Hamming distance 2 of a query, where an "
+    "empty ball counts 0. P@500: among the 500 nearest. mAP: mean average precision, all in "
+    "percent. Imbalance and dependence of the bits: 0 is best, 1 worst."
+)
+
+
+def write_report(path, rows, dataset, command):
+    """Write a comparison as one HTML page that stands alone: table, figures, settings.
+
+    Parameters
+    ----------
+    path : path
+        The file; it appears whole or not at all.
+    rows : list of dict
+        Results of :func:`measure`, each with `method`, `bits`, `seed` and `settings`.
+    dataset : bdnn.data.Dataset
+    command : str
+        What makes the page again.
+    """
+    figures = "\n".join(
+        f'<figure role="img" aria-label="{caption}">\n{svg}\n<figcaption>{caption}</figcaption>\n'
+        "</figure>"
+        for caption, svg in _figures(rows).items()
+    )
+    settings = {row["method"]: row["settings"] for row in rows}
+    page = PAGE.format(
+        title=html.escape(f"Hashing methods compared on {dataset.name}"),
+        data=html.escape(describe(dataset)),
+        table=_html_table(_lines(rows)),
+        legend=LEGEND,
+        figures=figures,
+        command=html.escape(command),
+        versions=", ".join(f"{name} {version}" for name, version in versions().items()),
+        settings="\n".join(
+            f"<li>{method}: <code>{html.escape(json.dumps(values))}</code></li>"
+            for method, values in settings.items()
+        ),
+    )
+    with atomic_path(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+
+
+def _figures(rows):
+    """The figures as SVG elements, by their captions."""
+    with tempfile.TemporaryDirectory() as folder:
+        drawn = {
+            "Precision and mAP over the code length": plotting.draw_comparison(
+                rows, f"{folder}/comparison"
+            ),
+            "Objective of every run over its training": plotting.draw_history(
+                rows, f"{folder}/objective"
+            ),
+        }
+        texts = {caption: path.read_text() for caption, path in drawn.items() if path}
+    return {caption: text[text.index("<svg") :] for caption, text in texts.items()}
+
+
+def _html_table(lines):
+    """Rows of an HTML table; the first line holds the heads."""
+    cells = [("th" if k == 0 else "td", line) for k, line in enumerate(lines)]
+    return "\n".join(
+        f"<tr>{''.join(f'<{kind}>{html.escape(text)}</{kind}>' for text in line)}</tr>"
+        for kind, line in cells
+    )
