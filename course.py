@@ -32,6 +32,9 @@ COMMANDS = {
     "export": "text notebooks -> modules of bdnn, without executing anything",
 }
 
+# What a command needs beyond the course itself: extras of pyproject.toml, each with its own lock.
+EXTRAS = {"test": ("browser",)}
+
 HELP = """\
 commands:
 {}
@@ -119,6 +122,8 @@ class Environment:
 
     `.venv/ready` is written last and says what the environment was made from. No file, or another
     content, means that the environment is not to be trusted and is made or brought up to date.
+    An extra is added when a command first needs it. Its lock holds the same pins as the main one,
+    so it changes nothing that is installed, and an extra that fails leaves the rest as it was.
     """
 
     def __init__(self, root):
@@ -150,15 +155,40 @@ class Environment:
 
     def is_ready(self):
         """Return True if the environment is complete and made from today's files."""
-        return self.python.exists() and self.found() == self.wanted()
+        found = self.found()
+        found.pop("extras", None)
+        return self.python.exists() and found == self.wanted()
 
-    def ensure(self, progress):
-        """Make or repair the environment unless it is ready; two starts at once take turns."""
-        if self.is_ready():
+    def lacks(self, extras):
+        """Return those of the extras that are not installed as locked today."""
+        installed = self.found().get("extras", {})
+        return [name for name in extras if installed.get(name) != self.extra_digest(name)]
+
+    def extra_lock(self, name):
+        """Return the path of the lock of an extra."""
+        return self.root / "requirements" / (name + ".lock")
+
+    def extra_digest(self, name):
+        """Return the SHA-256 of the lock of an extra."""
+        return hashlib.sha256(self.extra_lock(name).read_bytes()).hexdigest()
+
+    def ensure(self, progress, extras=()):
+        """Make or complete the environment unless it is ready; two starts at once take turns."""
+        if self.is_ready() and not self.lacks(extras):
             return
         with one_at_a_time(self.root / ".venv.lock", progress):
             if not self.is_ready():
                 self.make(progress)
+            for name in self.lacks(extras):
+                self.add(name, progress)
+
+    def add(self, name, progress):
+        """Install an extra and say so in the marker."""
+        progress.say(f"adding to .venv the packages of the extra `{name}`")
+        self.install_locked(self.extra_lock(name), progress)
+        found = self.found()
+        found["extras"] = {**found.get("extras", {}), name: self.extra_digest(name)}
+        self.mark(found)
 
     def make(self, progress):
         """Bring the environment to completion, or leave none behind."""
@@ -200,11 +230,18 @@ class Environment:
 
     def install(self, progress):
         """Install the locked packages, then the package of this repository."""
-        pip = [str(self.python), "-m", "pip", "install", "--progress-bar", "off"]
-        watcher = PipWatcher(self.lock.read_text(encoding="utf-8"), progress)
-        self.call(pip + ["--require-hashes", "-r", str(self.lock)], watcher)
-        own = ["--no-deps", "--no-build-isolation", "--editable", str(self.root)]
-        self.call(pip + own)
+        self.install_locked(self.lock, progress)
+        self.pip(["--no-deps", "--no-build-isolation", "--editable", str(self.root)])
+
+    def install_locked(self, lock, progress):
+        """Install what a lock pins."""
+        watcher = PipWatcher(lock.read_text(encoding="utf-8"), progress)
+        self.pip(["--require-hashes", "-r", str(lock)], watcher)
+
+    def pip(self, arguments, watch=None):
+        """Run `pip install` in the environment."""
+        command = [str(self.python), "-m", "pip", "install", "--progress-bar", "off"]
+        self.call(command + arguments, watch)
 
     def call(self, command, watch=None, open_log="a"):
         """Run a step of the set-up with its output in the log; raise SetupError if it fails."""
@@ -368,7 +405,7 @@ def main(argv=None):
     environment = Environment(ROOT)
     try:
         need_python(sys.version_info)
-        environment.ensure(Progress())
+        environment.ensure(Progress(), EXTRAS.get(command, ()))
     except SetupError as error:
         print(error, file=sys.stderr)
         return 1

@@ -153,6 +153,7 @@ def make_course(root: Path):
     """Write the small course, as if it had been built."""
     for name in SHARED:
         shutil.copy(ROOT / name, root / name)
+    shutil.copytree(ROOT / "requirements", root / "requirements")
     write(root, "README.md", f"[the project]({ADDRESS})\n\n![a](figures/03_picture.svg)\n")
     write(root, "bdnn/__init__.py", '"""The library."""\n')
     write(root, "bdnn/base.py", BASE)

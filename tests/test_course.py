@@ -52,7 +52,9 @@ class Fake(course.Environment):
         self.error, self.steps = error, []
 
     def call(self, command, watch=None, open_log="a"):
-        step = "create" if "venv" in command else "own" if "--editable" in command else "locked"
+        lock = Path(command[-1]).stem  # "requirements", or the name of an extra
+        locked = "locked" if lock == "requirements" else lock
+        step = "create" if "venv" in command else "own" if "--editable" in command else locked
         self.steps.append(step)
         if step == "create":
             self.python.parent.mkdir(parents=True)
@@ -189,10 +191,10 @@ def test_a_step_that_breaks_leaves_nothing_behind(site, quiet, step, error):
 
 
 def test_ctrl_c_and_failure_end_with_their_exit_codes(monkeypatch, capsys):
-    def interrupted(self, progress):
+    def interrupted(self, progress, extras):
         raise KeyboardInterrupt
 
-    def failed(self, progress):
+    def failed(self, progress, extras):
         raise course.SetupError("the reason")
 
     monkeypatch.setattr(course, "stop_on_termination", lambda: None)
@@ -210,6 +212,53 @@ def test_a_new_lock_is_installed_into_the_old_environment(site, quiet):
     assert not environment.is_ready()
     environment.ensure(quiet)
     assert environment.steps == ["locked", "own"]
+
+
+@pytest.fixture
+def extra(site):
+    """The lock of an extra."""
+    (site / "requirements").mkdir()
+    path = site / "requirements" / "more.lock"
+    path.write_text("more==1.0 \\\n    --hash=sha256:0\n")
+    return path
+
+
+def test_an_extra_is_added_once_and_again_when_its_lock_is_new(site, quiet, extra):
+    environment = Fake(site)
+    environment.ensure(quiet, ["more"])
+    assert environment.steps == ["create", "locked", "own", "more"]
+    environment.ensure(quiet, ["more"])
+    environment.ensure(quiet)
+    assert environment.steps == ["create", "locked", "own", "more"]
+    extra.write_text("more==1.1 \\\n    --hash=sha256:1\n")
+    environment.ensure(quiet)
+    environment.ensure(quiet, ["more"])
+    assert environment.steps == ["create", "locked", "own", "more", "more"]
+
+
+def test_a_new_environment_has_no_extras_left_from_the_old_one(site, quiet, extra):
+    Fake(site).ensure(quiet, ["more"])
+    environment = Fake(site)
+    lose_python(environment)
+    environment.ensure(quiet)
+    assert environment.lacks(["more"]) == ["more"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), course.SetupError("no luck")])
+def test_an_extra_that_fails_leaves_the_environment_as_it_was(site, quiet, extra, error):
+    Fake(site).ensure(quiet)
+    environment = Fake(site, error)
+    environment.fails = "more"
+    with pytest.raises(type(error)):
+        environment.ensure(quiet, ["more"])
+    assert environment.is_ready()
+    assert environment.lacks(["more"]) == ["more"]
+
+
+def test_every_extra_that_a_command_needs_has_a_lock():
+    assert set(course.EXTRAS) <= set(course.COMMANDS)
+    names = {name for extras in course.EXTRAS.values() for name in extras}
+    assert [n for n in names if not course.Environment(ROOT).extra_lock(n).exists()] == []
 
 
 def test_settings_of_tools_need_no_new_installation(site, quiet):

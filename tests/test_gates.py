@@ -510,6 +510,21 @@ BREAKS = {
         append("requirements.lock", "--extra-index-url https://mirror.example/simple\n"),
         ["requirements.lock: line", "names a host", "python3 -m tools.lock"],
     ),
+    "extra that is not locked": (
+        project.lock,
+        edit("pyproject.toml", "browser = [", 'browser = ["odd>=1", '),
+        ["requirements/browser.lock: odd>=1 is locked to nothing", "python3 -m tools.lock"],
+    ),
+    "extra without a lock": (
+        project.lock,
+        remove("requirements/browser.lock"),
+        ["requirements/browser.lock: does not exist", "python3 -m tools.lock"],
+    ),
+    "other pin in an extra": (
+        project.same_pins,
+        append("requirements/browser.lock", "tqdm==4.0\n"),
+        ["requirements/browser.lock: tqdm is pinned otherwise", "python3 -m tools.lock"],
+    ),
     "other range in pyproject": (
         project.dependencies,
         edit("pyproject.toml", '"tqdm>=4.67,<5"', '"tqdm>=4,<5"'),
@@ -607,4 +622,4 @@ def test_the_command_prints_the_problems_and_fails(root):
     failed = subprocess.run(command, cwd=root, capture_output=True, text=True)
     assert failed.returncode == 1
     assert "bdnn/scale.py: is not what notebooks/03_scale.py exports. Mend: " in failed.stdout
-    assert failed.stdout.endswith("check: 1 problem in 21 gates\n")
+    assert failed.stdout.endswith("check: 1 problem in 22 gates\n")

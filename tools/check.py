@@ -33,6 +33,7 @@ GATES = [
     project.lint,
     project.formatting,
     project.lock,
+    project.same_pins,
     project.dependencies,
     project.address,
 ]

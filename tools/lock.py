@@ -1,8 +1,10 @@
-"""Pin requirements.txt to one set of releases with hashes: `python3 -m tools.lock [--upgrade]`.
+"""Pin the requirements to one set of releases with hashes: `python3 -m tools.lock [--upgrade]`.
 
-One lock serves Linux, macOS and Windows and every Python of the course. It is made by uv, which
-only this step needs; installing from the lock needs nothing but pip. Existing pins are kept as
-long as they fit; `--upgrade` takes the newest releases.
+`requirements.lock` answers `requirements.txt`; `requirements/EXTRA.lock` answers an extra of
+`pyproject.toml` that the course installs, with the same pins for what both contain. One lock serves
+Linux, macOS and Windows and every Python of the course. It is made by uv, which only this step
+needs; installing from a lock needs nothing but pip. Existing pins are kept as long as they fit;
+`--upgrade` takes the newest releases.
 """
 
 import argparse
@@ -11,10 +13,12 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
+import tomllib
+
+from tools.notebooks import ROOT
 
 HEADER = """\
-# Made from requirements.txt by `python3 -m tools.lock`; do not edit by hand.
+# Made from {} by `python3 -m tools.lock`; do not edit by hand.
 # pip installs it with --require-hashes: a file that differs from these is refused.
 """
 NO_UV = "uv is needed to make the lock: `python3 -m pip install uv`, or see its documentation."
@@ -29,25 +33,39 @@ def find_uv():
     raise SystemExit(NO_UV)
 
 
-def compile_lock(root, upgrade):
-    """Write requirements.lock; settings of this machine's uv and pip are left aside."""
-    lock = root / "requirements.lock"
+def compile_lock(root, source, lock, options, ranges=None):
+    """Write a lock from the file `source`, or, if that is "-", from the ranges given.
+
+    Settings of this machine's uv and pip are left aside.
+    """
     command = [*find_uv(), "pip", "compile", "--quiet", "--no-config", "--no-header", "--universal"]
-    command += ["--python-version", "3.11", "--generate-hashes", "requirements.txt"]
-    command += ["--output-file", "requirements.lock"] + ["--upgrade"] * upgrade
+    command += ["--python-version", "3.11", "--generate-hashes", source, "--output-file", lock]
     settings = ("UV_", "PIP_", "VIRTUAL_ENV")
     env = {k: v for k, v in os.environ.items() if not k.startswith(settings)}
-    if subprocess.run(command, cwd=root, env=env).returncode:
+    if subprocess.run([*command, *options], cwd=root, env=env, input=ranges, text=True).returncode:
         raise SystemExit("uv found no set of releases; its message stands above.")
-    lock.write_text(HEADER + lock.read_text(encoding="utf-8"), encoding="utf-8")
-    print(f"wrote {lock.name}")
+    path, origin = root / lock, source if ranges is None else "pyproject.toml"
+    path.write_text(HEADER.format(origin) + path.read_text(encoding="utf-8"), encoding="utf-8")
+    print(f"wrote {lock}")
+
+
+def locked_extras(project):
+    """Return {name: ranges} of the extras with locks of their own, given the table `project`."""
+    extras = project.get("optional-dependencies", {})
+    return {name: ranges for name, ranges in extras.items() if name != "course"}
 
 
 def main():
-    """Parse the command line and write the lock."""
+    """Parse the command line and write the locks."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--upgrade", action="store_true", help="take the newest releases that fit")
-    compile_lock(Path(__file__).resolve().parent.parent, parser.parse_args().upgrade)
+    options = ["--upgrade"] * parser.parse_args().upgrade
+    compile_lock(ROOT, "requirements.txt", "requirements.lock", options)
+    (ROOT / "requirements").mkdir(exist_ok=True)
+    options += ["--constraint", "requirements.lock"]
+    tables = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    for name, ranges in locked_extras(tables["project"]).items():
+        compile_lock(ROOT, "-", f"requirements/{name}.lock", options, "\n".join(ranges))
 
 
 if __name__ == "__main__":

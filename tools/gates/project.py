@@ -8,6 +8,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from tools.export import stale, stray_modules
+from tools.lock import locked_extras
 from tools.notebooks import Problem
 from tools.style import ruff
 
@@ -46,33 +47,53 @@ def formatting(course):
 
 
 def lock(course):
-    """requirements.lock answers requirements.txt, has hashes throughout and names no host."""
-    pins, direct = read_lock(course.root / "requirements.lock")
-    wanted = requirements(course.root)
+    """Every lock answers its ranges, has hashes throughout and names no host."""
+    yield from lock_problems(course.root, "requirements.lock", requirements(course.root))
+    for name, ranges in locked_extras(course.project).items():
+        yield from lock_problems(course.root, f"requirements/{name}.lock", by_name(ranges))
+
+
+def lock_problems(root, where, wanted):
+    """Yield what is wrong with one lock, given the Requirement of each name."""
+    if not (root / where).exists():
+        yield Problem(where, "does not exist", RELOCK)
+        return
+    text = (root / where).read_text(encoding="utf-8")
+    pins, direct = read_lock(text)
     for name, requirement in wanted.items():
         found = [version for pin, version, _ in pins if pin == name]
         wrong = [version for version in found if not requirement.specifier.contains(version)]
         if not found or wrong:
             what = f"{requirement} is locked to {', '.join(wrong) or 'nothing'}"
-            yield Problem("requirements.lock", what, RELOCK)
+            yield Problem(where, what, RELOCK)
     for name in sorted(direct - set(wanted)):
-        yield Problem("requirements.lock", f"{name} is required no longer", RELOCK)
+        yield Problem(where, f"{name} is required no longer", RELOCK)
     for name, version, hashes in pins:
         if not hashes:
-            yield Problem("requirements.lock", f"{name}=={version} has no hash", RELOCK)
-    text = (course.root / "requirements.lock").read_text(encoding="utf-8")
+            yield Problem(where, f"{name}=={version} has no hash", RELOCK)
     for number, line in enumerate(text.splitlines(), start=1):
         if HOST.search(line):
             what = f"line {number} names a host, a file or an option of pip"
-            yield Problem("requirements.lock", what, RELOCK)
+            yield Problem(where, what, RELOCK)
+
+
+def same_pins(course):
+    """The lock of an extra pins nothing otherwise than requirements.lock."""
+    main = pinned(course.root / "requirements.lock")
+    for name in locked_extras(course.project):
+        where = f"requirements/{name}.lock"
+        for package, versions in pinned(course.root / where).items():
+            if not versions <= main.get(package, versions):
+                what = f"{package} is pinned otherwise than in requirements.lock"
+                yield Problem(where, what, RELOCK)
 
 
 def dependencies(course):
-    """pyproject.toml asks for nothing that requirements.txt does not, and in the same ranges."""
+    """What pyproject.toml asks for in the ranges of requirements.txt, it asks in the same ones."""
     wanted = requirements(course.root)
     project = course.project
-    extras = project.get("optional-dependencies", {}).values()
-    for text in [*project["dependencies"], *(item for extra in extras for item in extra)]:
+    shared = project.get("optional-dependencies", {}).get("course", [])
+    for text in [*project["dependencies"], *shared]:
         requirement = Requirement(text)
         twin = wanted.get(canonicalize_name(requirement.name))
         if twin is None or twin.specifier != requirement.specifier:
@@ -119,14 +140,28 @@ def locate(course, path, row):
 def requirements(root):
     """Return {canonical name: Requirement} of requirements.txt."""
     lines = (root / "requirements.txt").read_text(encoding="utf-8").splitlines()
-    found = [Requirement(line) for line in lines if line.strip() and not line.startswith("#")]
+    return by_name(line for line in lines if line.strip() and not line.startswith("#"))
+
+
+def by_name(ranges):
+    """Return {canonical name: Requirement} of ranges such as "numpy>=2"."""
+    found = map(Requirement, ranges)
     return {canonicalize_name(requirement.name): requirement for requirement in found}
 
 
-def read_lock(path):
+def pinned(path):
+    """Return {canonical name: set of versions} of a lock; none if there is no such file."""
+    found = {}
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    for name, version, _ in read_lock(text)[0]:
+        found.setdefault(name, set()).add(version)
+    return found
+
+
+def read_lock(text):
     """Return ([name, version, number of hashes] of each pin, names that requirements.txt asks)."""
     pins, direct = [], set()
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in text.splitlines():
         pin = PIN.match(line)
         if pin:
             pins.append([canonicalize_name(pin[1]), pin[2], 0])
