@@ -16,10 +16,12 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
+from tqdm import tqdm
 
 __all__ = [
     "BaseHasher",
     "ModelFileError",
+    "ProgressBar",
     "as_generator",
     "atomic_path",
     "check_matrix",
@@ -152,18 +154,46 @@ class atomic_path:
             self.temporary.unlink(missing_ok=True)
 
 
+class ProgressBar(tqdm):
+    """A tqdm bar over the steps of a training that tells a callback how far they are, too.
+
+    Parameters
+    ----------
+    total : int
+        Steps at most.
+    callback : callable, optional
+        Called after every step with the share of `total` that is done, in [0, 1]; what it raises
+        ends the training.
+    verbose : bool
+        Show the bar. The callback is called either way.
+    **options
+        As for tqdm.
+    """
+
+    def __init__(self, total, callback=None, verbose=False, **options):
+        self.done, self.callback = 0, callback
+        super().__init__(total=total, disable=not verbose, leave=False, unit="it", **options)
+
+    def update(self, n=1):
+        """Count n more steps."""
+        super().update(n)
+        self.done += n
+        if self.callback is not None:
+            self.callback(min(1.0, self.done / max(1, self.total)))
+
+
 class BaseHasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Base class of the estimators.
 
-    A subclass implements ``_fit(X, y)``, which learns from ``X`` (n_features, n_samples) and
-    sets ``codes_``, and ``_project(X)``, which gives the real values (n_bits, n_samples) whose
-    signs are the bits.  What it learns are attributes that end in an underscore: arrays,
+    A subclass implements ``_fit(X, y)``, perhaps with options, which learns from ``X`` (n_features,
+    n_samples) and sets ``codes_``, and ``_project(X)``, which gives the real values (n_bits,
+    n_samples) whose signs are the bits.  What it learns are attributes that end in an underscore: arrays,
     numbers, strings, or lists, tuples and dicts of these; they are what :meth:`save` keeps.
     """
 
     _requires_labels = False
 
-    def fit(self, X, y=None):
+    def fit(self, X, y=None, **options):
         """Learn the hash function.
 
         Parameters
@@ -172,6 +202,9 @@ class BaseHasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
             Finite real vectors, one sample per row.
         y : array-like (n_samples,), optional
             Class labels; only the supervised methods look at them.
+        **options
+            What a class takes beyond the data, such as `start` and `callback` of
+            :class:`bdnn.UHBDNN` and :class:`bdnn.DeepHashing`; most take nothing.
 
         Returns
         -------
@@ -194,7 +227,7 @@ class BaseHasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
                 f"n_bits={self.n_bits} is more than n_samples = {len(X)} allow: fewer samples than "
                 "bits cannot make the bits independent. Use fewer bits or more samples"
             )
-        self._fit(X.T, y)
+        self._fit(X.T, y, **options)
         return self
 
     def _check_bits_and_dtype(self):

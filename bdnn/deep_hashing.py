@@ -11,9 +11,16 @@ import warnings
 
 import numpy as np
 from sklearn.utils.multiclass import check_classification_targets
-from tqdm import tqdm
 
-from bdnn.base import BaseHasher, as_generator, check_number, check_option, check_whole_number, sgn
+from bdnn.base import (
+    BaseHasher,
+    ProgressBar,
+    as_generator,
+    check_number,
+    check_option,
+    check_whole_number,
+    sgn,
+)
 from bdnn.itq import itq_rotation, principal_directions
 from bdnn.lbfgs import minimize
 from bdnn.network import backward, flatten, forward, unflatten
@@ -328,8 +335,24 @@ def descend(fun, theta, rate, max_iter, tol, watch):
     return theta
 
 
+def _network_of(start, sizes):
+    """Weights and biases of a fitted estimator, whose layers must have these sizes."""
+    theirs = (start.n_features_in_, *map(len, start.Ws_))
+    if theirs != tuple(sizes):
+        raise ValueError(
+            f"start has layers of {theirs} units, this training {tuple(sizes)}: only an estimator "
+            "with as many bits and units is a start"
+        )
+    return start.Ws_, start.cs_
+
+
 class DeepHashing(BaseHasher):
     """Deep Hashing (Liong et al., CVPR 2015), unsupervised.
+
+    `fit` takes two options beyond the data. `start`, an estimator of this class that was fitted
+    with as many bits and units: training goes on from its network. `callback`, a function: it is
+    called after every step with the share of the most steps that is done; what it raises ends the
+    training.
 
     Parameters
     ----------
@@ -424,15 +447,18 @@ class DeepHashing(BaseHasher):
         check_option("init", self.init, ("itq", "pca"))
         check_option("optimizer", self.optimizer, ("gd", "lbfgs"))
 
-    def _fit(self, X, y):
+    def _fit(self, X, y, start=None, callback=None):
         self._check_parameters()
-        self._learn(X, {"reduction": self.reduction})
+        self._learn(X, {"reduction": self.reduction}, start, callback)
 
-    def _learn(self, X, options):
+    def _learn(self, X, options, start, callback):
         """Train the network on samples (D, m); `options` as for `dh_objective`."""
         hidden = narrowing_sizes(self.n_bits) if self.hidden is None else tuple(self.hidden)
         X, sizes = self._scale(X), (len(X), *hidden, self.n_bits)
-        network = initial_network(X, sizes, as_generator(self.random_state), self.init)
+        if start is None:
+            network = initial_network(X, sizes, as_generator(self.random_state), self.init)
+        else:
+            network = _network_of(start, sizes)
         alphas = self.alpha1, self.alpha2, self.alpha3
 
         def terms(theta):
@@ -445,7 +471,7 @@ class DeepHashing(BaseHasher):
             J, gradient = dh_objective(theta, X, sizes, alphas, **options)
             return J / total, gradient / theta.dtype.type(total)
 
-        with tqdm(total=self.max_iter, disable=not self.verbose, leave=False, unit="it") as bar:
+        with ProgressBar(self.max_iter, callback, self.verbose) as bar:
             bar.set_description(f"{type(self).__name__}, {self.n_bits} bits")
             watch = _Recorder(terms, max(1, -(-self.max_iter // 100)), bar)
             self._train(scaled, flatten(*network), watch)
@@ -553,9 +579,10 @@ class SupervisedDeepHashing(DeepHashing):
         )
         self.alpha = alpha
 
-    def _fit(self, X, y):
+    def _fit(self, X, y, start=None, callback=None):
         self._check_parameters()
         check_number("alpha", self.alpha)
         check_classification_targets(y)
         y = np.unique(y, return_inverse=True)[1]
-        self._learn(X, {"y": y, "alpha": self.alpha, "reduction": self.reduction})
+        options = {"y": y, "alpha": self.alpha, "reduction": self.reduction}
+        self._learn(X, options, start, callback)

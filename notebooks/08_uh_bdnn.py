@@ -41,10 +41,17 @@ from typing import NamedTuple
 
 import numpy as np
 from sklearn.neighbors import NearestNeighbors
-from tqdm import tqdm
 
 from bdnn import losses
-from bdnn.base import BaseHasher, as_generator, check_number, check_option, check_whole_number, sgn
+from bdnn.base import (
+    BaseHasher,
+    ProgressBar,
+    as_generator,
+    check_number,
+    check_option,
+    check_whole_number,
+    sgn,
+)
 from bdnn.dcc import coordinate_descent
 from bdnn.itq import itq_rotation, principal_directions, random_rotation, range_scaling
 from bdnn.lbfgs import minimize
@@ -767,8 +774,8 @@ print(f"bits in which sgn(H) agrees with B: {(sgn(H) == B).mean():.1%}")
 # ## The estimator
 #
 # The rest is bookkeeping: the paper's values as defaults, every term by name in a history, the best
-# state by validation, and an interruption that keeps it. In `_fit` you find the loop from above;
-# `_round` is its body.
+# state by validation, an interruption that keeps it, and a start from an earlier solution, which
+# notebook 14 needs. In `_fit` you find the set-up from above, in `_alternate` the loop.
 
 
 # %% tags=["export"]
@@ -818,6 +825,11 @@ class _Problem(NamedTuple):
 # %% tags=["export"]
 class UHBDNN(BaseHasher):
     """Unsupervised hashing with a binary deep neural network (Do et al., ECCV 2016).
+
+    `fit` takes two options beyond the data. `start`, a UHBDNN that was fitted to the same samples
+    with as many bits and units: training goes on from its encoder and its codes. `callback`, a
+    function: it is called after every iteration of L-BFGS with the share of the most iterations
+    that is done; what it raises ends the training.
 
     Parameters
     ----------
@@ -958,7 +970,7 @@ class UHBDNN(BaseHasher):
         check_option("conditioning", self.conditioning, ("whiten", "none"))
         check_option("code_activation", self.code_activation, ("identity", "tanh"))
 
-    def _fit(self, X, y):
+    def _fit(self, X, y, start=None, callback=None):
         self._check_parameters()
         rng = as_generator(self.random_state)
         self.scale_ = range_scaling(X)[1]
@@ -968,10 +980,13 @@ class UHBDNN(BaseHasher):
         held_out = rng.permutation(m)[: min(self.n_validation, m // 8)]
         Q, T = X[:, held_out], np.delete(X, held_out, axis=1)
         problem, theta = self._pose(T, Q, rng)
-        B = initial_codes(T, self.n_bits, rng, self.init, self.n_init)
+        if start is None:
+            B = initial_codes(T, self.n_bits, rng, self.init, self.n_init)
+        else:
+            theta, B = self._go_on_from(start, problem, held_out, m)
         self.history_, self.n_iter_ = [], 0
         total = (self.max_alternations + 1) * self.max_iter
-        with tqdm(total=total, disable=not self.verbose, leave=False, unit="it") as bar:
+        with ProgressBar(total, callback, self.verbose) as bar:
             bar.set_description(f"UHBDNN, {self.n_bits} bits")
             try:
                 self._alternate(problem, B, theta, bar)
@@ -995,6 +1010,19 @@ class UHBDNN(BaseHasher):
         validation = Validation(Q, X, self.n_neighbors, self.criterion) if Q.size else None
         options = (sizes, lambdas, activations, scales.astype(X.dtype))
         return _Problem(X, P, A, P.T @ Q, validation, *options), theta
+
+    def _go_on_from(self, start, problem, held_out, m):
+        """Encoder and codes of an earlier solution for the same m samples."""
+        theirs = (start.n_features_in_, *map(len, start.Ws_)), len(start.codes_)
+        ours = (len(problem.P), *problem.sizes[1:]), m
+        if theirs != ours:
+            raise ValueError(
+                f"start has units and samples {theirs}, this training {ours}: only an estimator "
+                "that was fitted to the same samples, with as many bits and units, is a start"
+            )
+        theta = flatten([start.Ws_[0] @ problem.P, *start.Ws_[1:]], start.cs_)
+        codes = np.delete(start.codes_, held_out, axis=0)
+        return theta.astype(problem.X.dtype), codes.T.astype(problem.X.dtype)
 
     def _alternate(self, problem, B, theta, bar):
         """New codes, then decoder and encoder, until the score no longer rises."""

@@ -368,6 +368,19 @@ def test_interruption_before_there_is_anything_to_keep(digits, monkeypatch):
         small().fit(digits.train)
 
 
+@BOTH
+def test_a_start_goes_on_where_the_earlier_training_ended(method, digits, labels):
+    first = method(8, max_iter=20).fit(digits.train, labels)
+    shares = []
+    again = method(8, max_iter=20).fit(digits.train, labels, start=first, callback=shares.append)
+    end = min(entry["objective"] for entry in first.history_)
+    assert again.history_[0]["objective"] == pytest.approx(end, rel=1e-5)
+    assert again.history_[-1]["objective"] < end
+    assert shares[-1] == again.n_iter_ / 20 and shares == sorted(shares)
+    with pytest.raises(ValueError, match="start has layers of"):
+        method(9).fit(digits.train, labels, start=first)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

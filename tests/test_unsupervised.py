@@ -356,6 +356,33 @@ def test_interruption_before_there_is_anything_to_keep(digits, monkeypatch):
         small().fit(digits.train)
 
 
+def test_a_start_goes_on_where_the_earlier_training_ended(digits):
+    again = small(dtype="float64", n_validation=0, patience=9)
+    first = small(dtype="float64", n_validation=0, patience=9).fit(digits.train)
+    again.fit(digits.train, start=first)
+    assert again.history_[0]["objective"] <= first.history_[first.best_]["objective"] + 1e-9
+    assert again.history_[-1]["objective"] < first.history_[-1]["objective"]
+    unlike = small(dtype="float64", random_state=1).fit(digits.train)
+    assert np.mean(again.codes_ == first.codes_) > 0.9 > np.mean(unlike.codes_ == first.codes_)
+    with pytest.raises(ValueError, match="start has units and samples"):
+        small().fit(digits.train[:-1], start=first)
+    with pytest.raises(ValueError, match="start has units and samples"):
+        UHBDNN(n_bits=9).fit(digits.train, start=first)
+
+
+def test_the_callback_hears_every_step_and_can_end_the_training(digits):
+    shares = []
+    small().fit(digits.train, callback=shares.append)
+    assert len(shares) > 20 and shares == sorted(shares) and 0 < shares[0] < shares[-1] <= 1
+
+    def stop(share):
+        if share >= 0.5:
+            raise RuntimeError("enough")
+
+    with pytest.raises(RuntimeError, match="enough"):
+        small().fit(digits.train, callback=stop)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
