@@ -187,8 +187,8 @@ class BaseHasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
 
     A subclass implements ``_fit(X, y)``, perhaps with options, which learns from ``X`` (n_features,
     n_samples) and sets ``codes_``, and ``_project(X)``, which gives the real values (n_bits,
-    n_samples) whose signs are the bits.  What it learns are attributes that end in an underscore: arrays,
-    numbers, strings, or lists, tuples and dicts of these; they are what :meth:`save` keeps.
+    n_samples) whose signs are the bits.  What it learns are attributes that end in an underscore:
+    arrays, numbers, strings, or lists, tuples and dicts of these; they are what :meth:`save` keeps.
     """
 
     _requires_labels = False
