@@ -245,7 +245,10 @@ def test_a_kernel_sees_none_of_the_persons_own_settings(root, monkeypatch):
 def test_the_tests_run_cheapest_first(monkeypatch):
     titles = [title for title, _ in test.steps(quick=True)]
     assert titles == ["check", "unit tests"]
+    titles += ["notebooks", "browser tests"]
+    assert [title for title, _ in test.steps(quick=False)] == titles
     monkeypatch.setattr(test, "find", lambda root: [])
+    titles.remove("notebooks")
     assert [title for title, _ in test.steps(quick=False)] == titles
 
 

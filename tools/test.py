@@ -1,7 +1,8 @@
 """Everything that continuous integration runs, cheapest first: `python3 course.py test`.
 
 1. the gates of `course.py check`; 2. the unit tests; 3. every notebook and its solutions, executed
-anew and compared with the outputs that are stored in it (nbval, strict).
+anew and compared with the outputs that are stored in it (nbval, strict); 4. the tests in a browser,
+which are skipped where there is none.
 """
 
 import argparse
@@ -14,6 +15,7 @@ from tools.build import warm_up
 from tools.notebooks import ROOT, find, kernel_environment
 
 NO_TESTS = 5  # pytest's exit code where it found nothing to run
+BROWSER = "tests/browser"
 PARALLEL = ["-n", "2", "--dist", "loadfile"]
 NBVAL = [
     "--nbval",
@@ -28,16 +30,19 @@ NBVAL = [
 def steps(quick):
     """Return (title, arguments of Python) for each step, cheapest first."""
     yield "check", ["-m", "tools.check"]
-    yield "unit tests", ["-m", "pytest", "tests", *PARALLEL]
+    yield "unit tests", ["-m", "pytest", "tests", "--ignore", BROWSER, *PARALLEL]
+    if quick:
+        return
     notebooks = [str(notebook.path) for notebook in find(ROOT)]
-    if notebooks and not quick:
+    if notebooks:
         yield "notebooks", ["-m", "pytest", *NBVAL, *PARALLEL, *notebooks]
+    yield "browser tests", ["-m", "pytest", BROWSER, *PARALLEL]
 
 
 def main():
     """Parse the command line and run the steps; the first one that fails ends the run."""
     parser = argparse.ArgumentParser(prog="course.py test", description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="leave the notebooks out")
+    parser.add_argument("--quick", action="store_true", help="leave notebooks and browser out")
     quick = parser.parse_args().quick
     warm_up()
     with tempfile.TemporaryDirectory() as scratch:

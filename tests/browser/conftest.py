@@ -1,0 +1,216 @@
+"""A browser, a JupyterLab to point it at, and pages that report every error.
+
+The browser is Debian's Chromium, Google Chrome or the Chromium of Playwright, whichever is there.
+Where there is none, or where the extra `browser` is not installed, the tests are skipped and say
+so. No page may ask another machine for anything, and none may leave an error in the console.
+Screenshots are kept in `build/browser`, which git ignores.
+"""
+
+import json
+import os
+import re
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from tools.notebooks import ROOT, kernel_environment
+
+ARTEFACTS = ROOT / "build" / "browser"
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+NO_EXTRA = "the extra `browser` is not installed (course.py test installs it)"
+NO_BROWSER = "no browser: apt-get install chromium, or name one in the variable CHROMIUM"
+ARGUMENTS = [
+    *("--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
+    *("--disable-background-networking", "--disable-component-update"),
+]
+WIDE = {"width": 1280, "height": 900}
+LAB_SECONDS = 90  # for the server to answer, on a busy machine
+KERNEL_STATUS = "window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status"
+
+
+def find_browser(playwright):
+    """Return the path of a Chromium, or None."""
+    found = [os.environ.get("CHROMIUM"), *map(shutil.which, NAMES)]
+    own = playwright.chromium.executable_path
+    return next((path for path in [*found, own] if path and Path(path).exists()), None)
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """A running Chromium without a window."""
+    api = pytest.importorskip("playwright.sync_api", reason=NO_EXTRA)
+    with api.sync_playwright() as playwright:
+        path = find_browser(playwright)
+        if path is None:
+            pytest.skip(NO_BROWSER)
+        root = ["--no-sandbox"] * (getattr(os, "geteuid", lambda: 1)() == 0)
+        running = playwright.chromium.launch(executable_path=path, args=ARGUMENTS + root)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def expect(browser):
+    """Assertions that wait; a fixture, so that no test imports what may be absent."""
+    from playwright.sync_api import expect
+
+    return expect
+
+
+@pytest.fixture
+def open_page(browser, request):
+    """Return a function that opens a page; its keywords are those of Playwright's new_context.
+
+    At the end every page must be free of errors and of requests to other machines. What the pages
+    show then is kept as a screenshot under the name of the test.
+    """
+    contexts, faults = [], []
+
+    def open_page(**options):
+        context = browser.new_context(**{"viewport": WIDE, "reduced_motion": "reduce"} | options)
+        context.route("**/*", lambda route: keep_inside(route, faults))
+        page = context.new_page()
+        page.on("pageerror", lambda error: faults.append(f"page error: {error}"))
+        page.on("console", lambda message: note_error(message, faults))
+        contexts.append(context)
+        return page
+
+    yield open_page
+    for k, context in enumerate(contexts):
+        for page in context.pages:
+            keep_picture(page, request.node.name + (f"_{k}" if k else ""))
+        context.close()
+    assert faults == []
+
+
+def keep_inside(route, faults):
+    """Let a request pass if it stays on this machine; note and refuse any other."""
+    address = urlsplit(route.request.url)
+    if address.scheme in ("file", "data", "blob", "about") or address.hostname == "127.0.0.1":
+        route.continue_()
+    else:
+        faults.append(f"asks another machine: {route.request.url}")
+        route.abort()
+
+
+def note_error(message, faults):
+    """Note an error that a page wrote to the console."""
+    if message.type == "error":
+        faults.append(f"console: {message.text} ({message.location.get('url', '')})")
+
+
+@pytest.fixture
+def page(open_page):
+    """One page of the usual width."""
+    return open_page()
+
+
+def keep_picture(page, name):
+    """Write a screenshot of what the page shows to the folder of artefacts."""
+    ARTEFACTS.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=ARTEFACTS / (re.sub(r"\W+", "_", name).strip("_") + ".png"))
+
+
+@pytest.fixture
+def picture(request):
+    """Return a function (page, word) that keeps a screenshot under the test's name and the word."""
+    return lambda page, word: keep_picture(page, f"{request.node.name}_{word}")
+
+
+class Lab:
+    """A running JupyterLab on a copy of the notebooks."""
+
+    def __init__(self, url, token, folder):
+        self.url, self.token, self.folder = url, token, folder
+
+    def open(self, page, path):
+        """Open a notebook, such as "notebooks/04_network.ipynb", and wait for its kernel."""
+        page.goto(f"{self.url}/lab/tree/{path}?token={self.token}&reset")
+        page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
+        page.wait_for_function(f"() => {KERNEL_STATUS} === 'idle'", timeout=60_000)
+
+    def run_all(self, page):
+        """Run every cell of the notebook on the page, from the top, and wait for the last one."""
+        page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-all-cells')")
+
+
+def lab_environment(folder):
+    """Return the variables of a server that sees nothing of this machine's Jupyter settings."""
+    places = {"CONFIG_DIR": "config", "DATA_DIR": "data", "RUNTIME_DIR": "runtime"}
+    env = {k: v for k, v in kernel_environment(ROOT).items() if not k.startswith("JUPYTER")}
+    env |= {f"JUPYTER_{key}": str(folder / place) for key, place in places.items()}
+    env |= {f"JUPYTERLAB_{key}_DIR": str(folder / key) for key in ("SETTINGS", "WORKSPACES")}
+    return env | {"IPYTHONDIR": str(folder / "ipython"), "BDNN_FIGURES": str(folder / "figures")}
+
+
+def write_settings(folder):
+    """Write the settings of a JupyterLab that asks for no news and keeps all cells on the page."""
+    for extension, content in {
+        "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
+        "notebook-extension/tracker": {"windowingMode": "none"},
+    }.items():
+        path = folder / "@jupyterlab" / f"{extension}.jupyterlab-settings"
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps(content))
+
+
+def free_port():
+    """Return a port of the loopback interface that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_for(url, process, log, seconds):
+    """Return once a server answers; fail with the end of its log if it stops or takes too long."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and process.poll() is None:
+        try:
+            urllib.request.urlopen(url, timeout=2).close()
+            return
+        except OSError:
+            time.sleep(0.2)
+    pytest.fail(f"no answer from the server; its log ends with\n{log.read_text()[-3000:]}")
+
+
+@pytest.fixture(scope="session")
+def lab(browser, tmp_path_factory):
+    """A JupyterLab on the loopback interface, with a token, on a copy of notebooks and figures."""
+    folder = tmp_path_factory.mktemp("lab")
+    for name in ("notebooks", "figures"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns(".*"))
+    write_settings(folder / "SETTINGS")
+    token, port, log = secrets.token_hex(16), free_port(), folder / "lab.log"
+    command = [
+        *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1"),
+        *(f"--port={port}", "--ServerApp.port_retries=0", f"--IdentityProvider.token={token}"),
+        *(f"--ServerApp.root_dir={folder}", "--LabApp.expose_app_in_browser=True"),
+        "--LabApp.extension_manager=readonly",
+    ]
+    with open(log, "w") as file:
+        env = lab_environment(folder)
+        process = subprocess.Popen(command, cwd=folder, env=env, stdout=file, stderr=file)
+    try:
+        url = f"http://127.0.0.1:{port}"
+        wait_for(f"{url}/api?token={token}", process, log, LAB_SECONDS)
+        yield Lab(url, token, folder)
+    finally:
+        stop(process)
+
+
+def stop(process):
+    """End a server and wait until it has ended; it ends its kernels."""
+    process.terminate()
+    try:
+        process.wait(20)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
