@@ -22,12 +22,22 @@ from typing import NamedTuple
 
 import numpy as np
 import pooch
+from scipy.io import loadmat
+from scipy.sparse import issparse
 from sklearn.datasets import load_digits
 from tqdm import tqdm
 
 from bdnn.base import as_generator, atomic_path, check_option
 
-__all__ = ["DATASETS", "Dataset", "Labels", "load", "nearest_neighbours"]
+__all__ = [
+    "DATASETS",
+    "Dataset",
+    "Labels",
+    "READERS",
+    "load",
+    "nearest_neighbours",
+    "read_vectors",
+]
 
 # The four files of MNIST: SHA-256 of the .gz as published, and of the idx file inside it.
 MNIST_FILES = {
@@ -124,6 +134,7 @@ def load(
     n_neighbors=50,
     seed=0,
     n_query=None,
+    labels=None,
     data_home=None,
 ):
     """Load a data set, split it, and find the right answers for its queries.
@@ -131,7 +142,7 @@ def load(
     Parameters
     ----------
     name : str or path
-        One of ``DATASETS``, or a path: a ``.npy`` file, a ``.npz`` file or a folder of ``.fvecs``.
+        One of ``DATASETS``, or a path: a file of one of the ``READERS``, or a folder of ``.fvecs``.
 
         =========== ==========================================================================
         digits      1,797 images of 8 x 8 from scikit-learn; 297 queries
@@ -140,9 +151,9 @@ def load(
         cifar10     800 features of the CIFAR-10 images, 50,000 and 10,000 queries (BDNN_DATA)
         sift        400,000 SIFT descriptors and 10,000 queries (BDNN_DATA); not SIFT1M
         sift1m      the original SIFT1M files, in ``sift`` or ``sift1m`` of BDNN_DATA
-        array file  ``.npy``: one matrix; ``.npz``: ``X`` and perhaps ``y``, or ``train``,
-                    ``query`` and perhaps ``database``, with ``train_labels``, ``query_labels``,
-                    ``database_labels``
+        file        one matrix, perhaps with labels, as :func:`read_vectors` takes it; or a
+                    ``.npz`` or ``.mat`` with ``train``, ``query`` and perhaps ``database``, with
+                    ``train_labels``, ``query_labels``, ``database_labels``
         folder      ``*_base.fvecs``, ``*_query.fvecs`` and perhaps ``*_learn.fvecs``
         =========== ==========================================================================
 
@@ -162,6 +173,8 @@ def load(
         How many queries to hold out, where the split is ours (for your own vectors a tenth of
         them, at most 1,000, if not given); else how many of the official queries to keep, from
         the first. Not with the protocol dh, which fixes the number.
+    labels : str or path, optional
+        Where the labels of a file of your own are, as for :func:`read_vectors`.
     data_home : path, optional
         Folder for downloads and computed neighbours.
 
@@ -187,9 +200,11 @@ def load(
         raise ValueError("n_query does not go with protocol='dh': it takes 100 of each class")
     cache, rng = _cache_folder(data_home), as_generator(seed)
     if name in DATASETS:
+        if labels is not None:
+            raise ValueError(f"labels={labels!r} is for files of your own; {name} has its own")
         dataset = DATASETS[name](rng, n_query, cache)
     else:
-        dataset = _read_path(name, rng, n_query)
+        dataset = _read_path(name, rng, n_query, labels)
     if protocol == "dh":
         dataset = _deep_hashing_split(dataset, rng)
     if ground_truth == "auto":
@@ -335,6 +350,8 @@ def _data_folder():
 
 def _as_vectors(X, what):
     """Finite float32 vectors in rows, and the shape of one sample if it was an image."""
+    if issparse(X):
+        raise ValueError(f"{what} is a sparse matrix; make it dense first (toarray, full)")
     X = np.asarray(X)
     if X.dtype.kind not in "buif" or X.ndim < 2 or X.size == 0:
         raise ValueError(f"{what} must be a filled matrix of numbers, got {X.dtype} {X.shape}")
@@ -553,31 +570,232 @@ def _idx_bytes(array):
     return header + np.ascontiguousarray(array).tobytes()
 
 
-def _read_path(name, rng, n_query):
+def read_vectors(path, labels=None):
+    """Vectors of one file, and their labels if it has any.
+
+    Parameters
+    ----------
+    path : path
+        The ending tells the format.
+
+        ============== =======================================================================
+        .npy           a matrix, samples in rows
+        .npz, .mat     the array ``X``, samples in rows; labels in ``y`` (.mat up to version 7)
+        .csv, .parquet a table of numbers, samples in rows; labels in a column ``label``. A .csv
+                       is separated by commas, semicolons or tabs; without a line of names its
+                       columns are called 0, 1, ...
+        .fvecs, .bvecs vectors of the TEXMEX corpus; no labels
+        ============== =======================================================================
+
+    labels : str or path, optional
+        Another name of the array or the column that holds the labels; or a file that holds
+        nothing else (.npy), or holds them in ``y`` or ``label``.
+
+    Returns
+    -------
+    X : array (n_samples, n_features), float32
+    y : array (n_samples,) of int64, floats or strings, or None
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged, is of another format, lacks what it should hold, or holds something
+        else than finite numbers; says which.
+    FileNotFoundError
+        If there is no such file.
+    """
+    path = Path(path).expanduser()
+    arrays = _read_file(path, labels)
+    if "X" not in arrays:
+        raise ValueError(f"{path} must hold the array X; it holds {_names(arrays)}")
+    X = _as_vectors(arrays["X"], f"{path.name}: X")[0]
+    y = arrays.get("y")
+    return X, None if y is None else _as_labels(y, X, f"{path.name}: labels")
+
+
+def _read_path(name, rng, n_query, labels):
     path = Path(name).expanduser()
-    if path.suffix not in (".npy", ".npz") and not path.exists():
+    if path.suffix not in READERS and not path.exists():
         known = ", ".join(DATASETS)
         raise ValueError(
-            f"data set {str(name)!r} is not known. Known are: {known}; or give the path of a .npy "
-            "file, a .npz file, or a folder with .fvecs files"
+            f"data set {str(name)!r} is not known. Known are: {known}; or give the path of a file "
+            f"({', '.join(READERS)}), or of a folder with .fvecs files"
         )
     if path.is_dir():
         return _read_fvecs_folder(path, n_query)
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}")
-    if path.suffix == ".npy":
-        return _own_pool(path, {"X": _read_numpy(path)}, rng, n_query)
-    if path.suffix != ".npz":
-        raise ValueError(f"{path}: a data file must be .npy or .npz")
-    arrays = _read_numpy(path)
+    arrays = _read_file(path, labels)
     if "X" in arrays:
         return _own_pool(path, arrays, rng, n_query)
     if "train" in arrays and "query" in arrays:
         return _own_split(path, arrays, n_query)
     raise ValueError(
         f"{path} must hold X (and perhaps y), or train and query (and perhaps database and labels "
-        f"of each as train_labels, ...); it holds {', '.join(arrays) or 'nothing'}"
+        f"of each as train_labels, ...); it holds {_names(arrays)}"
     )
+
+
+def _names(arrays):
+    return ", ".join(arrays) or "nothing"
+
+
+def _read_file(path, labels):
+    """The arrays of a file by name, the labels among them as ``y``."""
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    reader = READERS.get(path.suffix.lower())
+    if reader is None:
+        raise ValueError(f"{path}: a data file must be one of {', '.join(READERS)}")
+    if labels is not None and Path(labels).suffix.lower() in READERS:
+        return reader(path, None) | {"y": _read_labels(Path(labels).expanduser())}
+    return reader(path, labels)
+
+
+def _read_labels(path):
+    """Labels from a file of their own."""
+    arrays = _read_file(path, None)
+    if path.suffix.lower() == ".npy":
+        return arrays["X"]
+    if "y" not in arrays:
+        raise ValueError(f"{path} must hold labels, y or a column label; it holds {_names(arrays)}")
+    return arrays["y"]
+
+
+def _read_named(path, labels):
+    """Arrays of a .npz or .mat file."""
+    arrays = _read_numpy(path) if path.suffix.lower() == ".npz" else _read_matlab(path)
+    if not isinstance(arrays, dict):
+        raise ValueError(f"{path} is damaged or not an .npz file")
+    if labels is not None:
+        if labels not in arrays:
+            raise ValueError(f"{path} holds no {labels!r} for labels; it holds {_names(arrays)}")
+        arrays["y"] = arrays.pop(labels)
+    return arrays
+
+
+def _read_matrix(path, labels):
+    """The matrix of a file that holds nothing else."""
+    if labels is not None:
+        raise ValueError(
+            f"{path} holds vectors alone, no {labels!r}; give the labels as a file of their own"
+        )
+    if path.suffix.lower() == ".npy":
+        X = _read_numpy(path)
+        if isinstance(X, dict):
+            raise ValueError(f"{path} is damaged or not an .npy file: it holds several arrays")
+        return {"X": X}
+    return {"X": _read_vecs(path)}
+
+
+def _read_matlab(path):
+    """Arrays of a .mat file; vectors as rows or columns become flat, text becomes strings."""
+    try:
+        held = loadmat(path)
+    except NotImplementedError:
+        raise ValueError(
+            f"{path} was saved as MATLAB 7.3, which is another format: save it with "
+            "save(file, 'X', 'y', '-v7')"
+        ) from None
+    except Exception as error:  # a damaged file can raise nearly anything
+        raise ValueError(f"{path} is damaged or not a MATLAB file: {error}") from error
+    arrays = {name: value for name, value in held.items() if not name.startswith("__")}
+    for name, value in arrays.items():
+        if name == "y" or name.endswith("_labels") or value.dtype.kind == "O":
+            arrays[name] = _flat(value)
+    return arrays
+
+
+def _flat(value):
+    """Labels of a .mat file as a vector: of numbers, of a char matrix, of a cell array of text."""
+    cells = value.ravel().tolist() if value.dtype.kind == "O" else []
+    if cells and all(isinstance(c, np.ndarray) and c.dtype.kind == "U" for c in cells):
+        return np.array(["".join(c.ravel()) for c in cells])
+    return np.char.rstrip(value.ravel()) if value.dtype.kind == "U" else value.ravel()
+
+
+def _read_table(path, labels):
+    """Numbers and labels of a .csv or .parquet file."""
+    from pandas import read_parquet  # here: it takes a while to import
+
+    reader = _read_csv if path.suffix.lower() == ".csv" else read_parquet
+    try:
+        table = reader(path)
+    except ImportError:
+        raise ImportError(
+            f"{path}: .parquet files need a package more: pip install 'bdnn[parquet]'"
+        ) from None
+    except Exception as error:  # a damaged file can raise nearly anything
+        raise ValueError(f"{path} is damaged or not a table: {error}") from error
+    if table.empty:
+        raise ValueError(f"{path} holds no rows")
+    table.columns = [str(name).strip() for name in table.columns]
+    if labels is not None and labels not in table.columns:
+        raise ValueError(f"{path} has no column {labels!r}; it has {_some(table.columns)}")
+    column = "label" if labels is None else labels
+    arrays = {"y": _label_column(path, table.pop(column))} if column in table.columns else {}
+    if table.shape[1]:
+        arrays["X"] = _number_columns(path, table)
+    return arrays
+
+
+def _label_column(path, column):
+    if column.isna().any():
+        first = int(np.flatnonzero(column.isna())[0])
+        raise ValueError(f"{path}: column {column.name!r} has no label in row {first}")
+    y = column.to_numpy()
+    return y if y.dtype.kind in "buif" else y.astype(str)
+
+
+def _number_columns(path, table):
+    for k, (name, column) in enumerate(table.items()):
+        if column.dtype.kind not in "buif":
+            raise ValueError(
+                f"{path}: column {name!r} does not hold numbers, but {column.iloc[0]!r}; leave it "
+                "out, or name it as the labels"
+            )
+        if name.startswith("Unnamed:"):
+            raise ValueError(
+                f"{path}: column {k} has no name. If it counts the rows, leave it out (pandas: "
+                "to_csv(path, index=False))"
+            )
+    return table.to_numpy(np.float64, na_value=np.nan)
+
+
+def _read_csv(path):
+    """The table of a .csv file, whatever of three signs separates it, with names or without."""
+    from pandas import read_csv
+
+    with open(path, encoding="utf-8-sig") as file:
+        first = file.readline()
+    separator = next((sign for sign in "\t;" if sign in first), ",")
+    header = None if _are_numbers(first, separator) else 0
+    return read_csv(path, sep=separator, header=header)
+
+
+def _are_numbers(line, separator):
+    """Whether a line holds numbers, other than the names 0, 1, ... that pandas gives columns."""
+    fields = [field.strip() for field in line.split(separator)]
+    try:
+        numbers = [float(field) for field in fields]
+    except ValueError:  # also for an empty field
+        return False
+    return len(numbers) == 1 or fields != [str(k) for k in range(len(fields))]
+
+
+def _some(names, most=10):
+    """The first of many names."""
+    shown = ", ".join(names[:most])
+    return f"{shown}, ... ({len(names)} in all)" if len(names) > most else shown
+
+
+READERS: dict[str, Callable] = {
+    ".npy": _read_matrix,
+    ".npz": _read_named,
+    ".csv": _read_table,
+    ".parquet": _read_table,
+    ".fvecs": _read_matrix,
+    ".bvecs": _read_matrix,
+    ".mat": _read_named,
+}
 
 
 def _own_pool(path, arrays, rng, n_query):
@@ -628,17 +846,19 @@ def _read_fvecs_folder(folder, n_query):
                 f"{folder} must hold one *_{part}.fvecs file, found {len(found)}"
             )
         files[part] = found[0] if found else None
-    base, query = _read_fvecs(files["base"]), _read_fvecs(files["query"])
-    train, database = (_read_fvecs(files["learn"]), base) if files["learn"] else (base, None)
+    base, query = _read_vecs(files["base"]), _read_vecs(files["query"])
+    train, database = (_read_vecs(files["learn"]), base) if files["learn"] else (base, None)
     description = f"Vectors of {folder.name}: learn, base and query as they come."
     return _official(folder.name, train, database, query, None, n_query, description)
 
 
-def _read_fvecs(path):
-    """Vectors of a .fvecs file: each is its length as int32, then that many float32."""
-    raw = np.fromfile(path, dtype="<i4")
-    width = int(raw[0]) + 1 if raw.size else 0
-    whole = width > 1 and raw.size % width == 0 and path.stat().st_size == 4 * raw.size
-    if not whole or np.any(raw.reshape(-1, width)[:, 0] != width - 1):
-        raise ValueError(f"{path} is damaged or not an .fvecs file")
-    return raw.reshape(-1, width)[:, 1:].view("<f4")
+def _read_vecs(path):
+    """Vectors of a .fvecs or .bvecs file: each is its length as int32, then its entries."""
+    entry = np.dtype("<f4" if path.suffix.lower() == ".fvecs" else "u1")
+    raw = np.fromfile(path, dtype=np.uint8)
+    D = int.from_bytes(raw[:4].tobytes(), "little", signed=True)
+    width = 4 + D * entry.itemsize
+    whole = D > 0 and raw.size % width == 0
+    if not whole or np.any(raw.reshape(-1, width)[:, :4] != raw[:4]):
+        raise ValueError(f"{path} is damaged or not an {path.suffix} file")
+    return np.ascontiguousarray(raw.reshape(-1, width)[:, 4:]).view(entry)

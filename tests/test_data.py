@@ -10,13 +10,16 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
+import pandas
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy.io import savemat
+from scipy.sparse import csr_array
 
 from bdnn import data
-from bdnn.data import load, nearest_neighbours
+from bdnn.data import load, nearest_neighbours, read_vectors
 
 
 def slow_neighbours(query, database, k):
@@ -340,9 +343,194 @@ def test_damaged_files_are_named(tmp_path, vectors):
             load(tmp_path / "bad.npz")
     with pytest.raises(FileNotFoundError, match="absent.npz"):
         load(tmp_path / "absent.npz")
-    (tmp_path / "table.csv").write_text("1,2")
-    with pytest.raises(ValueError, match="must be .npy or .npz"):
-        load(tmp_path / "table.csv")
+    (tmp_path / "table.xls").write_text("1,2")
+    with pytest.raises(ValueError, match="must be one of .npy, .npz, .csv, .parquet, .fvecs"):
+        load(tmp_path / "table.xls")
+
+
+# --- one file of vectors, in every format ---------------------------------------------------
+
+
+SPECIES = np.array(["cat", "dog", "cow"])
+
+
+def write_vectors(path, X, y):
+    """Write vectors with labels, in the format that the ending tells."""
+    cells = y.astype(object) if y.dtype.kind == "U" else y
+    table = pandas.DataFrame(X, columns=[f"c{k}" for k in range(X.shape[1])]).assign(label=y)
+    writers = {
+        ".npz": lambda: np.savez(path, X=X, y=y),
+        ".mat": lambda: savemat(path, {"X": X, "y": cells}),
+        ".csv": lambda: table.to_csv(path, index=False),
+        ".parquet": lambda: table.to_parquet(path),
+    }
+    writers[path.suffix]()
+
+
+@pytest.mark.parametrize("kind", ["numbers", "strings"])
+@pytest.mark.parametrize("ending", [".npz", ".mat", ".csv", ".parquet"])
+def test_formats_with_labels(ending, kind, tmp_path, vectors):
+    X, y = vectors
+    y = SPECIES[y] if kind == "strings" else y
+    write_vectors(tmp_path / f"mine{ending}", X, y)
+    found, labels = read_vectors(tmp_path / f"mine{ending}")
+    np.testing.assert_array_equal(found, X.astype(np.float32))
+    np.testing.assert_array_equal(labels, y)
+    assert found.dtype == np.float32 and labels.dtype.kind == ("U" if kind == "strings" else "i")
+    d = load(tmp_path / f"mine{ending}", n_neighbors=3)
+    assert len(d.query) == 6 and d.labels is not None
+
+
+@pytest.mark.parametrize("ending", [".fvecs", ".bvecs", ".npy", ".NPY"])
+def test_formats_without_labels(ending, tmp_path):
+    X = np.random.default_rng(0).integers(0, 256, size=(30, 7)).astype(np.float32)
+    path = tmp_path / f"mine{ending}"
+    if ending == ".fvecs":
+        write_fvecs(path, X)
+    elif ending == ".bvecs":
+        heads = np.full((30, 1), 7, "<i4").view(np.uint8).reshape(30, 4)
+        path.write_bytes(np.hstack([heads, X.astype(np.uint8)]).tobytes())
+    else:
+        with open(path, "wb") as file:
+            np.save(file, X)
+    found, labels = read_vectors(path)
+    np.testing.assert_array_equal(found, X)
+    assert labels is None
+    if ending != ".npy":
+        whole = path.read_bytes()
+        path.write_bytes(whole[:-1])
+        with pytest.raises(ValueError, match="mine.*is damaged"):
+            read_vectors(path)
+    with pytest.raises(ValueError, match="holds vectors alone, no 'y'"):
+        read_vectors(path, "y")
+
+
+def test_labels_of_another_name_or_file(tmp_path, vectors):
+    X, y = vectors
+    np.savez(tmp_path / "a.npz", X=X, kind=SPECIES[y], y=y)
+    np.save(tmp_path / "X.npy", X)
+    np.save(tmp_path / "y.npy", y)
+    pandas.DataFrame({"label": SPECIES[y]}).to_csv(tmp_path / "y.csv", index=False)
+    for path, labels, expected in [
+        ("a.npz", None, y),
+        ("a.npz", "kind", SPECIES[y]),
+        ("X.npy", tmp_path / "y.npy", y),
+        ("X.npy", str(tmp_path / "y.csv"), SPECIES[y]),
+        ("X.npy", tmp_path / "a.npz", y),
+    ]:
+        np.testing.assert_array_equal(read_vectors(tmp_path / path, labels)[1], expected)
+    assert load(tmp_path / "X.npy", labels=tmp_path / "y.npy", n_neighbors=2).labels is not None
+    with pytest.raises(ValueError, match="holds no 'sort' for labels; it holds X, kind, y"):
+        read_vectors(tmp_path / "a.npz", "sort")
+    np.savez(tmp_path / "b.npz", Z=X)
+    with pytest.raises(ValueError, match="must hold labels, y or a column label; it holds Z"):
+        read_vectors(tmp_path / "X.npy", tmp_path / "b.npz")
+    with pytest.raises(FileNotFoundError, match="there is no file .*absent.npy"):
+        read_vectors(tmp_path / "X.npy", tmp_path / "absent.npy")
+    with pytest.raises(ValueError, match="must hold the array X; it holds Z"):
+        read_vectors(tmp_path / "b.npz")
+
+
+@pytest.mark.parametrize(
+    ("text", "X", "y"),
+    [
+        ("1,2\n3,4\n", [[1, 2], [3, 4]], None),
+        ("0,0\n3,4\n", [[0, 0], [3, 4]], None),
+        ("0,1\n3,4\n", [[3, 4]], None),  # the names that pandas gives
+        ("7\n8\n", [[7], [8]], None),
+        ("a;b\n1.5;-2e3\n", [[1.5, -2000]], None),
+        ("a\tlabel\n1\tx\n2\ty\n", [[1], [2]], ["x", "y"]),
+        ("\ufeffa,label\n1,3\n2,4\n", [[1], [2]], [3, 4]),
+        ('"a, b","label"\n1,"x, y"\n', [[1]], ["x, y"]),
+        ("a,flag\n1,True\n2,False\n", [[1, 1], [2, 0]], None),
+    ],
+)
+def test_tables_as_text(text, X, y, tmp_path):
+    (tmp_path / "t.csv").write_text(text, encoding="utf-8")
+    found, labels = read_vectors(tmp_path / "t.csv")
+    assert found.tolist() == X and (labels is None) == (y is None)
+    assert y is None or labels.tolist() == y
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "damaged or not a table"),
+        ("a,b\n", "holds no rows"),
+        ("a,b\n1,x\n", "column 'b' does not hold numbers, but 'x'"),
+        ("a,b\n1,\n2,3\n", "NaN"),
+        ("a,b\n1,2\n3,4,5\n6,7,8,9\n", "damaged or not a table"),
+        ("a,label\n1,x\n2,\n", "column 'label' has no label in row 1"),
+        (",a\n0,1\n1,2\n", "column 0 has no name. If it counts the rows"),
+        ("label\nx\n", "must hold the array X; it holds y"),
+        ("a\n1e60\n", "beyond float32"),
+        ("<html><p>Please log in</p></html>\nx\n", "does not hold numbers"),
+        ("1,5;2,3\n4,1;3,2\n", "does not hold numbers"),  # a decimal comma
+        ("a,2024-01-01\n1,2024-01-02\n", "column '2024-01-01' does not hold numbers"),
+    ],
+)
+def test_tables_that_cannot_be_used(text, message, tmp_path):
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        read_vectors(tmp_path / "t.csv")
+
+
+def test_files_that_are_not_what_they_are_called(tmp_path, vectors):
+    contents = {
+        "text": b"not numbers at all",
+        "nothing": b"",
+        "zip": b"PK\x03\x04" + bytes(40),
+        "pickle": b"\x80\x04K\x01.",
+        "bytes": np.random.default_rng(0).bytes(400),
+    }
+    for name, content in contents.items():
+        for ending in data.READERS:
+            path = tmp_path / f"{name}{ending}"
+            path.write_bytes(content)
+            with pytest.raises(ValueError, match=name):
+                read_vectors(path)
+    np.savez(tmp_path / "a.npz", X=vectors[0])
+    (tmp_path / "a.npz").rename(tmp_path / "a.npy")
+    with pytest.raises(ValueError, match="a.npy is damaged or not an .npy file"):
+        read_vectors(tmp_path / "a.npy")
+    np.save(tmp_path / "b.npy", vectors[0])
+    (tmp_path / "b.npy").rename(tmp_path / "b.npz")
+    with pytest.raises(ValueError, match="b.npz is damaged or not an .npz file"):
+        read_vectors(tmp_path / "b.npz")
+
+
+def test_matlab_files(tmp_path, vectors):
+    X, y = vectors
+    parts = {"train": X[:40], "query": X[40:], "train_labels": y[:40], "query_labels": y[40:]}
+    savemat(tmp_path / "split.mat", parts)
+    d = load(tmp_path / "split.mat", n_neighbors=3)
+    np.testing.assert_array_equal(d.labels.query, y[40:])
+    savemat(tmp_path / "char.mat", {"X": X[:3], "y": SPECIES})  # a char matrix
+    assert read_vectors(tmp_path / "char.mat")[1].tolist() == SPECIES.tolist()
+    savemat(tmp_path / "sparse.mat", {"X": csr_array(X)})
+    with pytest.raises(ValueError, match="X is a sparse matrix; make it dense first"):
+        read_vectors(tmp_path / "sparse.mat")
+    (tmp_path / "new.mat").write_bytes(
+        b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM" + bytes(99)
+    )
+    with pytest.raises(ValueError, match="saved as MATLAB 7.3"):
+        read_vectors(tmp_path / "new.mat")
+
+
+def test_parquet_without_its_package(tmp_path, monkeypatch):
+    def missing(path):
+        raise ImportError("no engine")
+
+    (tmp_path / "t.parquet").write_bytes(b"PAR1")
+    monkeypatch.setattr(pandas, "read_parquet", missing)
+    with pytest.raises(ImportError, match=r"pip install 'bdnn\[parquet\]'"):
+        read_vectors(tmp_path / "t.parquet")
+
+
+def test_many_column_names_are_cut_short(tmp_path):
+    pandas.DataFrame(np.ones((2, 30))).add_prefix("c").to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(ValueError, match=r"no column 'z'; it has c0, .*, c9, ... \(30 in all\)"):
+        read_vectors(tmp_path / "t.csv", "z")
 
 
 @pytest.mark.parametrize("name", ["cifar10", "sift", "sift1m"])

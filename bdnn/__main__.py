@@ -1,0 +1,331 @@
+"""Hashing of your own vectors from the command line: `python -m bdnn --help`.
+
+Exit codes: 0 done; 1 the input cannot be used, and the last line says why; 2 the command line is
+wrong; 130 stopped by Ctrl-C.
+"""
+
+import argparse
+import os
+import shlex
+import sys
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from bdnn import compare, data, metrics
+from bdnn.base import atomic_path, check_whole_number, load
+
+INTRODUCTION = """\
+Turn vectors into short binary codes, and search with them.
+
+  train      learn a hash function from a file of vectors
+  encode     turn vectors into packed codes
+  search     find the nearest items of a database by Hamming distance
+  evaluate   measure how good the codes of a database are for given queries
+  compare    train several methods on one file and write a report in HTML
+
+Files: .npy; .npz and .mat with X and perhaps y; .csv and .parquet, with the labels in a column
+`label`; .fvecs and .bvecs. Samples stand in rows. What a command takes, with examples:
+python -m bdnn COMMAND --help"""
+
+TRAIN = """\
+examples:
+  python -m bdnn train vectors.npy --bits 32 --model my.bdnn
+  python -m bdnn train flowers.csv --labels species --method shbdnn --model my.bdnn
+  python -m bdnn train vectors.npz --method uhbdnn --settings '{"lambda2": 0.1, "max_iter": 50}'
+
+Without labels take uhbdnn (the default) or itq, which is quick; with labels shbdnn, or sdh. Ctrl-C
+ends the training of a network early and keeps its best state. python -m bdnn evaluate tells what
+it is worth; python -m bdnn compare tells which method suits your data."""
+
+ENCODE = """\
+example:
+  python -m bdnn encode my.bdnn vectors.npy --output codes.npy
+
+The codes are bytes, one row for each sample, ceil(bits / 8) bytes wide: the form that the binary
+indexes of faiss take, faiss.IndexBinaryFlat(bits).add(np.load("codes.npy"))."""
+
+SEARCH = """\
+examples:
+  python -m bdnn search my.bdnn database.npy queries.npy -k 10
+  python -m bdnn search my.bdnn codes.npy queries.npy --encoded --output found.npz
+
+Rows of the database count from 0; of equal distances the lower row comes first. The output file
+holds `indices` and `distances`, one row for each query. Every code is compared, which serves for
+some millions of items; larger collections want an index, such as those of faiss."""
+
+EVALUATE = """\
+examples:
+  python -m bdnn evaluate my.bdnn database.npy queries.npy
+  python -m bdnn evaluate my.bdnn train.csv test.csv --labels species
+
+The right answers to a query are the database items of its class where both files have labels, else
+its 50 Euclidean neighbours in the database. Take queries that the model was not trained on."""
+
+COMPARE = """\
+examples:
+  python -m bdnn compare vectors.npy --bits 16 32 64 --report report.html
+  python -m bdnn compare flowers.csv --labels species --methods itqcca sdh shbdnn
+
+A tenth of the vectors, at most 1,000, are held out as queries; the rest is both training set and
+database. A .npz with `train` and `query`, or a folder of .fvecs, comes split and stays so."""
+
+
+def main(argv=None):
+    """Do what the command line says; return the exit code."""
+    argv = sys.argv[1:] if argv is None else argv
+    args = parser().parse_args(argv)
+    args.line = "python -m bdnn " + shlex.join(argv)
+    try:
+        args.do(args)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read the output, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (ValueError, OSError, ImportError, MemoryError) as error:
+        print(f"bdnn {args.command}: {error or type(error).__name__}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"\nbdnn {args.command}: stopped", file=sys.stderr)
+        return 130
+    return 0
+
+
+def train(args):
+    """Learn a hash function and save it."""
+    writable(args.model)
+    X, y = training_vectors(args.data, args.labels)
+    settings = {"n_bits": args.bits, "random_state": args.seed, "verbose": sys.stderr.isatty()}
+    known = compare.parameters(args.method)
+    check_settings(args.settings, [args.method])
+    settings = {name: value for name, value in settings.items() if name in known}
+    estimator = compare.METHODS[args.method](**settings | args.settings)
+    if y is None and compare.supervised([args.method]):
+        raise ValueError(
+            f"{args.method} learns from labels, and {args.data} has none; see --labels"
+        )
+    estimator.fit(X, y)
+    estimator.save(args.model)
+    print(f"{type(estimator).__name__}: {X.shape[1]} numbers -> {estimator.n_bits} bits, ", end="")
+    print(f"learned from {len(X)} vectors, written to {args.model}")
+
+
+def training_vectors(name, labels):
+    """Vectors and labels of a file, or of the training part of a named set."""
+    if name not in data.DATASETS:
+        return data.read_vectors(name, labels)
+    dataset = data.load(name, labels=labels, ground_truth=None)
+    return dataset.train, dataset.labels and dataset.labels.train
+
+
+def encode(args):
+    """Encode a file of vectors."""
+    writable(args.output)
+    model = load(args.model)
+    codes = model.encode(data.read_vectors(args.data, args.labels)[0])
+    write_arrays(args.output, partial(np.save, arr=codes))
+    print(f"{len(codes)} codes of {model.n_bits} bits ({codes.shape[1]} bytes) in {args.output}")
+
+
+def search(args):
+    """Find the nearest database items of every query."""
+    writable(args.output)
+    model = load(args.model)
+    database = (
+        encoded(args.database, model) if args.encoded else vectors(args.database, args, model)
+    )
+    codes = vectors(args.query, args, model)
+    check_whole_number("k", args.k, 1)
+    indices, distances = nearest(codes, database, min(args.k, len(database)))
+    if args.output:
+        found = {"indices": indices, "distances": distances}
+        write_arrays(args.output, lambda file: np.savez(file, **found))
+        print(f"{indices.shape[1]} items for each of {len(codes)} queries in {args.output}")
+        return
+    print("query: item (distance) ...")
+    for query, (row, distance) in enumerate(zip(indices, distances)):
+        print(f"{query}:", " ".join(f"{i} ({d})" for i, d in zip(row, distance)))
+
+
+def encoded(path, model):
+    """Codes of a database that `encode` wrote."""
+    if Path(path).suffix.lower() != ".npy":
+        raise ValueError(f"{path}: codes are read from the .npy file that encode wrote")
+    codes = np.load(path, allow_pickle=False)
+    width = -(-model.n_bits // 8)
+    if codes.dtype != np.uint8 or codes.ndim != 2 or codes.shape[1] != width or not len(codes):
+        raise ValueError(
+            f"{path} holds {codes.dtype} {codes.shape}, not codes of {model.n_bits} bits: uint8 "
+            f"(n, {width})"
+        )
+    return codes
+
+
+def vectors(path, args, model):
+    """Codes of a file of vectors."""
+    return model.encode(data.read_vectors(path, args.labels)[0])
+
+
+def nearest(queries, database, k):
+    """Rows (n_query, k) of the nearest codes and their distances; of equal ones the lower row."""
+    indices = np.empty((len(queries), k), np.int64)
+    distances = np.empty((len(queries), k), np.int16)
+    step = max(1, 2**22 // len(database))
+    bar = tqdm(range(0, len(queries), step), desc="search", disable=not sys.stderr.isatty())
+    for start in bar:
+        rows = slice(start, start + step)
+        D = metrics.hamming_distances(queries[rows], database)
+        indices[rows] = np.argsort(D, axis=1, kind="stable")[:, :k]
+        distances[rows] = np.take_along_axis(D, indices[rows], axis=1)
+    return indices, distances
+
+
+def evaluate(args):
+    """Measure the codes of a database for given queries."""
+    model = load(args.model)
+    (X, y), (Q, y_Q) = (
+        data.read_vectors(path, args.labels) for path in (args.database, args.query)
+    )
+    labelled = y is not None and y_Q is not None
+    if args.ground_truth == "labels" and not labelled:
+        raise ValueError("--ground-truth labels needs labels in both files; see --labels")
+    codes = model.transform(Q), model.transform(X)
+    if labelled and args.ground_truth != "knn":
+        relevant, truth = (y_Q, y), "items of the query's class"
+    else:
+        k = min(args.neighbours, len(X))
+        relevant = data.nearest_neighbours(Q, X, k)
+        truth = f"the {k} Euclidean neighbours"
+    print(f"{len(Q)} queries, {len(X)} database items, {model.n_bits} bits; relevant: {truth}")
+    for name, value in metrics.evaluate(*codes, relevant).items():
+        print(f"{name:18}{value:.4f}")
+
+
+def compare_methods(args):
+    """Train several methods, print the table, write the report."""
+    writable(args.report)
+    dataset = data.load(args.data, labels=args.labels, ground_truth=None)
+    check_settings(args.settings, args.methods or compare.METHODS)
+    methods = args.methods or compare.DEFAULT_METHODS
+    truth = args.ground_truth
+    if truth == "auto":
+        truth = "labels" if dataset.labels is not None else "knn"
+    options = {"n_neighbors": min(args.neighbours, len(dataset.database))}
+    dataset = data.load(args.data, labels=args.labels, ground_truth=truth, **options)
+    print(compare.describe(dataset))
+    methods = compare.usable(methods, dataset, lenient=args.methods is None)
+    rows = []
+    runs = [(bits, name) for bits in args.bits for name in methods]
+    for bits, name in tqdm(runs, unit="run", disable=not sys.stderr.isatty()):
+        estimator = compare.make(name, bits, args.seed, args.settings)
+        row = {"method": type(estimator).__name__, "bits": bits, "seed": args.seed}
+        row["settings"] = estimator.get_params()
+        rows.append(compare.measure(estimator, dataset, row))
+    print(compare.table(rows))
+    compare.write_report(args.report, rows, dataset, args.line)
+    print(f"report: {args.report}")
+
+
+def check_settings(settings, methods):
+    """Raise a ValueError for a setting that none of the methods has."""
+    known = sorted({name for method in methods for name in compare.parameters(method)})
+    for name in settings:
+        if name not in known:
+            raise ValueError(f"--settings: {name!r} is not known; known are {', '.join(known)}")
+
+
+def writable(path):
+    """Raise an OSError now, and not after an hour, if nothing can be written at `path`."""
+    if path is None:
+        return
+    folder = Path(path).resolve().parent
+    if not folder.is_dir():
+        raise FileNotFoundError(f"there is no folder {folder} for {path}")
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(f"{folder} is not writable")
+
+
+def write_arrays(path, write):
+    """Let `write` fill a file, which appears at `path` whole or not at all."""
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        write(file)
+
+
+def parser():
+    """The command line."""
+    root = argparse.ArgumentParser(
+        prog="python -m bdnn",
+        usage="python -m bdnn COMMAND ...",
+        description=INTRODUCTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    options = {"dest": "command", "required": True, "prog": "python -m bdnn"}
+    commands = root.add_subparsers(**options, help=argparse.SUPPRESS)
+
+    def command(name, do, epilog, *positional):
+        """A subcommand with its positional arguments, all of them files."""
+        sub = commands.add_parser(
+            name,
+            description=do.__doc__,
+            epilog=epilog,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        sub.set_defaults(do=do)
+        for argument, text in positional:
+            sub.add_argument(argument, help=text)
+        text = "array or column that holds the labels, or a file of its own"
+        sub.add_argument("--labels", metavar="NAME", help=text)
+        return sub
+
+    model, database = ("model", "what train wrote"), ("database", "file that is searched")
+    own = ("data", f"file of vectors, or a set: {', '.join(data.DATASETS)}")
+    query = ("query", "file of queries")
+    methods = {"type": str.lower, "choices": list(compare.METHODS), "metavar": "METHOD"}
+    listed = ", ".join(compare.METHODS)
+
+    sub = command("train", train, TRAIN, own)
+    sub.add_argument("--method", default="uhbdnn", help=f"{listed}; default uhbdnn", **methods)
+    sub.add_argument("--bits", type=int, default=32, help="length of the code; default 32")
+    sub.add_argument("--model", default="model.bdnn", help="file to write; default model.bdnn")
+    add_training(sub)
+
+    sub = command("encode", encode, ENCODE, model, ("data", "file of vectors"))
+    sub.add_argument("--output", default="codes.npy", help="file to write; default codes.npy")
+
+    sub = command("search", search, SEARCH, model, database, query)
+    sub.add_argument("-k", type=int, default=10, help="how many items to find; default 10")
+    sub.add_argument("--encoded", action="store_true", help="database holds codes, from encode")
+    sub.add_argument("--output", metavar="FILE", help="write .npz instead of printing")
+
+    sub = command("evaluate", evaluate, EVALUATE, model, database, query)
+    add_truth(sub)
+
+    sub = command("compare", compare_methods, COMPARE, own)
+    text = f"{listed}; {' '.join(compare.DEFAULT_METHODS)} if not given"
+    sub.add_argument("--methods", nargs="+", help=text, **methods)
+    sub.add_argument("--bits", type=int, nargs="+", default=[16, 32], help="default 16 32")
+    sub.add_argument("--report", default="report.html", help="file to write; default report.html")
+    add_training(sub)
+    add_truth(sub)
+    return root
+
+
+def add_training(sub):
+    """Options of the commands that train."""
+    sub.add_argument("--seed", type=int, default=0, help="the same seed gives the same codes")
+    text = "parameters of the method, such as '{\"max_iter\": 50}'"
+    sub.add_argument("--settings", type=compare.json_object, default={}, metavar="JSON", help=text)
+
+
+def add_truth(sub):
+    """Options of the commands that measure."""
+    choices = ["auto", "labels", "knn"]
+    text = "what counts as relevant; auto: labels where there are any"
+    sub.add_argument("--ground-truth", default="auto", choices=choices, help=text)
+    text = "Euclidean neighbours that count as relevant; default 50"
+    sub.add_argument("--neighbours", type=int, default=50, metavar="K", help=text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

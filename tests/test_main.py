@@ -1,0 +1,260 @@
+"""The command line, `python -m bdnn`: every command on files, its output, and its exit codes."""
+
+import re
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pandas
+import pytest
+from sklearn.datasets import load_iris
+
+import bdnn
+from bdnn import __main__ as cli
+from bdnn import metrics
+
+
+@pytest.fixture(scope="module")
+def flowers():
+    """Iris in random order: vectors, and names of the species."""
+    X, y = load_iris(return_X_y=True)
+    order = np.random.default_rng(0).permutation(len(X))
+    return X[order], np.array(["setosa", "versicolor", "virginica"])[y[order]]
+
+
+@pytest.fixture(scope="module")
+def template(flowers, tmp_path_factory):
+    """Files of 120 training and 30 query vectors, with a model of 16 bits."""
+    folder = tmp_path_factory.mktemp("files")
+    X, y = flowers
+    for name, rows in {"train": slice(120), "query": slice(120, None)}.items():
+        np.save(folder / f"{name}.npy", X[rows])
+        table = pandas.DataFrame(X[rows], columns=["a", "b", "c", "d"])
+        table.assign(species=y[rows]).to_csv(folder / f"{name}.csv", index=False)
+    bdnn.ITQ(4, random_state=0).fit(X[:120]).save(folder / "model.bdnn")
+    return folder
+
+
+@pytest.fixture
+def files(template, monkeypatch):
+    monkeypatch.chdir(template)
+    return template
+
+
+def start(line):
+    return cli.main(line.split())
+
+
+def fails(line, message, capsys):
+    """Run a command that must end with exit code 1 and one line on stderr."""
+    assert start(line) == 1
+    output = capsys.readouterr()
+    assert re.search(message, output.err) and "Traceback" not in output.err
+    assert output.err.startswith(f"bdnn {line.split()[0]}: ") and output.err.count("\n") == 1
+
+
+def test_train_writes_a_model_that_equals_the_library(files, flowers, tmp_path, capsys):
+    path = tmp_path / "m.bdnn"
+    line = f"train train.csv --labels species --method sdh --bits 8 --seed 3 --model {path}"
+    assert start(line) == 0
+    expected = f"SupervisedDiscreteHashing: 4 numbers -> 8 bits, learned from 120 vectors, {path}"
+    assert capsys.readouterr().out.replace("written to ", "") == expected + "\n"
+    X, y = flowers
+    same = bdnn.SupervisedDiscreteHashing(8, random_state=3)
+    same.fit(X[:120].astype(np.float32), y[:120])
+    np.testing.assert_array_equal(bdnn.load(path).encode(X), same.encode(X))
+
+
+def test_train_with_settings_and_a_named_set(files, tmp_path):
+    path = tmp_path / "m.bdnn"
+    assert start(f'train digits --method itq --settings {{"n_iter":7}} --model {path}') == 0
+    model = bdnn.load(path)
+    assert (model.n_bits, model.n_iter, model.n_features_in_) == (32, 7, 64)
+    assert start(f"train train.npy --method sh --bits 4 --model {path}") == 0  # draws nothing
+
+
+def test_encode_and_search_by_hand(files, flowers, tmp_path, capsys):
+    codes_file, found = tmp_path / "codes.npy", tmp_path / "found.npz"
+    assert start(f"encode model.bdnn train.csv --labels species --output {codes_file}") == 0
+    assert capsys.readouterr().out == f"120 codes of 4 bits (1 bytes) in {codes_file}\n"
+    model, X = bdnn.load("model.bdnn"), flowers[0]
+    codes = np.load(codes_file)
+    np.testing.assert_array_equal(codes, model.encode(X[:120]))
+    D = metrics.hamming_distances(model.encode(X[120:]), codes)
+    expected = np.array([sorted(range(120), key=lambda i: (row[i], i))[:5] for row in D])
+    for database in ("train.npy", f"{codes_file} --encoded"):
+        line = f"search model.bdnn {database.split()[0]} query.npy -k 5 --output {found}"
+        assert start(line + " --encoded" * database.endswith("--encoded")) == 0
+        with np.load(found) as archive:
+            np.testing.assert_array_equal(archive["indices"], expected)
+            distances = np.take_along_axis(D, expected, axis=1)
+            np.testing.assert_array_equal(archive["distances"], distances)
+    capsys.readouterr()
+    assert start("search model.bdnn train.npy query.npy -k 2") == 0
+    lines = capsys.readouterr().out.splitlines()
+    (i, j), (d, e) = expected[3, :2], D[3, expected[3, :2]]
+    assert len(lines) == 31 and lines[4] == f"3: {i} ({d}) {j} ({e})"
+
+
+def test_search_for_more_than_there_is(files, tmp_path):
+    assert start(f"search model.bdnn train.npy query.npy -k 500 --output {tmp_path}/f.npz") == 0
+    with np.load(tmp_path / "f.npz") as archive:
+        assert archive["indices"].shape == (30, 120)
+
+
+def test_search_does_not_depend_on_the_size_of_a_block(monkeypatch):
+    rng = np.random.default_rng(0)
+    queries, database = (rng.integers(0, 256, (n, 2), np.uint8) for n in (50, 2**18))
+    found = cli.nearest(queries, database, 3)
+    one_by_one = [cli.nearest(q[None], database, 3) for q in queries]
+    np.testing.assert_array_equal(found[0], np.concatenate([i for i, _ in one_by_one]))
+    np.testing.assert_array_equal(found[1], np.concatenate([d for _, d in one_by_one]))
+
+
+@pytest.mark.parametrize("truth", ["auto", "labels", "knn"])
+def test_evaluate_prints_the_measures(files, flowers, truth, capsys):
+    options = f"--labels species --ground-truth {truth} --neighbours 7"
+    assert start(f"evaluate model.bdnn train.csv query.csv {options}") == 0
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert head.startswith("30 queries, 120 database items, 4 bits; relevant: ")
+    assert head.endswith("7 Euclidean neighbours" if truth == "knn" else "the query's class")
+    X, y = flowers
+    model = bdnn.load("model.bdnn")
+    relevant = (y[120:], y[:120])
+    if truth == "knn":
+        nearest = bdnn.data.nearest_neighbours
+        relevant = nearest(X[120:].astype(np.float32), X[:120].astype(np.float32), 7)
+    expected = metrics.evaluate(model.transform(X[120:]), model.transform(X[:120]), relevant)
+    printed = {name: float(value) for name, value in map(str.split, lines)}
+    assert printed == pytest.approx(expected, abs=1e-4) and len(expected) > 5
+
+
+def test_evaluate_without_labels_takes_neighbours(files, capsys):
+    assert start("evaluate model.bdnn train.npy query.npy") == 0
+    assert "the 50 Euclidean neighbours" in capsys.readouterr().out
+
+
+def test_compare_writes_one_page(files, tmp_path, capsys):
+    report = tmp_path / "<b>.html"
+    line = f"compare train.csv --labels species --methods ITQ itqcca --bits 4 2 --report {report}"
+    assert start(line) == 0
+    output = capsys.readouterr().out
+    assert "train: 108 training vectors" in output and "ground truth labels" in output
+    rows = [text.split()[:2] for text in output.splitlines() if text.split()[0][:3] == "ITQ"]
+    assert rows == [["ITQ", "4"], ["ITQCCA", "4"], ["ITQ", "2"], ["ITQCCA", "2"]]
+    page = report.read_text()
+    assert page.count("<tr>") == 5 and page.count("<svg") == page.count("</svg>") == 1
+    precision = next(text.split()[3] for text in output.splitlines() if "ITQCCA" in text)
+    assert f"<td>{precision}</td>" in page and "default-src 'none'" in page
+    assert "<b>.html" not in page and "&lt;b&gt;.html" in page  # a name is text, never markup
+    assert not re.search(r"<script|src=|href=\"http|@import", page)
+
+
+def test_compare_leaves_out_what_needs_labels(files, tmp_path, capsys):
+    settings = '{"max_iter":2,"max_alternations":0,"n_init":1}'
+    line = f"compare train.npy --bits 3 --settings {settings} --report {tmp_path}/r.html"
+    assert start(line) == 0
+    output = capsys.readouterr().out
+    assert "left out, because train has no labels: supdh, shbdnn" in output
+    assert "ground truth knn50" in output and "UHBDNN" in output
+    page = (tmp_path / "r.html").read_text().replace("&quot;", '"')
+    assert '"max_alternations": 0' in page and page.count("<svg") == 2  # one of the objectives
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("train absent.npy", "there is no file absent.npy"),
+        ("train train.npy --method sdh", "sdh learns from labels, and train.npy has none"),
+        ("train train.csv", "column 'species' does not hold numbers, but 'vers"),
+        ("train train.csv --labels kind", "no column 'kind'; it has a, b, c, d, species"),
+        ("train train.npy --bits 0", "n_bits must be a whole number of at least 1"),
+        ("train train.npy --bits 500", "n_bits=500 is more than n_samples = 120 allow"),
+        ("train train.npy --model no/such/m", "there is no folder .*such for no/such/m"),
+        ('train train.npy --settings {"lambda9":1}', "'lambda9' is not known; known are code_"),
+        ('train train.npy --settings {"lambda2":-1}', "lambda2 must be a finite number"),
+        ("encode train.npy train.npy", "train.npy is not a bdnn model, or was damaged"),
+        ("encode absent.bdnn train.npy", "No such file"),
+        ("search model.bdnn train.npy query.npy -k 0", "k must be a whole number"),
+        ("search model.bdnn train.npy query.npy --encoded", "float64 .120, 4., not codes of 4 b"),
+        ("search model.bdnn train.csv query.npy --encoded", "codes are read from the .npy file"),
+        ("evaluate model.bdnn train.npy query.npy --ground-truth labels", "needs labels in both"),
+        ("compare train.npy --methods sdh", "train has no labels, and sdh needs them"),
+        ('compare train.npy --settings {"lambda9":1}', "'lambda9' is not known"),
+        ("compare absent", "'absent' is not known. Known are: digits"),
+        ("compare digits --labels y", "is for files of your own; digits has its own"),
+    ],
+)
+def test_input_that_cannot_be_used(line, message, files, capsys):
+    before = sorted(path.name for path in files.iterdir())
+    fails(line, message, capsys)
+    assert sorted(path.name for path in files.iterdir()) == before
+
+
+def test_encoding_other_vectors_than_the_model_knows(files, tmp_path, capsys):
+    np.save(tmp_path / "wide.npy", np.ones((3, 9)))
+    fails(f"encode model.bdnn {tmp_path}/wide.npy", "9 features, but ITQ is expecting 4", capsys)
+
+
+def test_a_folder_that_cannot_be_written(files, capsys, monkeypatch):
+    monkeypatch.setattr(cli.os, "access", lambda folder, mode: False)
+    fails("train train.npy", "is not writable", capsys)
+
+
+def test_a_full_disk_leaves_no_half_file(files, tmp_path, capsys, monkeypatch):
+    def full(file, arr):
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "save", full)
+    fails(f"encode model.bdnn train.npy --output {tmp_path}/codes.npy", "No space left", capsys)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_stopped_by_the_keyboard(files, capsys, monkeypatch):
+    def stop(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli.data, "read_vectors", stop)
+    assert start("train train.npy") == 130
+    assert capsys.readouterr().err == "\nbdnn train: stopped\n"
+
+
+@pytest.mark.parametrize("line", ["", "tarin x", "train", "train x --method nonsense", "search m"])
+def test_a_wrong_command_line_ends_with_2(line, capsys):
+    with pytest.raises(SystemExit) as end:
+        start(line)
+    assert end.value.code == 2 and "usage: python -m bdnn" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["train", "encode", "search", "evaluate", "compare"])
+def test_help_teaches(command, capsys):
+    """Every example of the help is a command line that parses."""
+    with pytest.raises(SystemExit) as end:
+        start(f"{command} --help")
+    text = capsys.readouterr().out
+    assert end.value.code == 0 and "example" in text
+    examples = re.findall(r"^  python -m bdnn (.*)$", text, re.M)
+    assert examples and all(example.startswith(command) for example in examples)
+    for example in examples:
+        assert cli.parser().parse_args(cli.shlex.split(example)).command == command
+
+
+def test_as_a_process(files):
+    """Exit codes as the shell sees them, and a reader that closes the pipe early."""
+    run = [sys.executable, "-m", "bdnn"]
+    done = subprocess.run([*run, "train", "absent.npy"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "bdnn train: there is no file absent.npy\n"
+    line = [*run, "search", "model.bdnn", "train.npy", "query.npy", "-k", "120"]
+    process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.close()
+    assert process.stderr.read() == b"" and process.wait(60) == 0
+    process.stderr.close()
+
+
+def test_no_warning_on_ordinary_files(files, tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert start(f"train train.csv --labels species --method shbdnn --model {tmp_path}/m") == 0
