@@ -33,7 +33,7 @@ COMMANDS = {
 }
 
 # What a command needs beyond the course itself: extras of pyproject.toml, each with its own lock.
-EXTRAS = {"test": ("browser",)}
+EXTRAS = {"test": ("browser", "parquet", "quality")}
 
 HELP = """\
 commands:

@@ -356,6 +356,8 @@ SPECIES = np.array(["cat", "dog", "cow"])
 
 def write_vectors(path, X, y):
     """Write vectors with labels, in the format that the ending tells."""
+    if path.suffix == ".parquet":
+        pytest.importorskip("fastparquet", reason="needs the extra `parquet`")
     cells = y.astype(object) if y.dtype.kind == "U" else y
     table = pandas.DataFrame(X, columns=[f"c{k}" for k in range(X.shape[1])]).assign(label=y)
     writers = {
