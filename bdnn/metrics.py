@@ -19,6 +19,7 @@ __all__ = [
     "mean_average_precision",
     "precision_at",
     "precision_at_radius",
+    "radius_curve",
 ]
 
 
@@ -420,7 +421,41 @@ def independence(codes):
     return float(off_diagonal.sum() / (L * (L - 1)))
 
 
-def evaluate(codes_query, codes_database, relevant, radius=2):
+def _ball_curves(T, S, L):
+    """Precision and recall of the balls of radius 0 to L, each (n_query, L + 1); empty balls: 0."""
+    rest = ((0, 0), (0, L + 1 - T.shape[1]))
+    size, hits = (np.pad(np.cumsum(counts, axis=1), rest, mode="edge") for counts in (T, S))
+    return hits / np.maximum(size, 1), hits / np.maximum(hits[:, -1:], 1)
+
+
+def radius_curve(codes_query, codes_database, relevant):
+    """Precision and recall within Hamming balls of every radius, Eqs. (9) and (14) of notebook 02.
+
+    Parameters
+    ----------
+    codes_query, codes_database : array (n_query, n_bits) and array (n_database, n_bits)
+        Codes in {-1, +1}, or booleans; not packed, since the number of bits is the last radius.
+    relevant
+        As for :func:`mean_average_precision`.
+
+    Returns
+    -------
+    precision, recall : arrays (n_bits + 1,)
+        Means over the queries for the radii 0 to n_bits. An empty ball has precision 0, a query
+        without any relevant item precision and recall 0.
+
+    Raises
+    ------
+    ValueError
+        For codes or relevance that do not fit each other, or packed codes.
+    """
+    L = _signs(codes_database).shape[1]
+    blocks = _scan(codes_query, codes_database, relevant)
+    sums = [np.sum(_ball_curves(*_tie_counts(D, R), L), axis=1) for D, R in blocks]
+    return np.sum(sums, axis=0) / len(codes_query)
+
+
+def evaluate(codes_query, codes_database, relevant, radius=2, curves=False):
     """All measures of the course in one pass over the distances.
 
     Parameters
@@ -430,6 +465,8 @@ def evaluate(codes_query, codes_database, relevant, radius=2):
         need to know the number of bits.
     radius : int
         Radius of the Hamming ball; it is part of the name of the first measure.
+    curves : bool
+        Add the curves of :func:`radius_curve`.
 
     Returns
     -------
@@ -439,7 +476,8 @@ def evaluate(codes_query, codes_database, relevant, radius=2):
         ``map_trapezoid`` (ties in database order), ``map_expected`` (standard form, expectation
         over ties),
         ``empty_share`` (queries with an empty ball), ``balance`` and ``independence`` of the
-        database codes. All are fractions from 0 to 1.
+        database codes. All are fractions from 0 to 1. With ``curves`` also the arrays
+        ``precision_by_radius`` and ``recall_by_radius``.
 
     Raises
     ------
@@ -447,16 +485,21 @@ def evaluate(codes_query, codes_database, relevant, radius=2):
         For codes or relevance that do not fit each other.
     """
     measures = {"balance": balance(codes_database), "independence": independence(codes_database)}
-    n, rows = min(500, len(codes_database)), []
+    n, rows, sums_by_radius = min(500, len(codes_database)), [], 0.0
     for D, R in _scan(codes_query, codes_database, relevant):
         n_relevant = np.maximum(R.sum(axis=1), 1)
         ranks = _relevant_ranks(D, R)
         first = _stable_hits(*ranks[:2], len(D), n) / n
         standard, trapezoid = (_stable_sum(*ranks, len(D), f) for f in ("standard", "trapezoid"))
-        expected = _expected_sum(*_tie_counts(D, R), "standard")
+        counts = _tie_counts(D, R)
+        expected = _expected_sum(*counts, "standard")
+        sums_by_radius += np.sum(_ball_curves(*counts, codes_database.shape[1]), axis=1)
         sums = np.array([standard, trapezoid, expected]) / n_relevant
         rows.append(np.vstack([_ball_precision(D, R, radius), first, sums]))
     precision, first, standard, trapezoid, expected = np.concatenate(rows, axis=1)
+    if curves:
+        by_radius = sums_by_radius / len(codes_query)
+        measures |= {"precision_by_radius": by_radius[0], "recall_by_radius": by_radius[1]}
     return {
         f"precision_at_{radius}": _mean_with_empty(precision, empty=0.0),
         "precision_at_500": float(first.mean()),

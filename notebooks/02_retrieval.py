@@ -927,13 +927,79 @@ assert balance(parity) == 0 and independence(parity) == 0
 print("bits b1, b2, b1 b2: balance 0 and independence 0, yet only 4 of 8 codes occur")
 
 # %% [markdown]
+# ## The curve over all radii
+#
+# One radius is one point. A ball of radius $\rho$ finds more of what is relevant the larger it is, and what it finds is less pure. The share found is the **recall**
+#
+# $$ \mathrm R@\rho=\frac1{n_{\text{query}}}\sum_{q}\frac{|\{i\text{ relevant to }q:\ d(q,i)\le\rho\}|}{|\{i\text{ relevant to }q\}|} \tag{14} $$
+#
+# and the points $(\mathrm R@\rho,\mathrm P@\rho)$ for $\rho=0,\dots,L$ are the **precision-recall curve** of a code: $L+1$ points, exact, since a distance takes no other values. Empty balls count 0 as in Eq. (9), so the curve passes through the figure of the tables at $\rho=2$. It starts low where many balls of radius 0 are empty, and ends at recall 1 with the precision of the whole database. The counts of ties that Eq. (7) needs hold all of it.
+
+
+# %% tags=["export"]
+def _ball_curves(T, S, L):
+    """Precision and recall of the balls of radius 0 to L, each (n_query, L + 1); empty balls: 0."""
+    rest = ((0, 0), (0, L + 1 - T.shape[1]))
+    size, hits = (np.pad(np.cumsum(counts, axis=1), rest, mode="edge") for counts in (T, S))
+    return hits / np.maximum(size, 1), hits / np.maximum(hits[:, -1:], 1)
+
+
+def radius_curve(codes_query, codes_database, relevant):
+    """Precision and recall within Hamming balls of every radius, Eqs. (9) and (14) of notebook 02.
+
+    Parameters
+    ----------
+    codes_query, codes_database : array (n_query, n_bits) and array (n_database, n_bits)
+        Codes in {-1, +1}, or booleans; not packed, since the number of bits is the last radius.
+    relevant
+        As for :func:`mean_average_precision`.
+
+    Returns
+    -------
+    precision, recall : arrays (n_bits + 1,)
+        Means over the queries for the radii 0 to n_bits. An empty ball has precision 0, a query
+        without any relevant item precision and recall 0.
+
+    Raises
+    ------
+    ValueError
+        For codes or relevance that do not fit each other, or packed codes.
+    """
+    L = _signs(codes_database).shape[1]
+    blocks = _scan(codes_query, codes_database, relevant)
+    sums = [np.sum(_ball_curves(*_tie_counts(D, R), L), axis=1) for D, R in blocks]
+    return np.sum(sums, axis=0) / len(codes_query)
+
+
+# %%
+fig, ax = plt.subplots()
+for L, marker in zip((8, 16, 32, 64), MARKERS):
+    precision, recall = radius_curve(*hyperplane_codes(L), data.relevant)
+    _ = ax.plot(recall, precision, marker=marker, label=f"{L} bits")
+    _ = ax.plot(recall[2], precision[2], marker="o", ms=12, mfc="none", color="black", ls="")
+    print(f"{L:2d} bits, radius 2: precision {precision[2]:.4f}, recall {recall[2]:.4f}")
+_ = ax.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=0)
+_ = ax.legend()
+save_figure(fig, "02_precision_recall")
+
+# %%
+for L in (8, 16, 32, 64):
+    codes = hyperplane_codes(L)
+    precision, recall = radius_curve(*codes, data.relevant)
+    assert abs(precision[2] - precision_at_radius(*codes, data.relevant)) < 1e-12
+    assert np.all(np.diff(recall) >= 0) and recall[-1] == 1
+print("the curves pass through the precision within radius 2, and end with everything found")
+
+# %% [markdown]
+# Rings mark radius 2. For recall above a tenth the longer code is better everywhere, and yet radius 2 lies at the left end of the curve for 32 and 64 bits, where most balls are empty: the table entry says how many balls are filled rather than how good the ranking is.
+#
 # ## Everything in one pass
 #
 # For tables we want all measures, and the distances only once. For full MNIST, 600 million pairs, this takes some ten seconds on one core and well under 1 GB.
 
 
 # %% tags=["export"]
-def evaluate(codes_query, codes_database, relevant, radius=2):
+def evaluate(codes_query, codes_database, relevant, radius=2, curves=False):
     """All measures of the course in one pass over the distances.
 
     Parameters
@@ -943,6 +1009,8 @@ def evaluate(codes_query, codes_database, relevant, radius=2):
         need to know the number of bits.
     radius : int
         Radius of the Hamming ball; it is part of the name of the first measure.
+    curves : bool
+        Add the curves of :func:`radius_curve`.
 
     Returns
     -------
@@ -952,7 +1020,8 @@ def evaluate(codes_query, codes_database, relevant, radius=2):
         ``map_trapezoid`` (ties in database order), ``map_expected`` (standard form, expectation
         over ties),
         ``empty_share`` (queries with an empty ball), ``balance`` and ``independence`` of the
-        database codes. All are fractions from 0 to 1.
+        database codes. All are fractions from 0 to 1. With ``curves`` also the arrays
+        ``precision_by_radius`` and ``recall_by_radius``.
 
     Raises
     ------
@@ -960,16 +1029,21 @@ def evaluate(codes_query, codes_database, relevant, radius=2):
         For codes or relevance that do not fit each other.
     """
     measures = {"balance": balance(codes_database), "independence": independence(codes_database)}
-    n, rows = min(500, len(codes_database)), []
+    n, rows, sums_by_radius = min(500, len(codes_database)), [], 0.0
     for D, R in _scan(codes_query, codes_database, relevant):
         n_relevant = np.maximum(R.sum(axis=1), 1)
         ranks = _relevant_ranks(D, R)
         first = _stable_hits(*ranks[:2], len(D), n) / n
         standard, trapezoid = (_stable_sum(*ranks, len(D), f) for f in ("standard", "trapezoid"))
-        expected = _expected_sum(*_tie_counts(D, R), "standard")
+        counts = _tie_counts(D, R)
+        expected = _expected_sum(*counts, "standard")
+        sums_by_radius += np.sum(_ball_curves(*counts, codes_database.shape[1]), axis=1)
         sums = np.array([standard, trapezoid, expected]) / n_relevant
         rows.append(np.vstack([_ball_precision(D, R, radius), first, sums]))
     precision, first, standard, trapezoid, expected = np.concatenate(rows, axis=1)
+    if curves:
+        by_radius = sums_by_radius / len(codes_query)
+        measures |= {"precision_by_radius": by_radius[0], "recall_by_radius": by_radius[1]}
     return {
         f"precision_at_{radius}": _mean_with_empty(precision, empty=0.0),
         "precision_at_500": float(first.mean()),
@@ -1036,7 +1110,8 @@ for name in ("map_expected", "precision_at_2"):
 # | `precision_at_radius(codes_query, codes_database, relevant, radius, empty)` | Eq. (9) |
 # | `precision_at(codes_query, codes_database, relevant, n, ties)` | Eqs. (10) and (11) |
 # | `balance(codes)`, `independence(codes)` | Eqs. (12) and (13) |
-# | `evaluate(codes_query, codes_database, relevant, radius)` | all of them in one pass |
+# | `radius_curve(codes_query, codes_database, relevant)` | Eqs. (9) and (14) for all radii |
+# | `evaluate(codes_query, codes_database, relevant, radius, curves)` | all of them in one pass |
 #
 # ## Exercises
 #

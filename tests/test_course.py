@@ -257,8 +257,15 @@ def test_an_extra_that_fails_leaves_the_environment_as_it_was(site, quiet, extra
 
 def test_every_extra_that_a_command_needs_has_a_lock():
     assert set(course.EXTRAS) <= set(course.COMMANDS)
-    names = {name for extras in course.EXTRAS.values() for name in extras}
+    tables = [*course.EXTRAS.values(), *course.WORD_EXTRAS.values()]
+    names = {name for extras in tables for name in extras}
     assert [n for n in names if not course.Environment(ROOT).extra_lock(n).exists()] == []
+
+
+def test_words_among_the_arguments_need_extras():
+    assert course.wanted_extras("run", ["--data", "mnist"]) == ()
+    assert course.wanted_extras("run", ["--paper", "--data", "cifar10-hog"]) == ("hog",)
+    assert course.wanted_extras("test", []) == course.EXTRAS["test"]
 
 
 def test_settings_of_tools_need_no_new_installation(site, quiet):

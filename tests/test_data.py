@@ -2,10 +2,12 @@
 
 import gzip
 import hashlib
+import io
 import json
 import os
 import subprocess
 import sys
+import tarfile
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -15,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from PIL import Image
 from scipy.io import savemat
 from scipy.sparse import csr_array
 
@@ -206,7 +209,9 @@ def test_n_query_and_repr():
 
 
 def test_wrong_names_and_options_list_the_right_ones():
-    with pytest.raises(ValueError, match="digits, mnist5k, mnist, cifar10, sift, sift1m"):
+    with pytest.raises(
+        ValueError, match="digits, mnist5k, mnist, cifar10, cifar10-hog, sift, sift1m"
+    ):
         load("mnits")
     with pytest.raises(ValueError, match="'knn', 'labels', None"):
         load("digits", ground_truth="knn50")
@@ -838,6 +843,107 @@ def test_mnist_from_the_data_folder(small_mnist, tmp_path, monkeypatch):
 
 
 # --- the real large sets, where they are ----------------------------------------------------
+
+
+# --- the pixels of CIFAR-10
+
+
+@pytest.fixture
+def small_cifar(monkeypatch, no_big_data, tmp_path):
+    """24 images in the form of the originals: the six files by name, images and labels."""
+    pytest.importorskip("skimage")
+    monkeypatch.setattr(data, "CIFAR10_BATCH", 4)
+    monkeypatch.setenv("BDNN_DATA", str(tmp_path / "here"))
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (24, 32, 32, 3), dtype=np.uint8)
+    labels = rng.integers(0, 10, 24).astype(np.uint8)
+    records = np.column_stack([labels, images.transpose(0, 3, 1, 2).reshape(24, -1)])
+    files = {f: r.tobytes() for f, r in zip(data.CIFAR10_FILES, np.split(records, 6))}
+    return files, images, labels
+
+
+def unpack(files):
+    folder = data._data_folder() / data.CIFAR10_FOLDER
+    folder.mkdir(parents=True)
+    for file, content in files.items():
+        (folder / file).write_bytes(content)
+    return folder
+
+
+def check_small_cifar(d, images, labels):
+    assert (d.train.shape, d.query.shape) == ((20, 324), (4, 324)) and d.database is d.train
+    np.testing.assert_array_equal(np.r_[d.labels.train, d.labels.query], labels)
+    np.testing.assert_allclose(np.r_[d.train, d.query], data._histograms(images))
+
+
+def test_cifar10_of_the_original_files(small_cifar, monkeypatch):
+    files, images, labels = small_cifar
+    folder = unpack(files)
+    d = load("cifar10-hog", n_neighbors=3)
+    assert d.name == "cifar10-hog" and "JPEG" not in d.description
+    check_small_cifar(d, images, labels)
+    monkeypatch.setattr(data, "_histograms", None)  # they were kept
+    assert load("cifar10-hog", n_query=2, n_neighbors=3).query.tolist() == d.query[:2].tolist()
+    (folder / "test_batch.bin").write_bytes(files["test_batch.bin"][:-1])
+    with pytest.raises(ValueError, match="cifar-10-batches-bin/test_batch.bin is damaged"):
+        load("cifar10-hog")
+
+
+def test_cifar10_is_downloaded_once(small_cifar, mirror, monkeypatch, no_big_data):
+    files, images, labels = small_cifar
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        for file, content in files.items():
+            member = tarfile.TarInfo(f"{data.CIFAR10_FOLDER}/{file}")
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    server = mirror("good")
+    server.packed["cifar-10-binary.tar.gz"] = packed.getvalue()
+    address = f"http://127.0.0.1:{server.server_port}/good/cifar-10-binary.tar.gz"
+    monkeypatch.setattr(data, "CIFAR10_ADDRESS", address)
+    with pytest.raises(ConnectionError, match="SHA-256 differs(.|\n)*By hand: unpack it into"):
+        load("cifar10-hog")
+    monkeypatch.setattr(data, "CIFAR10_DIGEST", hashlib.sha256(packed.getvalue()).hexdigest())
+    for _ in range(2):
+        check_small_cifar(load("cifar10-hog", n_neighbors=3), images, labels)
+    assert len(server.asked) == 2  # the refused file and the good one
+
+
+def test_cifar10_through_jpeg_says_so(small_cifar):
+    _, images, labels = small_cifar
+    files = []
+    for image in images:
+        Image.fromarray(image).save(file := io.BytesIO(), "JPEG")
+        files.append(np.frombuffer(file.getvalue(), dtype=np.uint8))
+    arrays = {"jpeg": np.concatenate(files), "labels": labels}
+    arrays["offsets"] = np.cumsum([0, *map(len, files)])
+    data._data_folder().mkdir()
+    path = data._data_folder() / "cifar10_jpeg.npz"
+    np.savez(path, split=np.repeat([0, 1], [20, 4]), **arrays)
+    d = load("cifar10-hog", n_neighbors=3)
+    assert d.name == "cifar10-hog-jpeg" and "JPEG" in d.description
+    decoded = np.stack([np.asarray(Image.open(io.BytesIO(file.tobytes()))) for file in files])
+    check_small_cifar(d, decoded, labels)
+    np.savez(path, split=np.repeat([1, 0], [4, 20]), **arrays)
+    with pytest.raises(ValueError, match="not 50,000 of training, then 10,000 of test"):
+        load("cifar10-hog")
+
+
+def test_gradients_fall_into_the_bins_of_their_direction():
+    pytest.importorskip("skimage")
+    ramp = np.broadcast_to(4 * np.arange(32, dtype=np.uint8)[:, None, None], (32, 32, 3))
+    flat, down, across = np.zeros_like(ramp), ramp, ramp.transpose(1, 0, 2)
+    X = data._histograms(np.stack([flat, down, across])).reshape(3, -1, 9)
+    assert np.all(X[0] == 0)
+    for histogram, direction in ((X[1], 90), (X[2], 0)):
+        share = histogram.sum(axis=0) / histogram.sum()
+        assert share.argmax() == direction // 20 and share.max() > 0.99
+
+
+def test_histograms_need_scikit_image(monkeypatch):
+    monkeypatch.setitem(sys.modules, "skimage.feature", None)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'bdnn\[hog\]'"):
+        data._histograms(np.zeros((1, 32, 32, 3), dtype=np.uint8))
 
 
 def folder_with(file):

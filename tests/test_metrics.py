@@ -510,3 +510,38 @@ def test_memory_stays_with_the_block(monkeypatch):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 10_000_000
+
+
+def loop_curves(D, R):
+    """Precision and recall for all radii, query by query; an empty ball has precision 0."""
+    n_bits = 6
+    curves = np.zeros((2, n_bits + 1))
+    for d, relevant in zip(D, R):
+        for radius in range(n_bits + 1):
+            hits = sum(hit for distance, hit in zip(d, relevant) if distance <= radius)
+            curves[0, radius] += loop_ball_precision(d, relevant, radius) or 0
+            curves[1, radius] += hits / sum(relevant) if any(relevant) else 0
+    return curves / len(D)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_curves_over_the_radii_equal_the_loop(seed, monkeypatch):
+    A, B, R = some_task(np.random.default_rng(seed))
+    expected = loop_curves(loop_distances(A, B), R)
+    np.testing.assert_allclose(metrics.radius_curve(A, B, R), expected, rtol=1e-12)
+    monkeypatch.setattr(metrics, "_BLOCK_ENTRIES", 50)  # blocks whose largest distances differ
+    np.testing.assert_allclose(metrics.radius_curve(A, B, R), expected, rtol=1e-12)
+    measured = metrics.evaluate(A, B, R, curves=True)
+    curves = measured.pop("precision_by_radius"), measured.pop("recall_by_radius")
+    np.testing.assert_allclose(curves, expected, rtol=1e-12)
+    assert measured == metrics.evaluate(A, B, R)
+    assert measured["precision_at_2"] == pytest.approx(expected[0, 2])
+
+
+def test_curve_known_by_hand():
+    ones = np.ones((1, 3), dtype=np.int8)
+    database = np.array([[1, 1, -1], [-1, -1, 1], [-1, -1, -1]])
+    precision, recall = metrics.radius_curve(ones, database, [[0, 2]])
+    assert precision.tolist() == [0, 1, 0.5, 2 / 3] and recall.tolist() == [0, 0.5, 0.5, 1]
+    with pytest.raises(ValueError, match="must be a matrix .* of -1 and"):
+        metrics.radius_curve(pack_codes(ones), pack_codes(database), [[0, 2]])

@@ -1,17 +1,20 @@
 """The main job, `course.py run`: table, figures, recorded rows that are found again."""
 
-from dataclasses import replace
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import bdnn
 from bdnn import compare, data, metrics
+from bdnn.records import read_rows
 from tools import run
 
 FIELDS = """method data bits seed split ground_truth n_query precision_at_2 precision_at_500
 map_standard map_trapezoid map_expected empty_share balance independence fit_seconds
-encode_seconds peak_mb rss_mb settings versions code command""".split()
+encode_seconds evaluate_seconds peak_mb rss_mb precision_by_radius recall_by_radius settings
+versions code command""".split()
 
 
 @pytest.fixture
@@ -41,7 +44,7 @@ def test_table_and_figure(figures, capsys):
 def test_recorded_row(figures, tmp_path):
     path = tmp_path / "results" / "rows.jsonl"
     start("--bits", "8", "--methods", "itq", "--seeds", "3", "--record", str(path))
-    (row,) = run.read_rows(path)
+    (row,) = read_rows(path)
     assert set(FIELDS) <= set(row)
     assert (row["method"], row["data"], row["bits"], row["seed"]) == ("ITQ", "digits", 8, 3)
     assert row["settings"] == {"n_iter": 50, "dtype": "float32"}
@@ -67,36 +70,27 @@ def test_a_run_goes_on_where_it_was_interrupted(figures, tmp_path, monkeypatch):
     monkeypatch.setattr(run, "measure", lambda e, d, row: measured.append(row["bits"]) or ROW | row)
     start("--bits", "8", "16", "--methods", "itq", "--record", str(path))
     assert measured == [16]
-    assert [row["bits"] for row in run.read_rows(path)] == [8, 16]
+    assert [row["bits"] for row in read_rows(path)] == [8, 16]
 
 
 ROW = {key: 0.5 for key in FIELDS} | {"history": []}
 
 
-def test_other_settings_seeds_and_code_are_other_runs(monkeypatch):
-    digits = data.load("digits")
-    row = run.identity(bdnn.ITQ(8), digits, 0)
-    assert run.same_run(row, run.identity(bdnn.ITQ(8), digits, 0))
-    assert not run.same_run(row, run.identity(bdnn.ITQ(8, n_iter=3), digits, 0))
-    assert not run.same_run(row, run.identity(bdnn.ITQ(8), digits, 1))
-    assert not run.same_run(row, run.identity(bdnn.ITQ(16), digits, 0))
-    assert not run.same_run(row, run.identity(bdnn.ITQ(8), replace(digits, protocol="dh"), 0))
-    monkeypatch.setattr(run, "code_hash", lambda cls: "other")
-    assert not run.same_run(row, run.identity(bdnn.ITQ(8), digits, 0))
+def identities(*arguments):
+    """What makes the runs of a command line the same runs."""
+    args = run.parse(["--bits", "8", "--methods", "itq", *arguments])
+    return [planned.identity for name in args.data for planned in run.planned(name, args)]
 
 
-def test_hash_of_the_code_ignores_prose(tmp_path, monkeypatch):
-    texts = {
-        "first": '"""Doc."""\nx = 1\n',
-        "prose": '"""Other."""\nx = 1  # same\n',
-        "code": '"""Doc."""\nx = 2\n',
-    }
-    hashes = {}
-    for name, text in texts.items():
-        (tmp_path / f"{name}.py").write_text(text)
-        monkeypatch.setattr(run.inspect, "getfile", lambda cls, n=name: tmp_path / f"{n}.py")
-        hashes[name] = run.code_hash(object)
-    assert hashes["first"] == hashes["prose"] != hashes["code"]
+def test_other_settings_seeds_data_and_code_are_other_runs(monkeypatch):
+    (row,) = identities("--data", "digits")
+    assert run.same_run(row, *identities("--data", "digits", "--ground-truth", "knn"))
+    others = ["--settings", '{"n_iter": 3}'], ["--seeds", "1"], ["--bits", "16"]
+    others += ["--protocol", "dh"], ["--n-train", "500"], ["--ground-truth", "labels"]
+    for other in others:
+        assert not run.same_run(row, *identities("--data", "digits", *other))
+    monkeypatch.setattr(run, "present_code", lambda: dict.fromkeys(["ITQ"], "other"))
+    assert not run.same_run(row, *identities("--data", "digits"))
 
 
 def test_neighbours_are_the_ground_truth_where_nothing_learns_from_labels(figures, capsys):
@@ -183,7 +177,7 @@ def test_protocol_dh_draws_a_split_for_each_seed(figures, tmp_path, monkeypatch,
     splits = {seed: {print_ for s, _, print_ in seen if s == seed} for seed in (0, 1)}
     assert len(seen) == 4 and [len(prints) for prints in splits.values()] == [1, 1]
     assert splits[0] == {data.load("digits", protocol="dh", seed=0).fingerprint} != splits[1]
-    rows = run.read_rows(path)
+    rows = read_rows(path)
     assert {row["split"] for row in rows} == {"dh: 797 train, 797 database"}
     assert {(row["ground_truth"], row["n_query"]) for row in rows} == {("labels", 1000)}
     start(*arguments, "--protocol", "dh", "--record", str(path))
@@ -192,15 +186,16 @@ def test_protocol_dh_draws_a_split_for_each_seed(figures, tmp_path, monkeypatch,
     assert len(seen) == 8 and len({print_ for *_, print_ in seen[4:]}) == 1
 
 
-def test_rows_recorded_before_are_found():
+def test_rows_recorded_before_are_found(monkeypatch):
     """The digests of the code aside, which change when a method changes."""
-    mnist = data.Dataset("mnist", *3 * [np.zeros((60000, 1))], None, None, "knn50", None, "")
+    mnist = data.Dataset("mnist", *3 * [np.zeros((60000, 1))], None, None, "none", None, "")
+    monkeypatch.setattr(run, "source", lambda *_: mnist)
     (old,) = [
         row
-        for row in run.read_rows(run.Path(__file__).parents[1] / "notebooks/results/mnist.jsonl")
+        for row in read_rows(Path(__file__).parents[1] / "notebooks/results/mnist.jsonl")
         if (row["method"], row["bits"], row["seed"], row["ground_truth"]) == ("ITQ", 8, 0, "knn50")
     ]
-    new = run.identity(bdnn.ITQ(8), mnist, 0)
+    (new,) = identities("--data", "mnist")
     assert run.same_run(old | {"code": new["code"]}, new)
     assert not run.same_run(old | {"code": new["code"]}, new | {"split": "dh: 69000 train"})
 
@@ -240,6 +235,8 @@ def test_memory_is_traced_where_it_costs_little(monkeypatch):
     digits = data.load("digits", ground_truth="labels")
     monkeypatch.setattr(compare, "TRACE_FROM", 1500)
     row = compare.measure(bdnn.ITQ(8), digits, {})
+    assert row["precision_by_radius"][2] == pytest.approx(row["precision_at_2"], abs=1e-3)
+    assert len(row["recall_by_radius"]) == 9 and row["recall_by_radius"][8] == 100
     assert 0.3 < row["peak_mb"] < 20 and not compare.tracemalloc.is_tracing()
 
 
@@ -251,3 +248,89 @@ def test_a_method_that_draws_nothing_runs_once_for_all_seeds(figures, capsys):
     assert rows[:3] == [["SpectralHashing", "8", "0"], ["ITQ", "8", "0"], ["ITQ", "8", "1"]]
     assert rows[3:] == [["SpectralHashing", "8", "1"], ["ITQ", "8", "2"]]  # bits and seeds
     assert "nan" not in output
+
+
+# --- the whole of the paper
+
+
+SMALL = {"data": ["digits"], "methods": ["all"], "bits": [8], "seeds": [0, 1]}
+QUICK = json.dumps({"max_alternations": 0, "max_iter": 3, "n_init": 1, "n_anchors": 50})
+
+
+@pytest.fixture
+def small_paper(figures, tmp_path, monkeypatch):
+    """The pipeline of the paper on the digits, with a results folder of its own."""
+    folder = tmp_path / "results"
+    monkeypatch.setattr(run, "RESULTS", folder)
+    monkeypatch.setattr(run, "PAPER", run.PAPER | SMALL | {"record": folder / "paper.jsonl"})
+    return folder
+
+
+def test_one_command_makes_both_tables(small_paper, figures, capsys):
+    run.main(["--paper", "--settings", QUICK])
+    output = capsys.readouterr().out
+    rows = read_rows(small_paper / "paper.jsonl")
+    by_class = {name for name in run.supervised(run.METHODS)}
+    assert by_class == {"itqcca", "bre", "ksh", "sdh", "supdh", "shbdnn"}
+    for name, cls in run.METHODS.items():
+        kinds = {(r["ground_truth"], r["seed"]) for r in rows if r["method"] == cls.__name__}
+        seeds = [0, 1] if "random_state" in run.parameters(name) else [0]
+        truth = "labels" if name in by_class else "knn50"
+        assert kinds == {(truth, seed) for seed in seeds}
+    assert output.count("ground truth knn50") == output.count("ground truth labels") == 1
+    for name in ("run_digits_knn50.svg", "run_digits_labels.svg"):
+        assert (figures / name).exists() and f"figure: {figures / name}" in output
+    run.main(["--paper", "--settings", QUICK, "--plan"])
+    assert f"{len(rows)} runs, all of them recorded" in capsys.readouterr().out
+
+
+def test_plan_tells_what_is_left_and_how_long_it_takes(small_paper, capsys, monkeypatch):
+    run.main(["--paper", "--methods", "itq", "sh", "--seeds", "0"])
+    path = small_paper / "paper.jsonl"
+    rows = [row | {"fit_seconds": 30, "evaluate_seconds": 60} for row in read_rows(path)]
+    path.rename(small_paper / "other.jsonl")  # any file of the folder counts
+    (small_paper / "other.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    capsys.readouterr()
+    monkeypatch.setattr(run, "measure", None)  # nothing is trained
+    run.main(["--paper", "--plan", "--methods", "itq", "sh", "itqcca"])
+    lines = capsys.readouterr().out.splitlines()
+    expected = "5 runs, 2 of them recorded; left: about 1.5 min and 2 runs of unknown length"
+    assert lines[0] == expected
+    left = [line.split() for line in lines[3:]]
+    assert [line[2:6] for line in left] == [
+        ["ITQCCA", "8", "0", "-"],
+        ["ITQ", "8", "1", "90"],
+        ["ITQCCA", "8", "1", "-"],
+    ]
+
+
+def test_time_is_expected_from_the_nearest_length():
+    (planned,) = identities("--data", "digits", "--bits", "16")
+    work = run.Run("digits", 0, 16, "itq", planned)
+    row = planned | {"fit_seconds": 1.0, "encode_seconds": 0.5}
+    rows = [row | {"bits": 64, "fit_seconds": 9}, row | {"bits": 24}, row | {"data": "mnist"}]
+    assert run.expected_seconds(work, rows) == 1.5
+    assert run.expected_seconds(work, rows[2:]) is None
+    assert run.total([30.0, 60.0]) == "about 1.5 min"
+    assert run.total([3600.0, 3600.0, None]) == "about 2.0 h and 1 run of unknown length"
+
+
+def test_fewer_training_vectors_keep_the_task_and_the_classes():
+    digits = data.load("digits", ground_truth="labels")
+    few = run.fewer(digits, 500, seed=0)
+    assert few.train.shape == (500, 64) and few.database is digits.database
+    shares = [np.bincount(y) / len(y) for y in (few.labels.train, digits.labels.train)]
+    assert np.abs(shares[0] - shares[1]).max() < 2 / 500
+    assert not np.array_equal(few.train, run.fewer(digits, 500, seed=1).train)
+    (row,) = identities("--data", "digits", "--n-train", "500")
+    assert row["split"] == "500 train, 1500 database"
+    with pytest.raises(ValueError, match="--n-train 1500: digits has 1500 to draw from"):
+        run.fewer(digits, 1500, seed=0)
+
+
+def test_neighbours_of_sift_are_a_hundredth_of_the_database(monkeypatch):
+    sift = data.Dataset("sift", *3 * [np.zeros((9, 1))], None, None, "none", None, "")
+    monkeypatch.setattr(run, "source", lambda *_: sift)
+    rows = identities("--data", "sift", "--methods", "all")
+    assert {row["ground_truth"] for row in rows} == {"knn3000"}
+    assert {row["method"] for row in rows} >= {"ITQ", "UHBDNN"} and len(rows) == 7

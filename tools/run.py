@@ -1,16 +1,17 @@
 """The main job: train the methods on real data, compare them in one table, draw the figures."""
 
 import argparse
-import ast
-import hashlib
-import inspect
-import itertools
 import json
 import shlex
 import sys
+from dataclasses import replace
+from functools import cache, lru_cache
+from itertools import product
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+from sklearn.model_selection import train_test_split
 from tqdm import tqdm
 
 from bdnn import data, plotting
@@ -29,7 +30,19 @@ from bdnn.compare import (
     table,
     usable,
 )
+from bdnn.records import append_row, code_hashes, read_folder, read_rows
 
+RESULTS = Path(__file__).resolve().parents[1] / "notebooks" / "results"
+PAPER = {  # what --paper means, where the command line does not say otherwise
+    "data": ["mnist", "cifar10", "cifar10-hog", "sift"],
+    "methods": ["all"],
+    "bits": [8, 16, 24, 32],
+    "seeds": [0, 1, 2],
+    "ground_truth": "paper",
+    "record": RESULTS / "paper.jsonl",
+}
+# Relevant are the 50 nearest; on SIFT1M the paper takes a hundredth of the database.
+NEIGHBOURS = {"sift": 3000, "sift1m": 10_000}
 SUMMARY = [  # of the columns, those of the table of means
     *("precision_at_2", "precision_at_500", "map_standard", "map_trapezoid"),
     *("balance", "independence", "fit_seconds", "encode_seconds"),
@@ -37,71 +50,196 @@ SUMMARY = [  # of the columns, those of the table of means
 IDENTITY = ("method", "data", "bits", "seed", "split", "ground_truth", "settings", "code")
 
 
+class Run(NamedTuple):
+    """A run to be done, or found recorded."""
+
+    data: str  # name or path
+    seed: int
+    bits: int
+    method: str  # a key of METHODS
+    identity: dict  # what makes it the same run
+
+
 def main(argv=None):
-    """Parse the command line, run every (seed, bits, method), report."""
+    """Parse the command line, run every (data, seed, bits, method), report."""
     args = parse(argv)
-    dataset_seed = args.seeds[0]
-    dataset = load(args, dataset_seed)
-    print(describe(dataset))
+    recorded = read_rows(args.record)
+    timed = [row for rows in read_folder(RESULTS).values() for row in rows]
+    if args.paper:
+        recorded = timed + recorded
+    runs = [run for name in args.data for run in planned(name, args)]
+    done = {number: row for number, run in enumerate(runs) if (row := found(run, recorded))}
+    timed += done.values()
+    print(forecast(runs, done, timed, verbose=args.plan))
+    if args.plan:
+        return
+    with tqdm(total=len(runs), initial=len(done), unit="run") as bar:
+        for number, run in enumerate(runs):
+            if number not in done:
+                show(bar, run, runs, done, timed)
+                done[number] = measured(run, args)
+                timed.append(done[number])
+                bar.update()
+    for name in args.data:
+        report([(run, done[k]) for k, run in enumerate(runs) if run.data == name], args)
+
+
+def planned(name, args):
+    """The runs of one data set; where neither method nor data are drawn, one for all seeds."""
+    dataset = source(name, args.protocol, split_seed(args, args.seeds[0]))
     methods = usable(args.methods, dataset, lenient=args.lenient)
-    recorded, rows = read_rows(args.record), []
-    runs = planned(args, methods)
-    with tqdm(total=len(runs), unit="run") as bar:
-        for seed, bits, name in runs:
-            if args.protocol == "dh" and seed != dataset_seed:
-                dataset, dataset_seed = load(args, seed), seed
-            bar.set_description(f"{METHODS[name].__name__}, {bits} bits, seed {seed}")
-            rows.append(found_or_measured(recorded, name, bits, seed, dataset, args))
-            bar.update()
-    classes = [METHODS[name].__name__ for name in methods]
-    rows.sort(key=lambda row: (args.bits.index(row["bits"]), classes.index(row["method"])))
-    report(rows, dataset, args)
+    drawn = args.protocol == "dh" or args.n_train is not None
+    for seed, bits, method in product(args.seeds, args.bits, methods):
+        if seed == args.seeds[0] or drawn or "random_state" in parameters(method):
+            truth = ground_truth(name, method, dataset, args)
+            yield Run(name, seed, bits, method, identity(method, bits, seed, truth, dataset, args))
 
 
-def load(args, seed):
-    """The data; under the protocol dh the seed of a run draws its split, else all share one.
+@lru_cache(maxsize=1)
+def source(name, protocol, seed):
+    """The data without right answers, kept for the next run."""
+    return data.load(name, protocol=protocol, ground_truth=None, seed=seed)
 
-    Without a choice of the ground truth it is the class where a method learns from classes.
+
+@lru_cache(maxsize=2)  # the paper's two tables alternate
+def judged(name, protocol, seed, truth):
+    """The data with right answers: ``labels``, or ``knn`` and how many neighbours."""
+    kind, k = (truth, 0) if truth == "labels" else ("knn", int(truth.removeprefix("knn")))
+    return data.with_ground_truth(source(name, protocol, seed), kind, k)
+
+
+def prepared(run, args):
+    """The data of a run, with the right answers."""
+    seed = split_seed(args, run.seed)
+    dataset = judged(run.data, args.protocol, seed, run.identity["ground_truth"])
+    return dataset if args.n_train is None else fewer(dataset, args.n_train, run.seed)
+
+
+def split_seed(args, seed):
+    """Under the protocol dh the seed of a run draws its split, else all runs share one."""
+    return seed if args.protocol == "dh" else 0
+
+
+def fewer(dataset, n, seed):
+    """The same task with n of the training vectors, drawn in proportion to the classes."""
+    if n >= len(dataset.train):
+        raise ValueError(f"--n-train {n}: {dataset.name} has {len(dataset.train)} to draw from")
+    labels = dataset.labels
+    kept, _ = train_test_split(
+        np.arange(len(dataset.train)),
+        train_size=n,
+        random_state=seed,
+        stratify=labels.train if labels else None,
+    )
+    labels = labels and labels._replace(train=labels.train[kept])
+    return replace(dataset, train=dataset.train[kept], labels=labels)
+
+
+def ground_truth(name, method, dataset, args):
+    """What is relevant for a method: ``labels``, or ``knn`` and how many neighbours.
+
+    The two tables of the paper judge supervised methods by the class, and the others by the
+    neighbours. Without a choice it is so for all methods together; for a selection of them it is
+    the class for each as soon as one of them is supervised, so that one table compares them.
     """
-    options = {"seed": seed} if args.protocol == "dh" else {}
     truth = args.ground_truth
-    if truth == "auto" and supervised(args.methods):
-        labelled = data.load(args.data, ground_truth=None).labels is not None
-        truth = "labels" if labelled else "auto"
-    return data.load(args.data, protocol=args.protocol, ground_truth=truth, **options)
+    if truth == "auto" and args.protocol == "dh":
+        truth = "labels"
+    elif truth == "auto":
+        truth = "paper" if args.all_methods else "labels" if supervised(args.methods) else "knn"
+    by_class = truth == "labels" or (truth == "paper" and supervised([method]))
+    return "labels" if by_class and dataset.labels else f"knn{NEIGHBOURS.get(name, 50)}"
 
 
-def planned(args, methods):
-    """The runs (seed, bits, name); where neither method nor split is drawn, one for all seeds."""
-    return [
-        (seed, bits, name)
-        for seed, bits, name in itertools.product(args.seeds, args.bits, methods)
-        if seed == args.seeds[0] or args.protocol == "dh" or "random_state" in parameters(name)
+def found(run, recorded):
+    """The recorded row of a run, or None."""
+    return next((row for row in recorded if same_run(row, run.identity)), None)
+
+
+def measured(run, args):
+    """The row of a run, measured now and recorded."""
+    estimator = make(run.method, run.bits, run.seed, args.settings)
+    row = measure(estimator, prepared(run, args), dict(run.identity))
+    if args.record:
+        append_row(args.record, row | {"command": args.command})
+    return row
+
+
+def expected_seconds(run, timed):
+    """Time that a run will take by the recorded ones of its kind, or None.
+
+    The median over the rows of the same method, data and number of bits, else of the nearest
+    number of bits.
+    """
+    alike = [
+        row
+        for row in timed
+        if (row["method"], row["data"]) == (run.identity["method"], run.identity["data"])
     ]
+    if not alike:
+        return None
+    nearest = min((row["bits"] for row in alike), key=lambda bits: abs(bits - run.bits))
+    parts = ("fit_seconds", "encode_seconds", "evaluate_seconds")
+    return float(
+        np.median([sum(row.get(k, 0) for k in parts) for row in alike if row["bits"] == nearest])
+    )
 
 
-def found_or_measured(recorded, name, bits, seed, dataset, args):
-    """The row of a run: the recorded one, or a new one, which is recorded."""
-    estimator = make(name, bits, seed, args.settings)
-    row = identity(estimator, dataset, seed)
-    done = next((r for r in recorded if same_run(r, row)), None)
-    if done is None:
-        done = measure(estimator, dataset, row)
-        append_row(args.record, done, args.command)
-    return done
+def forecast(runs, done, timed, verbose=False):
+    """How many runs are left and how long they will take; each of them, if verbose."""
+    left = [run for number, run in enumerate(runs) if number not in done]
+    seconds = [expected_seconds(run, timed) for run in left]
+    if not left:
+        return f"{len(runs)} runs, all of them recorded"
+    lines = [f"{len(runs)} runs, {len(done)} of them recorded; left: {total(seconds)}"]
+    if verbose:
+        heads = ["data", "ground truth", "method", "bits", "seed", "seconds"]
+        rows = [
+            [run.identity[key] for key in ("data", "ground_truth", "method", "bits", "seed")]
+            for run in left
+        ]
+        cells = [[*map(str, row), cell(s, ".0f")] for row, s in zip(rows, seconds)]
+        lines.append(aligned([heads, *cells]))
+    return "\n".join(lines)
 
 
-def report(rows, dataset, args):
-    """Print the tables, draw the figures, say where everything is."""
-    print(table(rows))
-    if len(args.seeds) > 1:
-        print(f"\nmean ± standard deviation over {len(args.seeds)} seeds")
-        print(summary(rows))
+def total(seconds):
+    """The sum of the times in words; None stands for a time that no recorded run tells."""
+    known = [s for s in seconds if s is not None]
+    minutes, unknown = sum(known) / 60, len(seconds) - len(known)
+    words = []
+    if known:
+        words.append(f"about {minutes:.1f} min" if minutes < 60 else f"about {minutes / 60:.1f} h")
+    if unknown:
+        words.append(f"{unknown} run{'s' * (unknown > 1)} of unknown length")
+    return " and ".join(words)
+
+
+def show(bar, run, runs, done, timed):
+    """Tell in the progress bar which run is on, and what time is left by the recorded ones."""
+    left = [run for number, run in enumerate(runs) if number not in done]
+    bar.set_description(f"{METHODS[run.method].__name__}, {run.bits} bits, seed {run.seed}")
+    bar.set_postfix_str(f"left: {total([expected_seconds(run, timed) for run in left])}")
+
+
+def report(runs, args):
+    """Print the tables of one data set, one for each ground truth; draw their figures."""
+    truths = list(dict.fromkeys(run.identity["ground_truth"] for run, _ in runs))
+    for truth in truths:
+        group = [(run, row) for run, row in runs if run.identity["ground_truth"] == truth]
+        order = {(L, name): k for k, (L, name) in enumerate(product(args.bits, args.methods))}
+        group.sort(key=lambda pair: order[pair[0].bits, pair[0].method])
+        rows = [row for _, row in group]
+        print(f"\n{described(group[0][0], args)}\n{table(rows)}")
+        if len(args.seeds) > 1:
+            print(f"\nmean ± standard deviation over {len(args.seeds)} seeds")
+            print(summary(rows))
+        stem = f"run_{rows[0]['data']}" + ("_dh" if args.protocol == "dh" else "")
+        stem += f"_{truth}" if len(truths) > 1 else ""
+        print(f"figure: {plotting.draw_comparison(rows, stem)}")
+        if path := plotting.draw_history(rows, f"{stem}_objective"):
+            print(f"figure: {path}")
     print("imbalance and dependence: 0 is best, 1 worst; empty balls count as precision 0")
-    stem = f"run_{dataset.name}" + ("_dh" if dataset.protocol == "dh" else "")
-    print(f"figure: {plotting.draw_comparison(rows, stem)}")
-    if path := plotting.draw_history(rows, f"{stem}_objective"):
-        print(f"figure: {path}")
     if args.record:
         print(f"results: {args.record}")
 
@@ -113,7 +251,22 @@ def parse(argv):
         description="Train the methods on real data, print the comparison, write the figures.",
         epilog="With --record FILE a run that was interrupted goes on where it stopped.",
     )
-    parser.add_argument("--data", default="mnist5k", help=f"{', '.join(data.DATASETS)}, or a path")
+    parser.add_argument(
+        "--paper",
+        action="store_true",
+        help="the paper's tables and figures: data "
+        f"{' '.join(PAPER['data'])}, all methods, bits 8 16 24 32, seeds 0 1 2, recorded in "
+        "notebooks/results/paper.jsonl; what any file of that folder has is not run again. "
+        "Further options narrow it",
+    )
+    parser.add_argument(
+        "--plan",
+        action="store_true",
+        help="list the runs that are left and the time that they will take, and stop",
+    )
+    parser.add_argument(
+        "--data", nargs="+", default=["mnist5k"], help=f"{', '.join(data.DATASETS)}, or paths"
+    )
     parser.add_argument(
         "--protocol",
         default="bdnn",
@@ -134,9 +287,16 @@ def parse(argv):
     parser.add_argument(
         "--ground-truth",
         default="auto",
-        choices=["auto", "knn", "labels"],
-        help="relevant are the 50 Euclidean neighbours, or the same class (default where a "
-        "supervised method runs, and with the protocol dh)",
+        choices=["auto", "knn", "labels", "paper"],
+        help="relevant are the 50 Euclidean neighbours (on SIFT a hundredth of the database), or "
+        "the same class (default where a supervised method runs, and with the protocol dh); "
+        "paper: the class for supervised methods, neighbours for the others (default with all)",
+    )
+    parser.add_argument(
+        "--n-train",
+        type=int,
+        metavar="N",
+        help="learn from N of the training vectors, drawn in proportion to the classes by the seed",
     )
     parser.add_argument(
         "--settings",
@@ -152,70 +312,55 @@ def parse(argv):
         help="append a JSON line for each run; skip the runs that FILE has",
     )
     args = parser.parse_args(argv)
-    args.lenient = args.methods is None or "all" in args.methods  # leave out what cannot run
+    if args.paper:
+        parser.set_defaults(**PAPER)
+        args = parser.parse_args(argv)
+    args.all_methods = args.methods is not None and "all" in args.methods
+    args.lenient = args.methods is None or args.all_methods  # leave out what cannot run
     if args.lenient:
         args.methods = list(METHODS if args.methods else DEFAULT_METHODS)
+    args.methods = list(dict.fromkeys(args.methods))
     args.command = "python3 course.py run " + shlex.join(sys.argv[1:] if argv is None else argv)
     return args
 
 
-def identity(estimator, dataset, seed):
+def described(run, args):
+    """One line that states the data, the split and the ground truth of a run."""
+    dataset = source(run.data, args.protocol, split_seed(args, run.seed))
+    if args.n_train is not None:
+        dataset = fewer(dataset, args.n_train, run.seed)
+    return describe(replace(dataset, ground_truth=run.identity["ground_truth"]))
+
+
+def identity(method, bits, seed, truth, dataset, args):
     """What makes a run the same run: method, data, split, seed, settings and code."""
-    settings = estimator.get_params()
-    bits = settings.pop("n_bits")
-    for key in ("random_state", "verbose"):
+    settings = make(method, bits, seed, args.settings).get_params()
+    for key in ("n_bits", "random_state", "verbose"):
         settings.pop(key, None)
     protocol = "" if dataset.protocol == "bdnn" else f"{dataset.protocol}: "
+    n_train = len(dataset.train) if args.n_train is None else args.n_train
     return {
-        "method": type(estimator).__name__,
+        "method": METHODS[method].__name__,
         "data": dataset.name,
         "bits": bits,
         "seed": seed,
-        "split": f"{protocol}{len(dataset.train)} train, {len(dataset.database)} database",
-        "ground_truth": dataset.ground_truth,
+        "split": f"{protocol}{n_train} train, {len(dataset.database)} database",
+        "ground_truth": truth,
         "n_query": len(dataset.query),
         "settings": settings,
-        "code": code_hash(type(estimator)),
+        "code": present_code()[METHODS[method].__name__],
     }
 
 
-def code_hash(cls):
-    """Short SHA-256 of the module that defines the method, comments and docstrings aside."""
-    tree = ast.parse(Path(inspect.getfile(cls)).read_text())
-    for node in ast.walk(tree):
-        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(
-            node
-        ):
-            node.body = node.body[1:]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:12]
+@cache  # the code that runs is the code of the start, whatever becomes of the files
+def present_code():
+    """The hash of the module of each method."""
+    return code_hashes()
 
 
 def same_run(row, other):
     """Whether two rows describe the same run of the same code."""
     return all(json.dumps(row[key]) == json.dumps(other[key]) for key in IDENTITY)
-
-
-def read_rows(path):
-    """The rows of a results file; a last line that an interruption cut short is left out."""
-    if path is None or not path.exists():
-        return []
-    rows = []
-    for line in path.read_text().splitlines():
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            print(f"{path}: a damaged line is left out: {line[:60]}", file=sys.stderr)
-    return rows
-
-
-def append_row(path, row, command):
-    """Add a row to the results file, which names the command that made it."""
-    if path is None:
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    cut_short = path.exists() and not path.read_bytes().endswith(b"\n")
-    with open(path, "a") as file:
-        file.write(("\n" if cut_short else "") + json.dumps(row | {"command": command}) + "\n")
 
 
 def summary(rows):

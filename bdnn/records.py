@@ -1,0 +1,83 @@
+"""Recorded runs: the rows of the results files, and whether the present code made them.
+
+A results file has one JSON object on each line, a row, which ``course.py run --record`` appends:
+the method, data and settings of a run, the code that made it, and what was measured.
+"""
+
+import ast
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+__all__ = ["append_row", "code_hashes", "older_codes", "read_folder", "read_rows"]
+
+OLDER = "older.json"  # in the folder of the results: {code: what has changed since}
+
+
+def read_rows(path):
+    """The rows of a results file; a last line that an interruption cut short is left out.
+
+    Parameters
+    ----------
+    path : Path or None
+
+    Returns
+    -------
+    list of dict
+        Empty if there is no such file.
+    """
+    if path is None or not path.exists():
+        return []
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            print(f"{path}: a damaged line is left out: {line[:60]}", file=sys.stderr)
+    return rows
+
+
+def read_folder(folder):
+    """The rows of all results files in a folder: {name of the file: list of dict}."""
+    return {path.name: read_rows(path) for path in sorted(Path(folder).glob("*.jsonl"))}
+
+
+def append_row(path, row):
+    """Add a row to a results file, behind a line that an interruption may have left unfinished."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cut_short = path.exists() and not path.read_bytes().endswith(b"\n")
+    with open(path, "a", encoding="utf-8") as file:
+        file.write(("\n" if cut_short else "") + json.dumps(row) + "\n")
+
+
+def code_hashes(folder=None):
+    """Short SHA-256 of the module of each class, comments and docstrings aside.
+
+    Parameters
+    ----------
+    folder : path, optional
+        Where the modules are; those of this package if not given.
+
+    Returns
+    -------
+    dict of str -> str
+        From the name of a class to the hash of the module that defines it.
+    """
+    hashes = {}
+    for path in sorted(Path(folder or Path(__file__).parent).glob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(
+                node
+            ):
+                node.body = node.body[1:]
+        code = hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:12]
+        hashes |= {node.name: code for node in tree.body if isinstance(node, ast.ClassDef)}
+    return hashes
+
+
+def older_codes(folder):
+    """The declared codes of a folder of results: {code: what has changed since}."""
+    path = Path(folder) / OLDER
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
