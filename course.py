@@ -33,7 +33,11 @@ COMMANDS = {
 }
 
 # What a command needs beyond the course itself: extras of pyproject.toml, each with its own lock.
-EXTRAS = {"test": ("browser", "hog", "parquet", "quality")}
+EXTRAS = {
+    "test": ("browser", "hog", "parquet", "quality", "scale"),
+    "build": ("scale",),
+    "lab": ("scale",),
+}
 WORD_EXTRAS = {"--paper": ("hog",), "cifar10-hog": ("hog",)}  # where its arguments have the word
 
 HELP = """\

@@ -18,6 +18,8 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 from tqdm import tqdm
 
+from bdnn.sources import Blocks, as_samples, is_source, stored
+
 __all__ = [
     "BaseHasher",
     "ModelFileError",
@@ -40,7 +42,6 @@ __all__ = [
 FORMAT = "bdnn-model-1"
 DTYPES = ("float32", "float64")
 PACKAGES = ("numpy", "scipy", "scikit-learn", "matplotlib")
-BLOCK_ROWS = 8192  # samples that are projected at a time, so that encoding takes bounded memory
 
 
 class ModelFileError(ValueError):
@@ -192,6 +193,7 @@ class BaseHasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
     """
 
     _requires_labels = False
+    _takes_sources = False  # whether `_fit` works on `sources.Samples` as on an array
 
     def fit(self, X, y=None, **options):
         """Learn the hash function.
@@ -199,7 +201,8 @@ class BaseHasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         Parameters
         ----------
         X : array-like (n_samples, n_features)
-            Finite real vectors, one sample per row.
+            Finite real vectors, one sample per row. ITQ and the deep methods do not load a
+            memory-mapped array, and take `sources.Blocks` and Dask arrays too: notebook 16.
         y : array-like (n_samples,), optional
             Class labels; only the supervised methods look at them.
         **options
@@ -217,18 +220,33 @@ class BaseHasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
             supervised method also for missing labels, labels that are not classes, or one class.
         """
         self._check_bits_and_dtype()
-        if self._requires_labels:
-            X, y = validate_data(self, X, y, dtype=self.dtype, ensure_min_samples=2)
-            _check_labels(y)
-        else:
-            X = validate_data(self, X, dtype=self.dtype, ensure_min_samples=2)
-        if self.n_bits > len(X):
+        X, y = self._check_input(X, y)
+        m = X.shape[1]
+        if self.n_bits > m:
             raise ValueError(
-                f"n_bits={self.n_bits} is more than n_samples = {len(X)} allow: fewer samples than "
+                f"n_bits={self.n_bits} is more than n_samples = {m} allow: fewer samples than "
                 "bits cannot make the bits independent. Use fewer bits or more samples"
             )
-        self._fit(X.T, y, **options)
+        self._fit(X, y, **options)
         return self
+
+    def _check_input(self, X, y):
+        """Training samples in columns, and their labels if the method needs them."""
+        streamed = is_source(X) and self._takes_sources
+        if isinstance(X, Blocks) and not streamed:
+            raise TypeError(f"{type(self).__name__} learns from an array only, not from Blocks")
+        labels = (y,) if self._requires_labels else ()
+        checked = validate_data(
+            self,
+            _stand_in(X, self.dtype) if streamed else X,
+            *labels,
+            dtype=self.dtype,
+            ensure_min_samples=2,
+        )
+        if self._requires_labels:
+            checked, y = checked
+            _check_labels(y)
+        return (as_samples(X, self.dtype) if streamed else checked.T), y
 
     def _check_bits_and_dtype(self):
         check_whole_number("n_bits", self.n_bits, 1)
@@ -244,17 +262,17 @@ class BaseHasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
 
     def encode(self, X):
         """Packed codes (n_samples, ceil(n_bits / 8)), uint8; see :func:`pack_codes`."""
-        return pack_codes(self.transform(X))
+        return self._encode_blocks(X, lambda H: pack_codes(sgn(H).T).T, np.uint8)
 
     def _encode_blocks(self, X, encode, dtype):
         """Encode the rows of X block by block, so that the temporaries stay small."""
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=self.dtype, reset=False)
-        values = np.empty((len(X), self.n_bits), dtype=dtype)
-        for start in range(0, len(X), BLOCK_ROWS):
-            rows = slice(start, start + BLOCK_ROWS)
-            values[rows] = encode(self._project(X[rows].T)).T
-        return values
+        streamed = is_source(X)
+        checked = validate_data(
+            self, _stand_in(X, self.dtype) if streamed else X, dtype=self.dtype, reset=False
+        )
+        X = as_samples(X, self.dtype) if streamed else checked.T
+        return stored(lambda X: encode(self._project(X)).astype(dtype, copy=False), X).T
 
     @property
     def _n_features_out(self):
@@ -285,6 +303,11 @@ class BaseHasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         tags.target_tags.required = self._requires_labels
         tags.transformer_tags.preserves_dtype = []
         return tags
+
+
+def _stand_in(X, dtype):
+    """A matrix of zeros in the shape of X that takes no memory: scikit-learn checks the shape."""
+    return np.broadcast_to(np.zeros((), dtype), X.shape)
 
 
 def _check_labels(y):

@@ -34,11 +34,14 @@ Lazebnik, "Iterative Quantization", CVPR 2011 (PCA, CCA and the rotation); the s
 BDNN.
 """
 
+from functools import partial
+
 import numpy as np
 from scipy.linalg import eigh
 from sklearn.utils.multiclass import check_classification_targets
 
 from bdnn.base import BaseHasher, as_generator, check_number, check_whole_number, sgn
+from bdnn.sources import alongside, blockwise, merged, stored, total
 
 # %%
 import json
@@ -69,28 +72,35 @@ print(f"X: {D} dimensions, {m:,} samples in columns")
 #
 # The candidates are the eigenvectors of the covariance, and the variance along them is $w^\top Cw=v$, the eigenvalue: take the one with the largest, then the best among the directions orthogonal to it, and so on, $L$ times. Eigenvectors of a symmetric matrix are orthogonal, $P^\top P=I$ and $P^\top CP$ is diagonal: the projected values $V=P^\top(X-\bar x\mathbf 1^\top)\in\mathbb R^{L\times m}$ are uncorrelated, a good start for independent bits.
 #
-# The covariance is summed over blocks of samples, so that no centred copy of $X$ is needed. An eigenvector may be multiplied by $-1$; to get the same codes everywhere we turn each so that its largest entry is positive. Asked for more directions than there are dimensions, the function fills up with zeros; the rotation below will make use of that.
+# Mean and covariance are sums over samples, and are taken block by block: no centred copy of $X$ is needed, and `total` sums over the blocks of a file in the same way as over those of an array (notebook 16). An eigenvector may be multiplied by $-1$; to get the same codes everywhere we turn each so that its largest entry is positive. Asked for more directions than there are dimensions, the function fills up with zeros; the rotation below will make use of that.
+
 
 # %% tags=["export"]
-_BLOCK_SAMPLES = 4096  # samples centred at a time
+def sample_mean(X):
+    """Mean (D, 1) of the columns of X, in float64."""
+    (sums,) = total(lambda X: (X.sum(axis=1, keepdims=True, dtype=np.float64),), X)
+    return sums / X.shape[1]
 
 
 def _covariance(X, mean):
     """Covariance (D, D) of the columns of X in float64, without a second copy of X."""
-    D, m = X.shape
-    C = np.zeros((D, D))
-    for start in range(0, m, _BLOCK_SAMPLES):
-        V = X[:, start : start + _BLOCK_SAMPLES] - mean.astype(X.dtype)
-        C += V @ V.T
-    return C / m
+    mean = mean.astype(X.dtype)
+
+    def products(X):
+        V = X - mean
+        return (V @ V.T,)
+
+    return total(products, X)[0] / X.shape[1]
 
 
+# %% tags=["export"]
 def _with_fixed_signs(P):
     """Columns of P, each turned so that its entry of largest absolute value is positive."""
     largest = np.argmax(np.abs(P), axis=0)
     return P * np.where(P[largest, np.arange(P.shape[1])] < 0, -1, 1)
 
 
+# %% tags=["export"]
 def principal_directions(X, L):
     """Mean and the L directions of largest variance (PCA).
 
@@ -109,7 +119,7 @@ def principal_directions(X, L):
         the largest entry of each positive.  If L > D the columns beyond D are zero.
     """
     D = len(X)
-    mean = X.mean(axis=1, keepdims=True, dtype=np.float64)
+    mean = sample_mean(X)
     k = min(L, D)
     _, P = eigh(_covariance(X, mean), subset_by_index=(D - k, D - 1))
     return mean, np.pad(_with_fixed_signs(P[:, ::-1]), ((0, 0), (0, L - k)))
@@ -218,9 +228,15 @@ def random_rotation(L, rng):
     return Q * np.where(np.diag(T) < 0, -1, 1)
 
 
+# %% tags=["export"]
 def procrustes_rotation(B, V):
     """The orthogonal R (L, L) that brings V closest to B, both (L, m): Eq. (5) of notebook 03."""
-    U, _, At = np.linalg.svd((B @ V.T).astype(np.float64))
+    return _closest_rotation((B @ V.T).astype(np.float64))
+
+
+def _closest_rotation(BVt):
+    """The same from the product B V^T (L, L), all that the rotation needs to know of them."""
+    U, _, At = np.linalg.svd(BVt)
     return U @ At
 
 
@@ -249,6 +265,13 @@ print(f"loss per sample: Procrustes {best / m:.3f}, best of 200 random {min(othe
 
 
 # %% tags=["export"]
+def _codes_to_fit(R, V):
+    """The product B V^T with the nearest codes B to R V, and the quantisation loss."""
+    B, loss = _quantise(R, V)
+    return B @ V.T, loss * V.shape[1]
+
+
+# %% tags=["export"]
 def itq_rotation(V, n_iter, rng):
     """Rotation that brings projected samples close to the corners of the cube {-1, +1}^L.
 
@@ -270,12 +293,12 @@ def itq_rotation(V, n_iter, rng):
         never rises.
     """
     R = random_rotation(len(V), rng)
-    B, loss = _quantise(R, V)
-    losses = [loss]
+    BVt, loss = total(partial(_codes_to_fit, R), V)
+    losses = [loss / V.shape[1]]
     for _ in range(n_iter):
-        R = procrustes_rotation(B, V)
-        B, loss = _quantise(R, V)
-        losses.append(loss)
+        R = _closest_rotation(BVt)
+        BVt, loss = total(partial(_codes_to_fit, R), V)
+        losses.append(loss / V.shape[1])
     return R, losses
 
 
@@ -318,16 +341,18 @@ save_figure(fig, "03_loss")
 class _RotatedProjection(BaseHasher):
     """Linear hash functions sgn(W x + c): a projection to n_bits dimensions, rotated by ITQ."""
 
+    _takes_sources = True
+
     def _rotate(self, X, mean, P):
         """Learn the rotation of P^T (x - mean), and keep the hash function and the codes."""
         check_whole_number("n_iter", self.n_iter, 0)
         P, mean = P.astype(X.dtype), mean.astype(X.dtype)
-        V = P.T @ X - P.T @ mean
+        V = blockwise(lambda X: P.T @ X - P.T @ mean, X)
         R, losses = itq_rotation(V, self.n_iter, as_generator(self.random_state))
         self.W_ = R.astype(X.dtype) @ P.T
         self.c_ = -(self.W_ @ mean)
         self.history_ = [{"quantisation": loss} for loss in losses]
-        self.codes_ = self.transform(X.T)
+        self.codes_ = stored(lambda X: sgn(self._project(X)), X).T
 
     def _project(self, X):
         return self.W_ @ X + self.c_
@@ -429,8 +454,12 @@ def range_scaling(X):
     scale : float
         One number for all: the largest range of a dimension; 1 if nothing varies.
     """
-    shift = X.min(axis=1, keepdims=True)
-    largest = float(np.max(X.max(axis=1, keepdims=True) - shift))
+    shift, top = merged(
+        lambda a, b: (np.minimum(a[0], b[0]), np.maximum(a[1], b[1])),
+        lambda X: (X.min(axis=1, keepdims=True), X.max(axis=1, keepdims=True)),
+        X,
+    )
+    largest = float(np.max(top - shift))
     return shift, largest if largest > 0 else 1.0
 
 
@@ -465,15 +494,15 @@ def canonical_directions(X, y, L, rho=1e-4):
     if len(classes) < 2:
         raise ValueError("CCA needs at least 2 classes in y, got one class only")
     D, m = X.shape
-    mean = X.mean(axis=1, keepdims=True, dtype=np.float64)
+    mean, C = sample_mean(X), len(classes)
     share = np.bincount(y) / m
     C_yy = np.diag(share) - np.outer(share, share)
-    centres = np.array([X[:, y == c].mean(axis=1, dtype=np.float64) for c in range(len(classes))])
-    C_xy = (centres.T - mean) * share
+    (sums,) = total(lambda X, y: (X.astype(np.float64) @ np.eye(C)[y],), X, alongside(X, y))
+    C_xy = sums / m - mean * share
     C_xx = _covariance(X, mean)
-    k = min(L, len(classes) - 1, D)
+    k = min(L, C - 1, D)
     r2, P = eigh(
-        C_xy @ np.linalg.solve(C_yy + rho * np.eye(len(classes)), C_xy.T),
+        C_xy @ np.linalg.solve(C_yy + rho * np.eye(C), C_xy.T),
         C_xx + rho * np.eye(D),
         subset_by_index=(D - k, D - 1),
     )
@@ -490,7 +519,7 @@ Y = (y == np.arange(10)[:, None]).astype(float)
 p = Y.mean(axis=1, keepdims=True)
 C_xy, C_yy = X_c @ (Y - p).T / m, (Y - p) @ (Y - p).T / m
 assert np.allclose(C_yy, np.diag(p[:, 0]) - p @ p.T)
-print(f"rank of C_xy: {np.linalg.matrix_rank(C_xy)}, rank of C_yy: {np.linalg.matrix_rank(C_yy)}")
+print("rank of C_xy, C_yy:", *(np.linalg.matrix_rank(A, rtol=1e-12) for A in (C_xy, C_yy)))
 
 # %%
 _, P_cca = canonical_directions(X, y, 32)
@@ -575,7 +604,8 @@ class ITQCCA(_RotatedProjection):
         check_number("rho", self.rho, 1e-12)
         check_classification_targets(y)
         scale = X.dtype.type(range_scaling(X)[1])  # the shift goes when CCA centres
-        mean, P = canonical_directions(X / scale, y, self.n_bits, self.rho)
+        scaled = blockwise(lambda X: X / scale, X)
+        mean, P = canonical_directions(scaled, y, self.n_bits, self.rho)
         self._rotate(X, scale * mean, P / scale)
 
 
@@ -699,7 +729,7 @@ if not any(row["method"] in ("ITQ", "ITQCCA") for row in rows):
 #
 # | name | what it gives |
 # |---|---|
-# | `principal_directions(X, L)` | mean and principal directions, Eq. (1) |
+# | `sample_mean(X)`, `principal_directions(X, L)` | mean; principal directions, Eq. (1) |
 # | `procrustes_rotation(B, V)`, `random_rotation(L, rng)` | Eq. (5); a rotation to start from |
 # | `itq_rotation(V, n_iter, rng)` | the alternation, with its losses |
 # | `range_scaling(X)` | BDNN's scaling of the input |

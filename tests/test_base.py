@@ -11,7 +11,6 @@ from sklearn.base import clone
 
 import bdnn
 from bdnn.base import (
-    BLOCK_ROWS,
     as_generator,
     atomic_path,
     check_number,
@@ -22,6 +21,7 @@ from bdnn.base import (
     unpack_codes,
     versions,
 )
+from bdnn.sources import BLOCK
 
 
 @pytest.fixture
@@ -136,8 +136,8 @@ def test_the_three_outputs_agree(X, fitted):
 
 
 def test_blocks_of_rows_give_the_same_codes(X, fitted):
-    many = np.tile(X, (BLOCK_ROWS // len(X) + 2, 1))
-    assert len(many) > BLOCK_ROWS
+    many = np.tile(X, (BLOCK // len(X) + 2, 1))
+    assert len(many) > BLOCK
     codes = fitted.transform(many)
     np.testing.assert_array_equal(codes, np.tile(codes[: len(X)], (len(many) // len(X), 1)))
 

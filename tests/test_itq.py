@@ -14,7 +14,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import bdnn
-from bdnn import itq
+from bdnn import itq, sources
 from bdnn.base import sgn, unpack_codes
 from bdnn.itq import ITQ, ITQCCA
 from bdnn.metrics import hamming_distances, precision_at_radius
@@ -60,7 +60,7 @@ def test_principal_directions_by_hand():
 @pytest.mark.parametrize("block", (1, 7, 200, 4096))
 def test_the_covariance_does_not_depend_on_blocks(monkeypatch, block):
     X = some_data(0)
-    monkeypatch.setattr(itq, "_BLOCK_SAMPLES", block)
+    monkeypatch.setattr(sources, "BLOCK", block)
     C = itq._covariance(X, X.mean(axis=1, keepdims=True))
     assert np.allclose(C, np.cov(X, bias=True), rtol=1e-12)
 

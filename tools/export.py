@@ -16,7 +16,16 @@ from tools.notebooks import ROOT, Notebook, Problem, find, tags, write
 from tools.style import ruff
 
 HEADER = "# Generated from {} by `course.py export {}`: edit the notebook.\n"
-PLUMBING = ("__init__", "__main__", "base", "compare", "data", "plotting", "records")
+PLUMBING = (
+    "__init__",
+    "__main__",
+    "base",
+    "compare",
+    "data",
+    "plotting",
+    "records",
+    "sources",
+)
 # Names that two modules may share: a measure of codes in metrics, the loss term in losses.
 SHARED = {"balance", "independence"}
 CONSTANT = re.compile(r"_?[A-Z][A-Z0-9_]+")

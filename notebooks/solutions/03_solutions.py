@@ -66,7 +66,7 @@ Y = (y == np.arange(10)[:, None]) * 1.0
 p = Y.mean(axis=1, keepdims=True)
 C_xy, C_yy = (X - mean) @ (Y - p).T / len(y), (Y - p) @ (Y - p).T / len(y)
 M = np.array([X[:, y == c].mean(axis=1) for c in range(10)]).T - mean
-left, between = C_xy @ np.linalg.pinv(C_yy) @ C_xy.T, (M * p[:, 0]) @ M.T
+left, between = C_xy @ np.linalg.pinv(C_yy, rcond=1e-12) @ C_xy.T, (M * p[:, 0]) @ M.T
 assert np.allclose(left, between)
 print("C_xy C_yy^+ C_yx equals the covariance between the classes")
 

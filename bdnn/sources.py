@@ -1,0 +1,322 @@
+"""Where the samples are: in an array, on disk, or wherever a program brings them from.
+
+The trainers reach their samples through the functions of this module alone, and these work alike
+on an array (D, m), samples in columns, and on :class:`Samples`, of which only one block at a time
+is in memory. Blocks always hold `BLOCK` samples and sums are taken in float64 in their order, so
+that the result does not depend on where the samples are.
+"""
+
+import functools
+import mmap
+
+import numpy as np
+
+__all__ = [
+    "BLOCK",
+    "Blocks",
+    "Samples",
+    "alongside",
+    "as_samples",
+    "blockwise",
+    "drop",
+    "is_source",
+    "merged",
+    "stored",
+    "take",
+    "total",
+]
+
+BLOCK = 4096  # samples that are in memory at a time
+
+
+class Blocks:
+    """Samples that a program brings block by block, as often as it is asked to.
+
+    Parameters
+    ----------
+    factory : callable
+        ``factory()`` returns an iterable of arrays (rows, n_features), samples in rows, blocks of
+        any length. It is called once for each pass and must give the same samples every time.
+    n_samples, n_features : int, optional
+        Their number and length. What is not given is counted in one pass.
+
+    Examples
+    --------
+    >>> files = ["part0.npy", "part1.npy"]
+    >>> UHBDNN().fit(Blocks(lambda: map(np.load, files)))  # doctest: +SKIP
+    """
+
+    def __init__(self, factory, n_samples=None, n_features=None):
+        if not callable(factory):
+            raise TypeError(
+                "factory must be callable and return an iterable of blocks anew at every call, "
+                f"got {type(factory).__name__}: a training passes over the samples many times"
+            )
+        self.factory = factory
+        if n_samples is None or n_features is None:
+            shapes = [np.shape(block) for block in factory()]
+            n_samples = sum(shape[0] for shape in shapes)
+            n_features = shapes[0][-1] if shapes else 0
+        self.shape = (n_samples, n_features)
+
+    def __len__(self):
+        return self.shape[0]
+
+    def __iter__(self):
+        """Yield the blocks of one pass, and raise a ValueError unless they are as announced."""
+        n_samples, n_features = self.shape
+        start = 0
+        for block in self.factory():
+            block = np.asarray(block)
+            if block.ndim != 2 or block.shape[1] != n_features:
+                raise ValueError(
+                    f"the block of samples that begins at row {start} has shape {block.shape}, "
+                    f"expected (rows, {n_features})"
+                )
+            yield block
+            start += len(block)
+        if start != n_samples:
+            raise ValueError(
+                f"the blocks of this pass hold {start} samples, not {n_samples}: the factory must "
+                "give the same samples at every call"
+            )
+
+
+def _mapped_blocks(X):
+    """Blocks of a memory-mapped matrix; pages that were read are handed back to the system."""
+    for start in range(0, len(X), BLOCK):
+        yield X[start : start + BLOCK]
+        if hasattr(mmap, "MADV_DONTNEED") and X.mode != "c":  # "c" would lose what was written
+            X._mmap.madvise(mmap.MADV_DONTNEED)
+
+
+def _is_dask(X):
+    return type(X).__module__.partition(".")[0] == "dask"
+
+
+def is_source(X):
+    """True for what `as_samples` takes: a memory-mapped matrix, `Blocks`, a Dask array."""
+    mapped = isinstance(X, np.memmap) and X.ndim == 2 and X.size > 0 and X.dtype.kind in "fiub"
+    return mapped or isinstance(X, Blocks) or _is_dask(X)
+
+
+def as_samples(X, dtype):
+    """Samples in columns from a source with samples in rows.
+
+    Parameters
+    ----------
+    X : np.memmap, Blocks or dask.array.Array, (n_samples, n_features)
+    dtype : "float32" or "float64"
+        Precision that the blocks get.
+
+    Returns
+    -------
+    Samples (n_features, n_samples)
+    """
+    if _is_dask(X):
+        from bdnn.scale import DaskSamples
+
+        return DaskSamples.of(X, dtype)
+    if not isinstance(X, Blocks):
+        mapped = X
+        X = Blocks(lambda: _mapped_blocks(mapped), *mapped.shape)
+    return Stream(_Columns(X, np.dtype(dtype)), lambda X: X)
+
+
+class Samples:
+    """Samples in columns that are not in one array; `shape`, `dtype` and `len` as of an array."""
+
+    def __len__(self):
+        return self.shape[0]
+
+
+class _Columns:
+    """The samples of `Blocks` in columns, without some of them, in blocks of `BLOCK` samples."""
+
+    def __init__(self, blocks, dtype, without=()):
+        self.blocks, self.dtype = blocks, dtype
+        self.kept = np.ones(len(blocks), dtype=bool)
+        self.kept[np.asarray(without, dtype=np.intp)] = False
+        self.m = int(self.kept.sum())
+
+    def pieces(self):
+        """Yield (first row, block of rows) as the source gives them, checked."""
+        start = 0
+        for block in self.blocks:
+            if not np.isfinite(block).all():
+                rows = f"rows {start} to {start + len(block) - 1}"
+                raise ValueError(f"Input X contains NaN or infinity in {rows}")
+            yield start, block
+            start += len(block)
+
+    def __iter__(self):
+        """Yield (X, columns): a block (D, n), and the slice of the samples that it holds."""
+        held, n, start = [], 0, 0
+        for first, piece in self.pieces():
+            kept = self.kept[first : first + len(piece)]
+            piece = piece if kept.all() else piece[kept]
+            while len(piece):
+                held.append(piece[: BLOCK - n].astype(self.dtype))
+                piece = piece[BLOCK - n :]
+                n += len(held[-1])
+                if n == BLOCK or start + n == self.m:
+                    X = held[0] if len(held) == 1 else np.concatenate(held)
+                    yield X.T, slice(start, start + n)
+                    held, n, start = [], 0, start + n
+
+
+class Stream(Samples):
+    """A function of samples that are read, block by block, whenever they are needed.
+
+    Parameters
+    ----------
+    columns : _Columns
+        The samples. Streams that are used together have the same.
+    function : callable
+        ``function(X)`` of a block (D, n) is the block (rows, n) of this stream.
+    """
+
+    def __init__(self, columns, function):
+        self._columns, self._function = columns, function
+        probe = self._block(np.zeros((columns.blocks.shape[1], 1), columns.dtype))
+        self.shape, self.dtype = (len(probe), columns.m), probe.dtype
+
+    def _block(self, X):
+        """The block in the order in memory that columns of a stored array have."""
+        return np.asfortranarray(self._function(X))
+
+    def _parts(self, fun, samples):
+        """Yield (columns, result of fun) for one block of all samples after the other."""
+        for X, columns in self._columns:
+            blocks = (A._block(X) if isinstance(A, Stream) else A[..., columns] for A in samples)
+            yield columns, fun(*blocks)
+
+    def _merged(self, merge, fun, samples):
+        return functools.reduce(merge, (part for _, part in self._parts(fun, samples)))
+
+    def _stored(self, fun, samples):
+        return _fill(self._parts(fun, samples), self.shape[1])
+
+    def _blockwise(self, fun, samples):
+        if all(isinstance(A, Stream) for A in samples):
+            return Stream(self._columns, lambda X: fun(*(A._block(X) for A in samples)))
+        return self._stored(fun, samples)
+
+    def _alongside(self, values):
+        return values
+
+    def _take(self, index):
+        taken = np.empty((len(self), len(index)), self.dtype, order="F")
+        for X, columns in self._columns:
+            here = np.flatnonzero((columns.start <= index) & (index < columns.stop))
+            if here.size:
+                taken[:, here] = self._block(X)[:, index[here] - columns.start]
+        return taken
+
+    def _drop(self, index):
+        source = self._columns
+        rows = np.flatnonzero(source.kept)[index]
+        without = np.concatenate([np.flatnonzero(~source.kept), rows])
+        return Stream(_Columns(source.blocks, source.dtype, without), self._function)
+
+
+def _fill(parts, m):
+    """The array of m columns whose blocks are given as pairs (columns, block)."""
+    whole = None
+    for columns, block in parts:
+        if whole is None:
+            whole = np.empty((m, len(block)), block.dtype).T
+        whole[:, columns] = block
+    return whole
+
+
+def _array_parts(fun, arrays):
+    """Yield (columns, result of fun) for one block of the arrays after the other."""
+    m = arrays[0].shape[-1]
+    for start in range(0, m, BLOCK):
+        columns = slice(start, min(start + BLOCK, m))
+        yield columns, fun(*(A[..., columns] for A in arrays))
+
+
+def _engine(samples):
+    """The first of the samples that is not an array, or None."""
+    return next((A for A in samples if isinstance(A, Samples)), None)
+
+
+def merged(merge, fun, *samples):
+    """Results of a function of every block, put together two at a time.
+
+    Parameters
+    ----------
+    merge : callable
+        ``merge(a, b)`` of two results; associative.
+    fun : callable
+        ``fun(*blocks)``, called with the same columns of all samples.
+    *samples : arrays (..., m) or Samples (rows, m)
+
+    Returns
+    -------
+    The result for all columns.
+    """
+    engine = _engine(samples)
+    if engine is not None:
+        return engine._merged(merge, fun, samples)
+    return functools.reduce(merge, (part for _, part in _array_parts(fun, samples)))
+
+
+def total(fun, *samples):
+    """Sums over the blocks of samples.
+
+    Parameters
+    ----------
+    fun : callable
+        ``fun(*blocks)`` returns a tuple of numbers and arrays.
+    *samples : arrays (..., m) or Samples (rows, m)
+
+    Returns
+    -------
+    list of float64 arrays (or numbers)
+    """
+
+    def in_double(*blocks):
+        return [np.asarray(value, np.float64)[()] for value in fun(*blocks)]
+
+    return merged(_add, in_double, *samples)
+
+
+def _add(a, b):
+    return [x + y for x, y in zip(a, b)]
+
+
+def stored(fun, *samples):
+    """A function of every block, computed now and kept.
+
+    Returns an array (rows, m) for arrays and streams; what is distributed stays so.
+    """
+    engine = _engine(samples)
+    if engine is not None:
+        return engine._stored(fun, samples)
+    return _fill(_array_parts(fun, samples), samples[0].shape[-1])
+
+
+def blockwise(fun, *samples):
+    """A function of every block; for a stream it is computed anew whenever it is needed."""
+    engine = _engine(samples)
+    return engine._blockwise(fun, samples) if engine is not None else stored(fun, *samples)
+
+
+def alongside(samples, values):
+    """An array (..., m) of one value per sample, in the form that goes with the samples."""
+    return samples._alongside(values) if isinstance(samples, Samples) else values
+
+
+def take(samples, index):
+    """The samples of these numbers as an array (D, k), in the order of the numbers."""
+    return samples._take(index) if isinstance(samples, Samples) else samples[:, index]
+
+
+def drop(samples, index):
+    """All samples but those of these numbers."""
+    if isinstance(samples, Samples):
+        return samples._drop(index)
+    return np.delete(samples, index, axis=1)

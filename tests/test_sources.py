@@ -1,0 +1,159 @@
+"""bdnn.sources: every source gives what the array gives, whatever its blocks, in bounded memory."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bdnn import ITQ, ITQCCA, SpectralHashing, sources
+from bdnn.sources import Blocks, as_samples, blockwise, drop, merged, stored, take, total
+
+
+def some_rows(m=1000, D=5, seed=0):
+    return np.random.default_rng(seed).standard_normal((m, D)) @ np.diag(np.arange(D, 0, -1.0))
+
+
+def mapped(X, path, mode="r"):
+    np.save(path, X)
+    return np.load(path, mmap_mode=mode)
+
+
+def in_blocks(X, cuts):
+    """Blocks of the rows of X that end at the given cuts."""
+    return Blocks(lambda: np.split(X, sorted(cuts)), *X.shape)
+
+
+# --- the functions that trainers use
+
+
+@settings(max_examples=40)
+@given(
+    m=st.integers(1, 60),
+    block=st.integers(1, 70),
+    cuts=st.lists(st.integers(0, 60), max_size=5),
+    seed=st.integers(0, 99),
+)
+def test_a_stream_is_bit_for_bit_the_array(m, block, cuts, seed):
+    rows = some_rows(m, seed=seed).astype(np.float32)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sources, "BLOCK", block)
+        X, S = rows.T, as_samples(in_blocks(rows, cuts), "float32")
+        for samples in (X, S):
+            assert samples.shape == (5, m) and len(samples) == 5 and samples.dtype == np.float32
+        rng = np.random.default_rng(seed)
+        index = rng.permutation(m)[: m // 3]
+        assert np.array_equal(take(X, index), take(S, index))
+        if len(index):
+            X, S = drop(X, index), drop(S, index)
+        W = rng.standard_normal((3, 5)).astype(np.float32)
+        weight = rng.standard_normal(X.shape[1]).astype(np.float32)
+        found = []
+        for samples in (X, S):
+            H = blockwise(lambda x: W @ x, samples)
+            found.append(
+                (
+                    *total(lambda x, h, w: (x * w @ h.T, h.sum(), h.shape[1]), samples, H, weight),
+                    stored(lambda x, h: (x[:3] * h).astype(np.float16), samples, H),
+                    merged(np.minimum, lambda h: h.min(axis=1), H),
+                )
+            )
+        assert H.shape == (3, X.shape[1]) and H.dtype == np.float32
+        for a, b in zip(*found):
+            assert np.array_equal(a, b)
+        assert found[0][2] == X.shape[1]
+        assert np.allclose(found[0][0], X * weight @ (W @ X).T, atol=1e-3)
+
+
+def test_columns_can_be_dropped_twice_and_are_numbered_anew():
+    rows = some_rows(20)
+    for samples in (rows.T, as_samples(in_blocks(rows, [3, 11]), "float64")):
+        rest = drop(drop(samples, np.array([0, 5])), np.array([0, 17]))
+        kept = [row for row in range(20) if row not in (0, 5, 1, 19)]
+        assert np.array_equal(take(rest, np.arange(16)), rows[kept].T)
+        assert np.array_equal(take(rest, np.array([15, 0])), rows[[18, 2]].T)
+
+
+# --- sources
+
+
+def test_blocks_are_counted_if_nobody_says_how_many():
+    X = some_rows(30)
+    assert Blocks(lambda: [X[:20], X[20:]]).shape == (30, 5)
+
+
+def test_a_factory_that_can_be_read_once_only_is_refused():
+    X = some_rows(30)
+    with pytest.raises(TypeError, match="callable"):
+        Blocks([X[:20], X[20:]])
+    spent = iter([X[:20], X[20:]])
+    with pytest.raises(ValueError, match="this pass hold 0 samples, not 30"):
+        ITQ(n_bits=2).fit(Blocks(lambda: spent))
+
+
+@pytest.mark.parametrize("bad", (np.nan, np.inf, -np.inf))
+def test_values_that_are_not_finite_are_named_by_row(bad):
+    X = some_rows(30)
+    X[21, 3] = bad
+    with pytest.raises(ValueError, match="NaN or infinity in rows 20 to 29"):
+        ITQ(n_bits=2).fit(in_blocks(X, [10, 20]))
+    found = ITQ(n_bits=2).fit(X[:20])
+    with pytest.raises(ValueError, match="NaN or infinity in rows 20 to 29"):
+        found.transform(in_blocks(X, [10, 20]))
+
+
+def test_a_block_of_another_width_is_named():
+    X = some_rows(30)
+    with pytest.raises(ValueError, match=r"begins at row 10 has shape \(20, 4\), expected"):
+        ITQ(n_bits=2).fit(Blocks(lambda: [X[:10], X[10:, :4]]))
+
+
+def test_what_scikit_learn_checks_of_an_array_is_checked_of_a_source():
+    X = some_rows(30)
+    blocks = in_blocks(X, [10])
+    with pytest.raises(ValueError, match="more than n_samples = 30"):
+        ITQ(n_bits=31).fit(blocks)
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        ITQCCA(n_bits=2).fit(blocks, np.arange(29) % 2)
+    with pytest.raises(ValueError, match="one class only"):
+        ITQCCA(n_bits=2).fit(blocks, np.zeros(30))
+    found = ITQ(n_bits=2).fit(blocks)
+    assert found.n_features_in_ == 5
+    with pytest.raises(ValueError, match="has 4 features, but ITQ is expecting 5"):
+        found.transform(in_blocks(X[:, :4], [10]))
+
+
+def test_methods_that_need_the_whole_array_say_so():
+    with pytest.raises(TypeError, match="SpectralHashing learns from an array only"):
+        SpectralHashing(n_bits=2).fit(in_blocks(some_rows(30), [10]))
+
+
+def test_the_files_of_a_memory_map_are_not_changed(tmp_path):
+    X = some_rows(30).astype(np.float32)
+    for mode in ("r", "r+", "c"):
+        M = mapped(X, tmp_path / "X.npy", mode)
+        if mode == "c":
+            M[0] += 1  # in memory only
+        codes = ITQ(n_bits=3, dtype="float32").fit(M).codes_
+        expected = X + (np.arange(30) == 0)[:, None] if mode == "c" else X
+        assert np.array_equal(np.asarray(M), expected)
+        assert np.array_equal(codes, ITQ(n_bits=3).fit(expected.astype(np.float32)).codes_)
+    assert np.array_equal(np.load(tmp_path / "X.npy"), X)
+
+
+# --- ITQ
+
+
+@pytest.mark.parametrize("dtype", ("float32", "float64"))
+@pytest.mark.parametrize("method", (ITQ, ITQCCA))
+def test_itq_learns_the_same_from_every_source(tmp_path, method, dtype):
+    X = some_rows(10_000, 12)
+    y = (X[:, 0] > 0) + 2 * (X[:, 1] > 1)
+    M = mapped(X, tmp_path / "X.npy")
+    array = method(n_bits=8, dtype=dtype, n_iter=20).fit(X, y)
+    for source in (M, in_blocks(X, [1, 5000, 5001])):
+        found = method(n_bits=8, dtype=dtype, n_iter=20).fit(source, y)
+        assert found.history_ == array.history_
+        assert np.array_equal(found.W_, array.W_) and np.array_equal(found.codes_, array.codes_)
+        for encode in ("transform", "encode", "decision_function"):
+            inside, outside = getattr(array, encode)(X), getattr(found, encode)(source)
+            assert inside.dtype == outside.dtype and np.array_equal(inside, outside)
