@@ -30,13 +30,15 @@ COMMANDS = {
     "build": "text notebooks -> executed notebooks with outputs -> modules of bdnn",
     "check": "the gates that need no kernel: pairs, outputs, exports, style, lock",
     "export": "text notebooks -> modules of bdnn, without executing anything",
+    "site": "the course as a static site, to read without a kernel",
 }
 
 # What a command needs beyond the course itself: extras of pyproject.toml, each with its own lock.
 EXTRAS = {
-    "test": ("browser", "hog", "parquet", "quality", "scale"),
+    "test": ("browser", "hog", "parquet", "quality", "scale", "site"),
     "build": ("scale",),
     "lab": ("scale",),
+    "site": ("site",),
 }
 WORD_EXTRAS = {"--paper": ("hog",), "cifar10-hog": ("hog",)}  # where its arguments have the word
 

@@ -1,8 +1,8 @@
 """Everything that continuous integration runs, cheapest first: `python3 course.py test`.
 
 1. the gates of `course.py check`; 2. the unit tests; 3. every notebook and its solutions, executed
-anew and compared with the outputs that are stored in it (nbval, strict); 4. the tests in a browser,
-which are skipped where there is none.
+anew and compared with the outputs that are stored in it (nbval, strict); 4. the site; 5. the tests
+of notebooks and site in a browser, which are skipped where there is none.
 """
 
 import argparse
@@ -36,6 +36,7 @@ def steps(quick):
     notebooks = [str(notebook.path) for notebook in find(ROOT)]
     if notebooks:
         yield "notebooks", ["-m", "pytest", *NBVAL, *PARALLEL, *notebooks]
+        yield "site", ["-m", "tools.site"]
     yield "browser tests", ["-m", "pytest", BROWSER, *PARALLEL]
 
 

@@ -125,6 +125,23 @@ def picture(request):
     return lambda page, word: keep_picture(page, f"{request.node.name}_{word}")
 
 
+@pytest.fixture(scope="session")
+def axe():
+    """The path of the accessibility checks, which npm fetches once as package-lock.json pins it."""
+    here, folder = Path(__file__).parent, ROOT / "build" / "npm"
+    script = folder / "node_modules" / "axe-core" / "axe.min.js"
+    lock = (here / "package-lock.json").read_bytes()
+    copied = folder / "package-lock.json"
+    if not (script.exists() and copied.read_bytes() == lock):
+        if shutil.which("npm") is None:
+            pytest.skip("no npm to fetch axe-core with")
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in ("package.json", ".npmrc", "package-lock.json"):
+            shutil.copy(here / name, folder / name)
+        subprocess.run(["npm", "ci"], cwd=folder, check=True)
+    return script
+
+
 class Lab:
     """A running JupyterLab on a copy of the notebooks."""
 

@@ -1,0 +1,100 @@
+"""The site, opened from the file system: whole, readable on a phone, accessible, searchable.
+
+`course.py test` builds it first; for these tests alone, `python3 course.py site` does.
+"""
+
+import pytest
+
+from tools.notebooks import ROOT, find
+from tools.site import OUTPUT
+
+NARROW = {"width": 390, "height": 844}
+PAGES = [
+    *("index", "CONTRIBUTING", "search", "reference/index"),
+    *(f"reference/{path.stem}" for path in sorted((ROOT / "bdnn").glob("[a-z]*.py"))),
+    *(notebook.text.with_suffix("").as_posix() for notebook in find(ROOT)),
+]
+MATHEMATICS = "() => window.MathJax?.startup?.promise.then(() => true) ?? true"
+BROKEN = "mjx-merror, [data-mjx-error], img:not([alt]), img[alt='']"
+UNLOADED = "() => [...document.images].filter(i => !i.naturalWidth).map(i => i.src)"
+# The inside of a formula is MathJax's own, and the same everywhere; fetching styles needs a server.
+AXE = """async (rules) => {
+  const options = {preload: false, ...(rules ? {runOnly: rules} : {})};
+  const found = await axe.run({exclude: [["mjx-container"]]}, options);
+  const bad = found.violations.filter(v => ["serious", "critical"].includes(v.impact));
+  return bad.flatMap(v => v.nodes.map(n => `${v.id}: ${n.target} ${n.failureSummary}`));
+}"""
+# What reaches beyond the screen and lies in nothing that scrolls.
+TOO_WIDE = """() => {
+  const scrolls = e => e && e.tagName !== "ARTICLE" &&
+    (["auto", "scroll"].includes(getComputedStyle(e).overflowX) || scrolls(e.parentElement));
+  return [...document.querySelectorAll("article *")]
+    .filter(e => e.getBoundingClientRect().right > innerWidth + 1 && !scrolls(e))
+    .map(e => e.outerHTML.slice(0, 200));
+}"""
+
+
+@pytest.fixture(scope="session")
+def site():
+    """The address of the site that was built last."""
+    folder = ROOT / OUTPUT
+    if not (folder / "index.html").exists():
+        pytest.fail("there is no site: python3 course.py site")
+    return folder.as_uri()
+
+
+def show(page, site, name):
+    """Open a page and wait until its formulas are set."""
+    page.goto(f"{site}/{name}.html")
+    assert page.evaluate(MATHEMATICS)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_is_whole_and_accessible_in_light_and_dark_and_fits_a_phone(name, site, page, axe):
+    show(page, site, name)
+    assert page.evaluate(UNLOADED) == []
+    assert page.locator(BROKEN).count() == 0
+    page.add_script_tag(path=axe)
+    assert page.evaluate(AXE) == []
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_function("() => document.documentElement.dataset.theme === 'dark'")
+    assert page.evaluate(AXE, ["color-contrast"]) == []
+    page.set_viewport_size(NARROW)
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= NARROW["width"]
+    assert page.evaluate(TOO_WIDE) == []
+
+
+def test_every_page_is_tested(site):
+    made = [path.relative_to(ROOT / OUTPUT) for path in (ROOT / OUTPUT).rglob("*.html")]
+    pages = {path.with_suffix("").as_posix() for path in made if path.parts[0] != "_static"}
+    assert pages == set(PAGES)
+
+
+def test_the_search_finds_a_word_and_leads_to_its_page(site, page, expect):
+    show(page, site, "index")
+    page.keyboard.press("Control+k")
+    page.keyboard.type("saturated")
+    page.keyboard.press("Enter")
+    result = page.locator("#search-results a", has_text="Build the encoder")
+    expect(result.first).to_be_visible()
+    result.first.click()
+    expect(page.locator("article h1")).to_contain_text("Build the encoder")
+
+
+def test_the_reader_can_choose_the_dark_theme(site, page, expect):
+    show(page, site, "notebooks/07_dcc")
+    root = page.locator("html")
+    expect(root).to_have_attribute("data-theme", "light")
+    page.get_by_role("button", name="Color mode").click()
+    page.get_by_role("button", name="Dark").click()
+    expect(root).to_have_attribute("data-theme", "dark")
+    page.reload()
+    expect(root).to_have_attribute("data-theme", "dark")
+
+
+def test_a_notebook_can_be_launched_elsewhere(site, page):
+    show(page, site, "notebooks/07_dcc")
+    links = page.locator(".dropdown-launch-buttons a").evaluate_all("all => all.map(a => a.href)")
+    assert any("colab.research.google.com/github/" in link for link in links)
+    assert any("mybinder.org/v2/gh/" in link for link in links)
+    assert all("notebooks/07_dcc.ipynb" in link for link in links)

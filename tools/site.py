@@ -1,0 +1,201 @@
+"""The course as a static site: `python3 course.py site`, then open `build/site/index.html`.
+
+The pages are the README, the notebooks with the outputs that are stored in them, their solutions,
+CONTRIBUTING and a reference made of the docstrings. Nothing is executed, and a page asks nothing of
+any other machine: scripts, fonts and MathJax lie beside it. Sliders work from recorded numbers.
+"""
+
+import argparse
+import ast
+import importlib.metadata
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+import nbformat
+
+from tools.gates.writing import saved_figures
+from tools.notebooks import ROOT, find
+
+SOURCES, DOCTREES, OUTPUT = "build/site-sources", "build/site-doctrees", "build/site"
+BADGE = re.compile(r"\[!\[([^]]*)\]\([^)]*\)\]\(([^)]*)\)")
+IMAGE = ("image/png", "image/svg+xml")
+MATHJAX = "tex-svg.js"
+
+HOME = """
+```{{toctree}}
+:hidden:
+
+Start <self>
+```
+
+```{{toctree}}
+:hidden:
+:caption: Notebooks
+
+{notebooks}
+```
+
+```{{toctree}}
+:hidden:
+:caption: Solutions
+
+{solutions}
+```
+
+```{{toctree}}
+:hidden:
+:caption: Library
+
+reference/index
+{modules}
+CONTRIBUTING
+```
+"""
+
+REFERENCE = """\
+# Reference
+
+Classes and functions of `bdnn`, from their docstrings. Estimators take samples in rows; the
+functions below them take samples in columns, as the paper does.
+
+| module | what it holds | derived in |
+| --- | --- | --- |
+{rows}
+"""
+
+MODULE = """\
+# bdnn.{name}
+
+```{{eval-rst}}
+.. automodule:: bdnn.{name}
+   :members:
+   :inherited-members:
+   :show-inheritance:
+```
+"""
+
+
+def build(root, output):
+    """Lay the sources out and let Sphinx make the site of them; return its exit code."""
+    sources = root / SOURCES
+    shutil.rmtree(sources, ignore_errors=True)
+    shutil.copytree(root / "site", sources)
+    shutil.copytree(root / "figures", sources / "figures")
+    shutil.copy(mathjax(), sources / "_static" / MATHJAX)
+    for name in ("CONTRIBUTING.md", "CITATION.cff", "LICENSE"):
+        shutil.copy(root / name, sources / name)
+    notebooks = find(root)
+    for notebook in notebooks:
+        write(sources / notebook.path, nbformat.writes(page(notebook)))
+    write(sources / "index.md", home(root, notebooks))
+    write_reference(root, sources / "reference", notebooks)
+    return sphinx(root, sources, output)
+
+
+def sphinx(root, sources, output):
+    """Run Sphinx; a warning is an error, so that no link or formula is broken unseen."""
+    shutil.rmtree(output, ignore_errors=True)
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    env = os.environ | {"BDNN_ADDRESS": project["urls"]["Repository"], "PYTHONPATH": str(root)}
+    command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html"]
+    command += ["-d", str(root / DOCTREES), str(sources), str(output)]
+    return subprocess.run(command, cwd=root, env=env).returncode
+
+
+def mathjax():
+    """Return the path of MathJax, which a package of the extra `site` carries."""
+    files = importlib.metadata.files("sphinx-mathjax-offline")
+    return next(file for file in files if file.name == MATHJAX).locate()
+
+
+def home(root, notebooks):
+    """Return the first page: the README, its badges as links, and the tables of contents."""
+    readme = (root / "README.md").read_text(encoding="utf-8")
+    tables = HOME.format(
+        notebooks="\n".join(entry(n) for n in notebooks if not n.is_solution),
+        solutions="\n".join(entry(n) for n in notebooks if n.is_solution),
+        modules="\n".join(f"bdnn.{name} <reference/{name}>" for name in modules(root, notebooks)),
+    )
+    return BADGE.sub(r"[\1](\2)", readme) + tables
+
+
+def entry(notebook):
+    """Return a notebook's line in the table of contents: number, title and place."""
+    place = notebook.text.with_suffix("").as_posix()
+    if notebook.is_solution:
+        return f"{notebook.number} Solutions <{place}>"
+    title = notebook.cells[0].source.partition("\n")[0].lstrip("# ")
+    return f"{notebook.number} {title} <{place}>"
+
+
+def page(notebook):
+    """Return a notebook as its page shows it: line art sharp, and every figure described."""
+    nb = notebook.derived
+    drawn = {k: name for k, name, kind in saved_figures(notebook) if name and kind == "svg"}
+    for k, cell in notebook.code_cells(nb.cells):
+        images = [o for o in cell.outputs if any(mime in o.get("data", ()) for mime in IMAGE)]
+        if not images:
+            continue
+        cell.metadata["mystnb"] = {"image": {"alt": description(nb.cells, k)}}
+        if k in drawn and len(images) == 1:
+            path = notebook.root / "figures" / f"{drawn[k]}.svg"
+            images[0].data = {"image/svg+xml": path.read_text(encoding="utf-8")}
+    return nb
+
+
+def description(cells, k):
+    """Return what stands in for the figure of cell k where it cannot be seen."""
+    following = next((c.source for c in cells[k:] if c.cell_type == "markdown"), "")
+    paragraph = following.partition("\n\n")[0]
+    return re.sub(r"[*`$\\]", "", " ".join(paragraph.split()))
+
+
+def modules(root, notebooks):
+    """Return {module: the notebook it is derived in, or None}, in the order of the notebooks."""
+    names = {path.stem for path in (root / "bdnn").glob("[a-z]*.py")}
+    derived = {n.module: n for n in notebooks if n.module in names}
+    return derived | dict.fromkeys(sorted(names - set(derived)))
+
+
+def write_reference(root, folder, notebooks):
+    """Write a page for each module, and one with a table of them."""
+    rows = []
+    for name, source in modules(root, notebooks).items():
+        write(folder / f"{name}.md", MODULE.format(name=name))
+        link = f"[{source.number}](/{source.path.as_posix()})" if source else ""
+        rows.append(f"| [bdnn.{name}]({name}.md) | {summary(root, name)} | {link} |")
+    write(folder / "index.md", REFERENCE.format(rows="\n".join(rows)))
+
+
+def summary(root, name):
+    """Return the first line of a module's docstring."""
+    tree = ast.parse((root / "bdnn" / f"{name}.py").read_text(encoding="utf-8"))
+    return ast.get_docstring(tree).splitlines()[0].replace("|", r"\|")
+
+
+def write(path, text):
+    """Write a file and the folders above it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def main():
+    """Parse the command line and build."""
+    parser = argparse.ArgumentParser(prog="course.py site", description=__doc__.splitlines()[0])
+    parser.add_argument("--output", type=Path, default=ROOT / OUTPUT, metavar="FOLDER")
+    output = parser.parse_args().output
+    start = time.perf_counter()
+    if code := build(ROOT, output):
+        return code
+    print(f"{output / 'index.html'} ({time.perf_counter() - start:.0f} s)")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
