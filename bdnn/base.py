@@ -59,20 +59,31 @@ def pack_codes(codes):
     Parameters
     ----------
     codes : array (n_samples, n_bits)
-        Entries -1 and +1; +1 becomes a set bit.
+        Entries -1 and +1, or booleans; +1 and True become set bits.
 
     Returns
     -------
     array (n_samples, ceil(n_bits / 8)), uint8
         Bit k of a sample is bit ``k % 8`` of its byte ``k // 8``; unused bits of the last byte
         are 0.
+
+    Raises
+    ------
+    ValueError
+        If `codes` is no matrix, or holds something else.
     """
-    return np.packbits(np.asarray(codes) > 0, axis=1, bitorder="little")
+    codes = np.asarray(codes)
+    numbers = codes.dtype.kind in "iuf"
+    if codes.ndim != 2 or not (codes.dtype == bool or numbers and np.all(np.abs(codes) == 1)):
+        raise ValueError("codes must be a matrix (n_samples, n_bits) with entries -1 and +1")
+    return np.packbits(codes > 0, axis=1, bitorder="little")
 
 
 def unpack_codes(packed, n_bits):
     """Undo :func:`pack_codes`: bytes to int8 codes (n_samples, n_bits) in {-1, +1}."""
-    packed = np.asarray(packed, dtype=np.uint8)
+    packed = np.asarray(packed)
+    if packed.ndim != 2 or packed.dtype != np.uint8:
+        raise ValueError(f"packed must be a matrix of uint8, got {packed.dtype} {packed.shape}")
     if not 0 < n_bits <= 8 * packed.shape[1]:
         raise ValueError(f"n_bits={n_bits} does not fit {packed.shape[1]} bytes per code")
     bits = np.unpackbits(packed, axis=1, count=n_bits, bitorder="little")
@@ -83,7 +94,13 @@ def as_generator(random_state):
     """A NumPy Generator from None, an integer seed, a Generator or a RandomState."""
     if isinstance(random_state, np.random.RandomState):
         return np.random.Generator(random_state._bit_generator)
-    return np.random.default_rng(random_state)
+    try:
+        return np.random.default_rng(random_state)
+    except (TypeError, ValueError):
+        raise ValueError(
+            "random_state must be None, a whole number from 0, a Generator or a RandomState, got "
+            f"{random_state!r}"
+        ) from None
 
 
 def check_option(name, value, allowed):
@@ -216,8 +233,11 @@ class BaseHasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         Raises
         ------
         ValueError
-            For NaN or infinity, fewer samples than bits, or a parameter out of its range; for a
-            supervised method also for missing labels, labels that are not classes, or one class.
+            For NaN or infinity, values so large or small that their squares leave the range of
+            `dtype`, fewer samples than bits, or a parameter out of its range; for a supervised
+            method also for missing labels, labels that are not classes, or one class.
+        TypeError
+            For sparse matrices, masked arrays, dates, and what is no array of numbers at all.
         """
         self._check_bits_and_dtype()
         X, y = self._check_input(X, y)
@@ -227,11 +247,15 @@ class BaseHasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
                 f"n_bits={self.n_bits} is more than n_samples = {m} allow: fewer samples than "
                 "bits cannot make the bits independent. Use fewer bits or more samples"
             )
+        names = vars(self).pop("feature_names_in_", None)  # _fit encodes arrays, without names
         self._fit(X, y, **options)
+        if names is not None:
+            self.feature_names_in_ = names
         return self
 
     def _check_input(self, X, y):
         """Training samples in columns, and their labels if the method needs them."""
+        _check_kind(X)
         streamed = is_source(X) and self._takes_sources
         if isinstance(X, Blocks) and not streamed:
             raise TypeError(f"{type(self).__name__} learns from an array only, not from Blocks")
@@ -246,7 +270,10 @@ class BaseHasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         if self._requires_labels:
             checked, y = checked
             _check_labels(y)
-        return (as_samples(X, self.dtype) if streamed else checked.T), y
+        if streamed:
+            return as_samples(X, self.dtype), y
+        _check_range(checked)
+        return checked.T, y
 
     def _check_bits_and_dtype(self):
         check_whole_number("n_bits", self.n_bits, 1)
@@ -267,12 +294,20 @@ class BaseHasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
     def _encode_blocks(self, X, encode, dtype):
         """Encode the rows of X block by block, so that the temporaries stay small."""
         check_is_fitted(self)
+        _check_kind(X)
         streamed = is_source(X)
         checked = validate_data(
             self, _stand_in(X, self.dtype) if streamed else X, dtype=self.dtype, reset=False
         )
-        X = as_samples(X, self.dtype) if streamed else checked.T
-        return stored(lambda X: encode(self._project(X)).astype(dtype, copy=False), X).T
+
+        def encoded(X):
+            with np.errstate(over="ignore", invalid="ignore"):
+                H = self._project(X)
+            if not np.isfinite(H).all():
+                raise ValueError(f"X holds values too large for the arithmetic of {X.dtype}")
+            return encode(H).astype(dtype, copy=False)
+
+        return stored(encoded, as_samples(X, self.dtype) if streamed else checked.T).T
 
     @property
     def _n_features_out(self):
@@ -310,6 +345,27 @@ def _stand_in(X, dtype):
     return np.broadcast_to(np.zeros((), dtype), X.shape)
 
 
+def _check_kind(X):
+    """Raise a TypeError for what NumPy would silently take for numbers."""
+    if np.ma.isMaskedArray(X):
+        raise TypeError("X is a masked array, and its mask would be lost: fill it first")
+    kinds = [
+        getattr(dtype, "kind", "") for dtype in getattr(X, "dtypes", [getattr(X, "dtype", "")])
+    ]
+    if set(kinds) & {"m", "M"}:
+        raise TypeError("X holds dates or times: turn them into numbers first")
+
+
+def _check_range(X):
+    """Raise a ValueError if sums of squares of X would overflow, or vanish."""
+    largest, limit = max(X.max(), -X.min()), np.finfo(X.dtype).max ** 0.3
+    if largest > limit or 0 < largest < 1 / limit:
+        raise ValueError(
+            f"the largest magnitude in X is {largest:.3g}; sums of squares of such numbers leave "
+            f"the range of {X.dtype}. Scale X, or use dtype='float64'"
+        )
+
+
 def _check_labels(y):
     """Raise a ValueError unless every sample has a label, and the labels name several classes."""
     missing = [row for row, label in enumerate(y.tolist()) if label is None or label != label]
@@ -339,14 +395,18 @@ def load(path):
 
     with open(path, "rb") as file:
         header, arrays = _read_archive(file, path)
-    known = {name: getattr(bdnn, name) for name in bdnn.__all__ if name[0].isupper()}
-    if header["class"] not in known:
-        raise ModelFileError(f"{path}: class {header['class']!r} is not part of this bdnn")
+    public = (getattr(bdnn, name) for name in bdnn.__all__)
+    known = {c.__name__: c for c in public if isinstance(c, type) and issubclass(c, BaseHasher)}
     try:
-        estimator = known[header["class"]](**_decode(header["params"], arrays))
-    except TypeError as error:
+        name, state = str(header["class"]), _decode(header["state"], arrays)
+        if name not in known:
+            raise ModelFileError(f"{path}: class {name!r} is not part of this bdnn")
+        estimator = known[name](**_decode(header["params"], arrays))
+        if not all(key.endswith("_") and key[0] != "_" for key in state):
+            raise TypeError(f"the state has other names than those of what is learned: {[*state]}")
+    except (TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ModelFileError(f"{path} was saved by another version of bdnn: {error}") from error
-    vars(estimator).update(_decode(header["state"], arrays))
+    vars(estimator).update(state)
     return estimator
 
 

@@ -13,7 +13,6 @@ from sklearn.cluster import KMeans
 from sklearn.datasets import load_digits
 from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.svm import LinearSVC
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import bdnn
 from bdnn import classical
@@ -627,11 +626,6 @@ def test_interruption_before_there_is_anything_to_keep(digits, monkeypatch):
 
 
 # --- the estimators
-
-
-@parametrize_with_checks([method(n_bits=4) for method in ALL])
-def test_scikit_learn_checks(estimator, check):
-    check(estimator)
 
 
 @pytest.mark.parametrize("dtype", ("float32", "float64"))

@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils.estimator_checks import check_estimator
 
 import bdnn
 from bdnn import deep_hashing, lbfgs
@@ -449,8 +448,3 @@ def test_pipeline_and_file(method, tmp_path, digits, labels):
     loaded = bdnn.load(tmp_path / "model.bdnn")
     np.testing.assert_array_equal(loaded.encode(digits.query), fitted.encode(digits.query))
     assert loaded.history_ == fitted.history_ and type(loaded) is method
-
-
-@BOTH
-def test_scikit_learn_checks(method):
-    check_estimator(method(n_bits=3, max_iter=5, hidden=(5, 4)))

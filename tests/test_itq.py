@@ -11,7 +11,6 @@ from sklearn.cross_decomposition import CCA
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import bdnn
 from bdnn import itq, sources
@@ -226,11 +225,6 @@ def test_itqcca_scales_by_the_range(digits):
 
 
 # --- the estimators
-
-
-@parametrize_with_checks([ITQ(n_bits=4), ITQCCA(n_bits=4)])
-def test_scikit_learn_checks(estimator, check):
-    check(estimator)
 
 
 @pytest.mark.parametrize("dtype", ("float32", "float64"))

@@ -12,7 +12,6 @@ from sklearn.base import clone
 from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils.estimator_checks import check_estimator
 
 import bdnn
 from bdnn import kernels, losses, metrics
@@ -632,13 +631,3 @@ def test_pipeline_and_file(method, tmp_path, digits, labels):
     loaded = bdnn.load(tmp_path / "model.bdnn")
     np.testing.assert_array_equal(loaded.encode(digits.query), fitted.encode(digits.query))
     assert loaded.history_ == fitted.history_ and type(loaded) is method
-
-
-@METHODS
-def test_scikit_learn_checks(method):
-    check_estimator(method(n_bits=3, **SETTINGS[method] | {"n_anchors": 10}))
-
-
-def test_scikit_learn_checks_without_labels():
-    options = SETTINGS[BinaryReconstructiveEmbedding] | {"n_anchors": 10}
-    check_estimator(BinaryReconstructiveEmbedding(n_bits=3, targets="distances", **options))

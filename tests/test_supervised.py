@@ -7,7 +7,6 @@ import pytest
 from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils.estimator_checks import check_estimator
 
 import bdnn
 from bdnn import lbfgs, losses, metrics, supervised
@@ -382,7 +381,3 @@ def test_save_and_load(tmp_path, digits, fitted):
     loaded = bdnn.load(tmp_path / "model.bdnn")
     np.testing.assert_array_equal(loaded.encode(digits.query), fitted.encode(digits.query))
     assert loaded.history_ == fitted.history_ and loaded.floor_ == fitted.floor_
-
-
-def test_scikit_learn_checks():
-    check_estimator(SHBDNN(n_bits=3, max_alternations=1, max_iter=5, hidden=(4, 4)))

@@ -7,7 +7,6 @@ from sklearn.base import clone
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils.estimator_checks import check_estimator
 
 import bdnn
 from bdnn import lbfgs, losses, unsupervised
@@ -458,8 +457,3 @@ def test_codes_of_samples_held_out_are_as_good_as_the_others(digits, fitted):
         flipped = B.copy()
         flipped[k] *= -1
         assert np.all(cost(B)[chosen] <= cost(flipped)[chosen] + 1e-9)
-
-
-def test_scikit_learn_checks():
-    estimator = UHBDNN(n_bits=3, max_alternations=1, max_iter=5, hidden=(4, 4))
-    check_estimator(estimator)

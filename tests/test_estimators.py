@@ -1,0 +1,198 @@
+"""All estimators: scikit-learn's checks, its tools, and what must hold for numbers of any size."""
+
+import inspect
+
+import joblib
+import numpy as np
+import pandas
+import pytest
+import zoo
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV, StratifiedKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+from threadpoolctl import threadpool_limits
+
+import bdnn
+from bdnn.base import BaseHasher
+from bdnn.data import load
+from bdnn.metrics import mean_average_precision
+
+EVERY = pytest.mark.parametrize("name", list(zoo.SETTINGS))
+NETWORKS = ["UHBDNN", "SHBDNN", "DeepHashing", "SupervisedDeepHashing"]
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load("digits", ground_truth="labels")
+
+
+def test_every_estimator_is_here():
+    public = [getattr(bdnn, name) for name in bdnn.__all__ if name[0].isupper()]
+    estimators = {c.__name__ for c in public if issubclass(c, BaseHasher)}
+    assert estimators == set(zoo.SETTINGS)
+
+
+@parametrize_with_checks(
+    [
+        *(zoo.make(name, 3) for name in zoo.SETTINGS),
+        zoo.make("BinaryReconstructiveEmbedding", 3, targets="distances"),
+    ]
+)
+def test_scikit_learn_checks(estimator, check):
+    check(estimator)
+
+
+# --- scikit-learn's tools
+
+
+@EVERY
+def test_clone_and_parameters(name):
+    estimator = zoo.make(name, dtype="float64")
+    twin = clone(estimator)
+    assert twin is not estimator and twin.get_params() == estimator.get_params()
+    accepted = set(inspect.signature(type(estimator)).parameters)
+    assert set(estimator.get_params()) == accepted
+    assert twin.set_params(n_bits=7).n_bits == 7 and estimator.n_bits == 4
+
+
+@EVERY
+def test_pipeline(name, digits):
+    X, y = digits.train[:300], digits.labels.train[:300]
+    pipeline = make_pipeline(StandardScaler(), zoo.make(name)).fit(X, y)
+    by_hand = zoo.make(name).fit(StandardScaler().fit_transform(X), y)
+    scaled = pipeline[0].transform(digits.query)
+    np.testing.assert_array_equal(pipeline.transform(digits.query), by_hand.transform(scaled))
+    assert pipeline.get_feature_names_out()[1] == f"{name.lower()}1"
+
+
+def first_fold_score(estimator, X, y):
+    """How well the first half of a fold finds its classes in the second half."""
+    codes, half = estimator.transform(X), len(X) // 2
+    return mean_average_precision(codes[:half], codes[half:], (y[:half], y[half:]))
+
+
+@pytest.mark.parametrize(
+    ("name", "weight"), [("UHBDNN", "lambda2"), ("SHBDNN", "lambda2"), ("DeepHashing", "alpha1")]
+)
+def test_grid_search_over_lambda(name, weight, digits):
+    X, y = digits.train[:400], digits.labels.train[:400]
+    values = [1e-3, 1.0]
+    folds = StratifiedKFold(2)
+    search = GridSearchCV(
+        zoo.make(name, 8), {weight: values}, scoring=first_fold_score, cv=folds, error_score="raise"
+    ).fit(X, y)
+    scores = []
+    for value in values:
+        fitted = [
+            (zoo.make(name, 8, **{weight: value}).fit(X[train], y[train]), test)
+            for train, test in folds.split(X, y)
+        ]
+        scores.append(np.mean([first_fold_score(est, X[test], y[test]) for est, test in fitted]))
+    np.testing.assert_allclose(search.cv_results_["mean_test_score"], scores)
+    assert search.best_params_[weight] == values[int(np.argmax(scores))]
+    assert search.best_estimator_.transform(X).shape == (400, 8)
+
+
+def test_joblib_in_other_processes(digits):
+    X, y = digits.train[:200], digits.labels.train[:200]
+    fit = joblib.delayed(lambda estimator: estimator.fit(X, y).encode(X))
+    jobs = [fit(zoo.make(name)) for name in NETWORKS[:2]]
+    with joblib.parallel_config("loky", n_jobs=2, inner_max_num_threads=1):
+        found = joblib.Parallel()(jobs)
+    for name, codes in zip(NETWORKS[:2], found):
+        np.testing.assert_array_equal(codes, zoo.make(name).fit(X, y).encode(X))
+
+
+@EVERY
+def test_named_columns_are_kept_and_nothing_warns(name, digits, recwarn):
+    table = pandas.DataFrame(digits.train[:100]).add_prefix("pixel")
+    estimator = zoo.make(name).fit(table, digits.labels.train[:100])
+    assert list(estimator.feature_names_in_) == list(table.columns)
+    plain = zoo.make(name).fit(table.to_numpy(), digits.labels.train[:100])
+    np.testing.assert_array_equal(estimator.encode(table), plain.encode(table.to_numpy()))
+    assert [str(w.message) for w in recwarn if "feature names" in str(w.message)] == []
+    with pytest.raises(ValueError, match="feature names"):
+        estimator.transform(table[table.columns[::-1]])
+
+
+# --- numbers
+
+
+@EVERY
+def test_encoding_in_float32_and_float64(name):
+    """One model encodes in both precisions: under 0.1 % of the bits may differ."""
+    mnist = load("mnist5k", ground_truth="labels")
+    X, y = mnist.train[:1000], mnist.labels.train[:1000]
+    double = zoo.make(name, 16, dtype="float64").fit(X, y)
+    single = clone(double).set_params(dtype="float32")
+    vars(single).update({key: in_single(v) for key, v in vars(double).items() if key[-1] == "_"})
+    assert single.decision_function(mnist.query).dtype == np.float32
+    assert np.mean(single.transform(mnist.query) != double.transform(mnist.query)) < 1e-3
+
+
+def in_single(value):
+    """What an estimator learned, with its arrays in float32."""
+    if isinstance(value, np.ndarray) and value.dtype == np.float64:
+        return value.astype(np.float32)
+    return [in_single(v) for v in value] if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize("name", ["ITQ", *NETWORKS])
+def test_one_and_two_threads(name, digits):
+    """The outputs agree to 8 digits in float64, and then so do the codes."""
+    X, y = digits.train, digits.labels.train
+    found = []
+    for threads in (1, 2):
+        with threadpool_limits(threads, user_api="blas"):
+            estimator = zoo.make(name, 8, dtype="float64").fit(X, y)
+            found.append(estimator.decision_function(digits.query))
+    np.testing.assert_allclose(*found, rtol=1e-8, atol=1e-8 * np.abs(found[0]).max())
+    np.testing.assert_array_equal(found[0] >= 0, found[1] >= 0)
+
+
+def shapes():
+    """Samples of one class of trouble each, by name."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 6))
+    return {
+        "rank one": np.outer(X[:, 0], X[0]),
+        "rank two of six": X[:, :2] @ X[:2],
+        "units from 1e-6 to 1e4": X * 10.0 ** np.arange(-6, 6, 2),
+        "far from the origin": X + 1e4,
+        "a constant feature": np.hstack([X, np.full((60, 1), 7.0)]),
+        "all features constant": np.ones((60, 6)),
+        "ten copies of six samples": np.repeat(X[:6], 10, axis=0),
+        "two features for four bits": X[:, :2],
+        "one feature": X[:, :1],
+        "as few samples as bits": X[:4],
+        "two values only": (X > 0).astype(float),
+        "one sample far away": np.vstack([X, 1e6 * X[:1]]),
+    }
+
+
+@EVERY
+@pytest.mark.parametrize("shape", list(shapes()))
+@pytest.mark.filterwarnings("ignore")
+def test_samples_of_every_shape_train(name, shape):
+    X = shapes()[shape]
+    estimator = zoo.make(name, 4).fit(X, np.arange(len(X)) // 2 % 2)
+    H, codes = estimator.decision_function(X), estimator.transform(X)
+    assert np.isfinite(H).all() and codes.shape == (len(X), 4) == estimator.codes_.shape
+    assert set(np.unique(codes)) <= {-1, 1}
+    same = np.flatnonzero((X == X[0]).all(axis=1))
+    assert (codes[same] == codes[0]).all()  # equal samples have equal codes
+
+
+@EVERY
+@pytest.mark.parametrize(
+    ("dtype", "scale"), [("float32", 1e10), ("float32", 1e-10), ("float64", 1e90)]
+)
+def test_units_do_not_matter(name, dtype, scale, digits):
+    """Codes of huge and tiny numbers are those of the same numbers in other units."""
+    X, y = digits.train[:200].astype(np.float64), digits.labels.train[:200]
+    scale = 2.0 ** np.round(np.log2(scale))  # exact, so that only the method can differ
+    plain = zoo.make(name, dtype=dtype).fit(X, y).transform(X)
+    scaled = zoo.make(name, dtype=dtype).fit(scale * X, y).transform(scale * X)
+    assert np.mean(plain != scaled) < 0.01
