@@ -27,6 +27,7 @@ COMMANDS = {
     "run": "train on real digits, print the comparison table, write figures/ (the main job)",
     "test": "everything that continuous integration runs, cheapest gate first",
     "lab": "open JupyterLab on the notebooks",
+    "grid": "record the trainings that the explorers of notebook 14 show",
     "build": "text notebooks -> executed notebooks with outputs -> modules of bdnn",
     "check": "the gates that need no kernel: pairs, outputs, exports, style, lock",
     "export": "text notebooks -> modules of bdnn, without executing anything",

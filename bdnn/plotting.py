@@ -21,7 +21,14 @@ __all__ = [
     "METHOD_STYLES",
     "codes_image",
     "draw_comparison",
+    "draw_correlation",
+    "draw_explorer",
     "draw_history",
+    "draw_pair",
+    "draw_plane",
+    "draw_shares",
+    "draw_sweep",
+    "draw_terms",
     "image_grid",
     "method_style",
     "network_diagram",
@@ -356,3 +363,180 @@ def _length_style(bits):
     known = {8: 6, 16: 0, 24: 4, 32: 1, 48: 5, 64: 2, 128: 3}
     k = known.get(bits, bits % 7)
     return {"marker": MARKERS[k], "linestyle": LINES[k]}
+
+
+# The terms of a loss in the explorer: colour, marker and line, told apart without colour, too.
+TERM_STYLES = {
+    "objective": ("black", "o", "-"),
+    "reconstruction": ("blue", "s", "--"),
+    "weight_decay": ("orange", "^", ":"),
+    "equality": ("vermillion", "D", "-."),
+    "independence": ("green", "v", "-"),
+    "balance": ("purple", "P", ":"),
+    "quantisation": ("blue", "s", "--"),
+    "variance": ("green", "v", "-"),
+    "orthogonality": ("vermillion", "D", "-."),
+}
+
+
+def draw_explorer(fig, view):
+    """Draw what the weights of the loss terms do to a training: five panels.
+
+    Parameters
+    ----------
+    fig : Figure
+        Empty, about 10 x 8 inches. The panels have fixed places, so that drawing is quick.
+    view : dict
+        As :func:`bdnn.explore.view` makes it.
+    """
+    fig.set_layout_engine("none")
+    top = {"left": 0.06, "right": 0.98, "top": 0.96, "bottom": 0.4}
+    grid = fig.add_gridspec(2, 2, hspace=0.42, wspace=0.52, **top)
+    terms, retrieval, share, correlation = (fig.add_subplot(cell) for cell in grid)
+    draw_terms(terms, view["steps"], view["curves"], view["step"])
+    draw_sweep(retrieval, view["sweep"])
+    draw_shares(share, view["share"])
+    draw_correlation(correlation, view["correlation"])
+    pair = fig.add_axes((0.02, 0.0, 0.96, 0.34))
+    draw_pair(pair, view["codes"], view["images"], view["titles"], view["marks"])
+
+
+def draw_terms(ax, steps, curves, step):
+    """Draw the size of every weighted term of a loss over the steps of a training.
+
+    Parameters
+    ----------
+    ax : Axes
+    steps : sequence of int
+    curves : dict of str -> sequence of float
+        Values of a term; a term that is 0 throughout has no line.
+    step : str
+        What a step is: "alternation" or "iteration".
+    """
+    for name, values in curves.items():
+        sizes = np.abs(values)
+        if not sizes.any():
+            continue
+        colour, marker, line = TERM_STYLES[name]
+        label = name.replace("_", " ") + (" (less)" if values[-1] < 0 else "")
+        style = {"marker": marker, "linestyle": line, "markersize": 4, "linewidth": 1.4}
+        ax.plot(
+            steps, np.where(sizes > 0, sizes, np.nan), color=COLOURS[colour], label=label, **style
+        )
+    ax.set(yscale="log", xlabel=step, title="terms of the objective, with their weights")
+    ax.minorticks_off()
+    ax.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=3)
+
+
+def draw_sweep(ax, sweep):
+    """Draw precision and mAP over the values of one weight, a frame around the present one.
+
+    Parameters
+    ----------
+    ax : Axes
+    sweep : dict
+        `label` of the weight, its `values` as text, `at` (number of the present value), and in
+        percent `precision` and `map`, arrays (n_values, 3) of mean, lowest and highest over the
+        seeds; NaN where nothing is recorded.
+    """
+    looks = {
+        "precision": ("precision at radius 2", "blue", "s", "-"),
+        "map": ("mAP", "vermillion", "^", "--"),
+    }
+    at = np.arange(len(sweep["values"]))
+    for key, (label, colour, marker, line) in looks.items():
+        mean, low, high = np.asarray(sweep[key]).T
+        spread = np.maximum(0, [mean - low, high - mean])
+        style = {"color": COLOURS[colour], "marker": marker, "linestyle": line, "capsize": 3}
+        ax.errorbar(at, mean, spread, label=label, elinewidth=1, **style)
+    ax.axvspan(sweep["at"] - 0.3, sweep["at"] + 0.3, color="0.9", zorder=0)
+    ax.set(xlabel=sweep["label"], ylim=(0, 100), title="retrieval in %, shaded: the present value")
+    ax.set_xticks(at, sweep["values"])
+    ax.legend(fontsize=8)
+
+
+def draw_shares(ax, share):
+    """Draw the share of +1 in each bit; half of the samples would be balance.
+
+    Parameters
+    ----------
+    ax : Axes
+    share : array (L,)
+    """
+    bits = np.arange(1, len(share) + 1)
+    ax.bar(bits, share, color=COLOURS["sky"], edgecolor="black", linewidth=0.5)
+    ax.axhline(0.5, color="black", linestyle="--", linewidth=1)
+    ax.set(xlabel="bit", ylim=(0, 1), xlim=(0.3, len(share) + 0.7), title="share of +1 in each bit")
+    ax.xaxis.get_major_locator().set_params(integer=True)
+
+
+def draw_correlation(ax, correlation):
+    """Draw the matrix (1/m) B B^T of the bits, its diagonal left out.
+
+    Parameters
+    ----------
+    ax : Axes
+    correlation : array (L, L)
+    """
+    off_diagonal = np.where(np.eye(len(correlation), dtype=bool), np.nan, correlation)
+    edges = (0.5, len(correlation) + 0.5)
+    image = ax.imshow(off_diagonal, cmap="PuOr", vmin=-1, vmax=1, extent=(*edges, *edges[::-1]))
+    ax.figure.colorbar(image, ax=ax, shrink=0.9)
+    ax.set(xlabel="bit", ylabel="bit", title="correlation of the bits")
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.get_major_locator().set_params(integer=True)
+
+
+def draw_plane(ax, values, across, up):
+    """Draw a matrix of numbers, each as text on a shade of its size.
+
+    Parameters
+    ----------
+    ax : Axes
+    values : array (n_up, n_across)
+        The first row is drawn at the bottom.
+    across, up : sequences of float
+        What belongs to the columns and to the rows.
+    """
+    ax.imshow(values, cmap="cividis", origin="lower", aspect="auto")
+    middle = (values.min() + values.max()) / 2
+    for (r, c), value in np.ndenumerate(values):
+        ink = "white" if value < middle else "black"
+        ax.text(c, r, f"{value:.1f}", ha="center", va="center", fontsize=9, color=ink)
+    ax.set_xticks(range(len(across)), [f"{value:g}" for value in across])
+    ax.set_yticks(range(len(up)), [f"{value:g}" for value in up])
+
+
+def draw_pair(ax, codes, images, titles, marks):
+    """Draw two images with their codes, and the nearest to each by Hamming distance.
+
+    Parameters
+    ----------
+    ax : Axes
+    codes : array (2, L)
+        Entries -1 and +1; black is +1.
+    images : array (2, n, height, width)
+        The image, then its neighbours, nearest first.
+    titles : two lists of n str
+    marks : two lists of n True, False or None
+        As for :func:`image_grid`.
+    """
+    n, height = images.shape[1], images.shape[2]
+    step = images.shape[3] + 2
+    for r, row in enumerate(images):
+        y = r * (height + 7)
+        for k, picture in enumerate(row):
+            x = k * step
+            ax.imshow(picture, vmin=0, vmax=images.max(), extent=(x, x + height, y + height, y))
+            ax.text(x + height / 2, y - 0.5, titles[r][k], ha="center", va="bottom", fontsize=8)
+            if marks[r][k] is not None:
+                colour, line = ("blue", "-") if marks[r][k] else ("vermillion", (0, (3, 2)))
+                frame = {"edgecolor": COLOURS[colour], "linestyle": line, "linewidth": 1.8}
+                ax.add_patch(Rectangle((x, y), height, height, fill=False, **frame))
+        cells = np.atleast_2d(codes[r])
+        ax.imshow(
+            cells, vmin=-1, vmax=1, extent=(0, n * step - 2, y + height + 2.2, y + height + 0.7)
+        )
+        ax.add_patch(Rectangle((0, y + height + 0.7), n * step - 2, 1.5, fill=False, lw=0.8))
+    ax.set(xlim=(-0.5, n * step), ylim=(2 * height + 10, -3), aspect="equal")
+    ax.set_axis_off()

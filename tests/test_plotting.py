@@ -11,15 +11,19 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
-from bdnn import plotting
+from bdnn import explore, plotting
+from bdnn.data import load
 from bdnn.plotting import (
     COLOURS,
     LOSS_TERMS,
     codes_image,
+    draw_explorer,
+    draw_plane,
     image_grid,
     network_diagram,
     save_figure,
 )
+from tools.grid import FILE
 
 
 @pytest.fixture(autouse=True)
@@ -218,3 +222,31 @@ def test_history_has_a_panel_for_each_method(kept_figures, folder):
 def test_history_without_an_objective_draws_nothing(folder):
     assert plotting.draw_history(some_rows(methods=["ITQ", "ITQCCA"]), "objective") is None
     assert not (folder / "objective.svg").exists()
+
+
+@pytest.mark.parametrize("method", explore.VALUES)
+@pytest.mark.parametrize("which", [0, 2, -1])
+def test_the_explorer_draws_first_middle_and_last_values(method, which):
+    recorded, digits = explore.Grid.read(FILE), load("digits")
+    for name in (next(iter(explore.VALUES[method])), "n_bits"):
+        values = explore.VALUES[method][name]
+        row = recorded.find(method, explore.defaults(method) | {name: values[which]})
+        fig = plt.figure(figsize=(10, 8))
+        draw_explorer(fig, explore.view(row, recorded, digits, name))
+        terms, retrieval, share, correlation = fig.axes[:4]
+        drawn = {line.get_label().partition(" (")[0].replace(" ", "_") for line in terms.lines}
+        assert drawn == {key for key, curve in row["curves"].items() if any(curve)}
+        assert [bar.get_height() for bar in share.patches] == [s / 1000 for s in row["share"]]
+        assert correlation.images[0].get_array().shape == (len(row["share"]),) * 2
+        texts = [text.get_text() for text in retrieval.get_xticklabels()]
+        assert texts == [f"{value:g}" for value in values]
+        plt.close(fig)
+
+
+def test_a_plane_shows_its_numbers_from_the_bottom_up():
+    ax = plt.figure().add_subplot()
+    draw_plane(ax, np.array([[1.0, 2.0], [3.0, 40.0]]), [0.1, 10], [5, 50])
+    found = {(text.get_position(), text.get_text()) for text in ax.texts}
+    assert found == {((0, 0), "1.0"), ((1, 0), "2.0"), ((0, 1), "3.0"), ((1, 1), "40.0")}
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["5", "50"]
+    assert not ax.yaxis.get_inverted()

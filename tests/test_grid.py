@@ -1,0 +1,72 @@
+"""`course.py grid`: complete, resumable, the first seed in full."""
+
+import json
+
+import pytest
+
+from bdnn import explore
+from tools import grid
+
+
+@pytest.fixture
+def small(monkeypatch, tmp_path):
+    """A grid of three quick points for each method, and a file to record it in."""
+    quick = {"UHBDNN": {"max_alternations": 0, "max_iter": 2, "n_init": 1, "n_validation": 0}}
+    monkeypatch.setattr(explore, "TRAINING", quick | {"DeepHashing": {"max_iter": 1}})
+    points = explore.grid_points
+    monkeypatch.setattr(explore, "grid_points", lambda method: points(method)[:3])
+    return tmp_path / "results" / "grid.json"
+
+
+def run(path, *seeds):
+    grid.main(["--record", str(path), "--seeds", *map(str, seeds)])
+    found = json.loads(path.read_text())
+    return [found["about"], *found["rows"]]
+
+
+def test_every_point_for_every_seed(small, capsys):
+    about, *rows = run(small, 3, 5)
+    assert "12 trainings" in capsys.readouterr().out
+    assert [(row["seed"], row["method"]) for row in rows] == [
+        (seed, method) for seed in (3, 5) for method in explore.VALUES for _ in range(3)
+    ]
+    assert all(("codes" in row) == (row["seed"] == 3) for row in rows)
+    assert about["command"] == "python3 course.py grid --seeds 3 5"
+    assert about["ground_truth"] == "knn50" and about["n_query"] == 297
+    found = explore.Grid.read(small)
+    assert found.seeds == [3, 5]
+    assert found.find("UHBDNN", explore.defaults("UHBDNN"))["codes"]
+
+
+def test_an_interrupted_run_goes_on(small, monkeypatch):
+    trained, train = [], grid.train
+
+    def count(*args):
+        if len(trained) == 2:
+            raise KeyboardInterrupt
+        trained.append(args)
+        return train(*args)
+
+    monkeypatch.setattr(grid, "train", count)
+    with pytest.raises(KeyboardInterrupt):
+        run(small, 0)
+    kept = json.loads(small.read_text())["rows"]
+    assert len(kept) == 2
+    monkeypatch.setattr(grid, "train", lambda *args: trained.append(args) or train(*args))
+    _, *rows = run(small, 0)
+    assert len(rows) == 6 and rows[:2] == kept
+    assert len(trained) == 2 + 4
+
+
+def test_other_settings_are_another_grid(small, monkeypatch):
+    before = run(small, 0)
+    monkeypatch.setitem(explore.TRAINING["UHBDNN"], "max_iter", 3)
+    after = run(small, 0)
+    assert after[0] != before[0] and after[1]["curves"] != before[1]["curves"]
+
+
+def test_a_damaged_file_is_not_overwritten(small):
+    small.parent.mkdir()
+    small.write_text('{"data": "digits"\n')
+    with pytest.raises(ValueError, match="grid.json is damaged: remove it"):
+        run(small, 0)

@@ -1,0 +1,113 @@
+"""The recorded trainings of notebook 14: `python3 course.py grid`.
+
+Every point of `bdnn.explore.grid_points` is trained for every seed. The file is written anew,
+whole, after each training; so the command may be stopped at any time and goes on where it was.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from tqdm import tqdm
+
+from bdnn import data, explore
+from bdnn.base import versions
+from bdnn.records import code_hashes
+from tools.notebooks import ROOT, write
+
+FILE = ROOT / "notebooks" / "results" / "lambdas.json"
+DATA = "digits"
+MEASURED = ("method", "values", "seed", *explore.MEASURES)  # what is kept of the other seeds
+
+
+def main(argv=None):
+    """Parse the command line, train what is not recorded yet, write the file."""
+    parser = argparse.ArgumentParser(
+        prog="course.py grid",
+        description="Record the trainings that the explorers of notebook 14 show.",
+        epilog="A run that was interrupted goes on where it stopped.",
+    )
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        nargs="+",
+        default=[0, 1, 2, 3, 4],
+        help="every point is trained once for each; of the first one everything is recorded, of "
+        "the others the measures (default: %(default)s)",
+    )
+    parser.add_argument("--record", type=Path, default=FILE, metavar="FILE", help="the file")
+    args = parser.parse_args(argv)
+    dataset = data.load(DATA)
+    about = describe(dataset, args.seeds)
+    rows = read(args.record, about)
+    wanted = {identity(m, p, s): (m, p, s) for s, m, p in points(args.seeds)}
+    for key, (method, values, seed) in tqdm(wanted.items(), unit="training"):
+        full = seed == args.seeds[0]
+        if key not in rows or full and "codes" not in rows[key]:
+            rows[key] = train(method, values, seed, dataset, full)
+            save(args.record, about, rows.values())
+    save(args.record, about, [rows[key] for key in wanted])
+    print(f"{len(wanted)} trainings: {args.record}")
+
+
+def points(seeds):
+    """Every (seed, method, values) of the grid."""
+    for seed in seeds:
+        for method in explore.VALUES:
+            yield from ((seed, method, values) for values in explore.grid_points(method))
+
+
+def describe(dataset, seeds):
+    """What all trainings of a file have in common; another description means another file."""
+    codes = code_hashes()
+    return {
+        "data": dataset.name,
+        "split": f"{len(dataset.train)} train, {len(dataset.database)} database",
+        "ground_truth": dataset.ground_truth,
+        "n_query": len(dataset.query),
+        "training": explore.TRAINING,
+        "code": {method: codes[method] for method in explore.VALUES},
+        "versions": versions(),
+        "command": f"python3 course.py grid --seeds {' '.join(map(str, seeds))}",
+    }
+
+
+def read(path, about):
+    """The rows of an earlier run of the same trainings, by identity."""
+    if not path.exists():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is damaged: remove it, and all is trained anew") from error
+    same = {**found["about"], "command": ""} == {**about, "command": ""}
+    return {identity(r["method"], r["values"], r["seed"]): r for r in found["rows"] if same}
+
+
+def identity(method, values, seed):
+    """What tells one training from the others."""
+    return json.dumps([method, values, seed], sort_keys=True)
+
+
+def train(method, values, seed, dataset, full):
+    """The row of one training."""
+    estimator = explore.make_estimator(method, values, seed).fit(dataset.train)
+    row = explore.observe(method, values, seed, estimator, dataset)
+    return row if full else {key: row[key] for key in MEASURED}
+
+
+def save(path, about, rows):
+    """Write the whole file, in one step; a line for each row, so that changes can be compared."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = ",\n".join(map(json.dumps, rows))
+    write(path, f'{{"about": {json.dumps(about)},\n"rows": [\n{lines}\n]}}\n')
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (ValueError, OSError) as error:
+        sys.exit(f"course.py grid: {error}")
+    except KeyboardInterrupt:
+        sys.exit("\ncourse.py grid: stopped; what was recorded is kept")
