@@ -19,24 +19,27 @@ from bdnn.base import (
     check_number,
     check_option,
     check_whole_number,
+    class_numbers,
     sgn,
 )
 from bdnn.itq import itq_rotation, principal_directions
 from bdnn.lbfgs import minimize
-from bdnn.network import backward, flatten, forward, unflatten
+from bdnn.network import Workspace, flatten, forward, unflatten
 
 __all__ = [
+    "DHObjective",
     "DeepHashing",
     "HIDDEN",
     "SupervisedDeepHashing",
+    "class_sums",
     "descend",
-    "dh_objective",
     "dh_terms",
     "initial_network",
     "narrowing_sizes",
     "orthogonality",
     "quantisation",
     "scatter",
+    "scatter_from_sums",
     "variance",
     "weight_and_bias_decay",
 ]
@@ -121,6 +124,49 @@ def weight_and_bias_decay(Ws, cs):
     return value, ([W.copy() for W in Ws], [c.copy() for c in cs])
 
 
+def scatter_from_sums(n, sums, squares):
+    """Scatter from sums over the classes: Eqs. (11), (12) of notebook 10.
+
+    Parameters
+    ----------
+    n : array (C,)
+        Samples of each class.
+    sums : array (L, C)
+        Sums of the outputs of each class.
+    squares : array (C,)
+        Sums of their squared lengths.
+
+    Returns
+    -------
+    value : float
+    (a, V) : arrays (C,), (L, C)
+        The gradient for a sample with outputs h, of class c: a_c h + V_c.
+
+    Raises
+    ------
+    ValueError
+        If there is only one class, or no class with two samples.
+    """
+    n = n.astype(np.float64)
+    m, s, q = n.sum(), sums.sum(axis=1, keepdims=True), squares.sum()
+    N_S, N_D = np.sum(n * n) - m, m * m - np.sum(n * n)
+    if N_S == 0 or N_D == 0:
+        what = "one class only" if N_D == 0 else "no class with two samples"
+        raise ValueError(f"scatter needs at least 2 classes, and 2 samples in one; got {what}")
+    T = 2 * m * q - 2 * np.square(s).sum()
+    T_W = 2 * np.sum(n * squares) - 2 * np.square(sums).sum()
+    within = 1 / N_D + 1 / N_S
+    a, V = 4 * m / N_D - 4 * n * within, 4 * sums * within - 4 * s / N_D
+    return float(T / N_D - T_W * within), (a, V)
+
+
+def class_sums(H, y, n_classes):
+    """Sums of the outputs H (L, m) of each class (L, C), and of their squared lengths (C,)."""
+    sums = np.stack([np.bincount(y, weights=row, minlength=n_classes) for row in H])
+    lengths = np.square(H).sum(axis=0, dtype=np.float64)
+    return sums, np.bincount(y, weights=lengths, minlength=n_classes)
+
+
 def scatter(H, y):
     """Scatter between minus scatter within classes: Eqs. (11), (12) of notebook 10.
 
@@ -145,26 +191,14 @@ def scatter(H, y):
     ValueError
         If there is only one class, or no class with two samples.
     """
-    classes, y = np.unique(y, return_inverse=True)
-    m = H.shape[1]
-    if y.shape != (m,):
-        raise ValueError(f"y must hold one label for each of {m} samples, got shape {y.shape}")
-    n = np.bincount(y).astype(np.float64)
-    N_S, N_D = np.sum(n * n) - m, m * m - np.sum(n * n)
-    if N_S == 0 or N_D == 0:
-        what = "one class only" if N_D == 0 else "no class with two samples"
-        raise ValueError(f"scatter needs at least 2 classes, and 2 samples in one; got {what}")
-    sums = np.stack([np.bincount(y, weights=row) for row in H])
-    s, q = sums.sum(axis=1, keepdims=True), np.square(H).sum(axis=0, dtype=np.float64)
-    T = 2 * m * q.sum() - 2 * np.square(s).sum()
-    T_W = 2 * np.sum(n[y] * q) - 2 * np.square(sums).sum()
-    dT, dT_W = 4 * (m * H - s), 4 * (n[y] * H - sums[:, y])
-    dH = (dT - dT_W) / N_D - dT_W / N_S
-    return float((T - T_W) / N_D - T_W / N_S), dH.astype(H.dtype)
+    y = class_numbers(y, H.shape[1])
+    n = np.bincount(y)
+    value, (a, V) = scatter_from_sums(n, *class_sums(H, y, len(n)))
+    return value, (a[y] * H + V[:, y]).astype(H.dtype)
 
 
 def dh_terms(H, Ws, cs, alphas, y=None, alpha=1.0, reduction="sum"):
-    """Every term of Eq. (2) of notebook 10 with its weight and sign, and their sum `dh_objective`.
+    """Every term of Eq. (2) of notebook 10 with its weight and sign, and their sum `objective`.
 
     Parameters
     ----------
@@ -193,45 +227,66 @@ def dh_terms(H, Ws, cs, alphas, y=None, alpha=1.0, reduction="sum"):
     return {"objective": sum(terms.values())} | terms
 
 
-def dh_objective(theta, X, sizes, alphas, y=None, alpha=1.0, reduction="sum"):
+class DHObjective:
     """The objective of Deep Hashing and its gradient: Eqs. (2), (13) of notebook 10.
+
+    ``objective(theta)`` gives (value, gradient) for the parameters (p,) of `network.flatten`. It
+    costs little more than its matrix products, and after the first call takes no new memory that
+    grows with m.
 
     Parameters
     ----------
-    theta : array (p,)
-        Weights and biases, as from `network.flatten`.
     X : array (D, m)
         Samples, centred.
     sizes : sequence of int
         Units of the layers: D, ..., L.
     alphas, y, alpha, reduction
         As for `dh_terms`.
-
-    Returns
-    -------
-    J : float
-    gradient : array (p,)
     """
-    Ws, cs = unflatten(theta, sizes)
-    tanhs = ("tanh",) * len(Ws)
-    Hs = forward(Ws, cs, X, tanhs)
-    H, m = Hs[-1], X.shape[1]
-    alpha1, alpha2, alpha3, alpha = map(float, (*alphas, alpha))  # leave float32 as it is
-    share = 1 / m if reduction == "mean" else 1.0
-    loss, dH = quantisation(H)
-    spread, dH_spread = variance(H)
-    J = share * loss - alpha1 * spread
-    dH = share * dH - alpha1 * dH_spread
-    if y is not None:
-        apart, dH_apart = scatter(H, y)
-        J -= alpha1 * alpha / 2 * apart
-        dH -= alpha1 * alpha / 2 * dH_apart
-    dWs, dcs = backward(Ws, Hs, dH, tanhs)
-    angle, dWs_angle = orthogonality(Ws)
-    decay, (dWs_decay, dcs_decay) = weight_and_bias_decay(Ws, cs)
-    dWs = [d + alpha2 * a + alpha3 * b for d, a, b in zip(dWs, dWs_angle, dWs_decay)]
-    dcs = [d + alpha3 * b for d, b in zip(dcs, dcs_decay)]
-    return J + alpha2 * angle + alpha3 * decay, flatten(dWs, dcs)
+
+    def __init__(self, X, sizes, alphas, y=None, alpha=1.0, reduction="sum"):
+        m = X.shape[1]
+        self.X, self.sizes, self.alphas = X, tuple(sizes), tuple(map(float, alphas))
+        self.y = np.zeros(m, int) if y is None else class_numbers(y, m)
+        self.n, self.alpha = np.bincount(self.y), 0.0 if y is None else float(alpha)
+        self.share = 1 / m if reduction == "mean" else 1.0
+        self.workspace = Workspace(sizes, m, X.dtype, ("tanh",) * (len(sizes) - 1))
+
+    def _pass_forward(self, Ws, cs):
+        """Value of the terms of H, and their gradient as a function (samples, H) -> dH."""
+        parts = (
+            (quantisation(H)[0], *class_sums(H, self.y[samples], len(self.n)))
+            for samples, H in self.workspace.forward(Ws, cs, self.X)
+        )
+        loss, sums, squares = map(sum, zip(*parts))
+        m, alpha1 = self.X.shape[1], self.alphas[0]
+        J = self.share * loss - alpha1 / (2 * m) * squares.sum()
+        a, V = np.full(len(self.n), self.share - alpha1 / m), np.zeros_like(sums)
+        if self.alpha:
+            apart, (a_apart, V_apart) = scatter_from_sums(self.n, sums, squares)
+            weight = alpha1 * self.alpha / 2
+            J, a, V = J - weight * apart, a - weight * a_apart, -weight * V_apart
+        a, V, kappa = (A.astype(self.X.dtype) for A in (a, V, np.asarray(self.share)))
+
+        def slope(samples, H):
+            y = self.y[samples]
+            dH = a.take(y) * H
+            dH += V.take(y, axis=1)
+            dH -= kappa * sgn(H)
+            return dH
+
+        return float(J), slope
+
+    def __call__(self, theta):
+        _, alpha2, alpha3 = self.alphas
+        Ws, cs = unflatten(theta, self.sizes)
+        J, slope = self._pass_forward(Ws, cs)
+        dWs, dcs = self.workspace.backward(Ws, self.X, slope)
+        angle, dWs_angle = orthogonality(Ws)
+        decay, (dWs_decay, dcs_decay) = weight_and_bias_decay(Ws, cs)
+        dWs = [d + alpha2 * a + alpha3 * b for d, a, b in zip(dWs, dWs_angle, dWs_decay)]
+        dcs = [d + alpha3 * b for d, b in zip(dcs, dcs_decay)]
+        return J + alpha2 * angle + alpha3 * decay, flatten(dWs, dcs)
 
 
 HIDDEN = {16: (60, 30), 32: (80, 50), 64: (100, 80)}
@@ -452,7 +507,7 @@ class DeepHashing(BaseHasher):
         self._learn(X, {"reduction": self.reduction}, start, callback)
 
     def _learn(self, X, options, start, callback):
-        """Train the network on samples (D, m); `options` as for `dh_objective`."""
+        """Train the network on samples (D, m); `options` as for `DHObjective`."""
         hidden = narrowing_sizes(self.n_bits) if self.hidden is None else tuple(self.hidden)
         X, sizes = self._scale(X), (len(X), *hidden, self.n_bits)
         if start is None:
@@ -465,10 +520,11 @@ class DeepHashing(BaseHasher):
             Ws, cs = unflatten(theta, sizes)
             return dh_terms(self._outputs(Ws, cs, X), Ws, cs, alphas, **options)
 
+        objective = DHObjective(X, sizes, alphas, **options)
         total = self.alpha1 + (X.shape[1] if self.reduction == "sum" else 1)
 
         def scaled(theta):
-            J, gradient = dh_objective(theta, X, sizes, alphas, **options)
+            J, gradient = objective(theta)
             return J / total, gradient / theta.dtype.type(total)
 
         with ProgressBar(self.max_iter, callback, self.verbose) as bar:

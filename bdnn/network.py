@@ -13,7 +13,9 @@ from bdnn.base import as_generator, check_option
 
 __all__ = [
     "ACTIVATIONS",
+    "BLOCK",
     "PAPER_HIDDEN",
+    "Workspace",
     "backward",
     "flatten",
     "forward",
@@ -92,7 +94,7 @@ def _check_network(Ws, activations):
     return activations
 
 
-def forward(Ws, cs, X, activations=None):
+def forward(Ws, cs, X, activations=None, out=None):
     """Outputs of all layers: Eq. (1) of notebook 04.
 
     Parameters
@@ -106,6 +108,8 @@ def forward(Ws, cs, X, activations=None):
     activations : sequence of str, optional
         A key of `ACTIVATIONS` for every weight matrix. Default: sigmoid for the hidden layers,
         identity for the last one, as in the settings of the paper's authors.
+    out : list of arrays (units, m), optional
+        Where the outputs of layers 2, 3, ... go.
 
     Returns
     -------
@@ -114,14 +118,14 @@ def forward(Ws, cs, X, activations=None):
     """
     activations = _check_network(Ws, activations)
     Hs = [X]
-    for W, c, name in zip(Ws, cs, activations):
+    for W, c, name, Z in zip(Ws, cs, activations, out or [None] * len(Ws)):
         if W.shape[1:] != Hs[-1].shape[:1] or c.shape != (len(W), 1):
             raise ValueError(
                 f"layer {len(Hs) + 1}: W {W.shape} and c {c.shape} do not fit each other "
                 f"and an input of shape {Hs[-1].shape}"
             )
         f, _ = ACTIVATIONS[name]
-        Z = W @ Hs[-1]
+        Z = np.matmul(W, Hs[-1], out=Z)
         Z += c
         Hs.append(f(Z, out=Z))
     return Hs
@@ -278,3 +282,75 @@ def _top_eigenvectors(H, k):
     W = P.T[::-1]
     largest = np.abs(W).argmax(axis=1)
     return W * np.sign(W[np.arange(k), largest])[:, None]
+
+
+BLOCK = 2048  # samples per block: the outputs of their layers fit into a processor's cache
+
+
+class Workspace:
+    """Both passes through the network, block by block, in memory that is allocated once.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Units of all layers, input first.
+    m : int
+        The most samples that will pass.
+    dtype : dtype
+        Precision of the outputs; also that of samples and weights, as a rule.
+    activations : sequence of str, optional
+        As for :func:`forward`.
+    block : int
+        Samples per block.
+    """
+
+    def __init__(self, sizes, m, dtype, activations=None, block=BLOCK):
+        self.activations, self.m, self.block = activations, m, block
+        self.outputs = [
+            [np.empty((units, min(block, m - start)), dtype) for units in sizes[1:]]
+            for start in range(0, m, block)
+        ]
+
+    def _blocks(self, X):
+        """For every block the slice of its samples, the samples, and where its outputs are."""
+        m = X.shape[1]
+        if m > self.m:
+            raise ValueError(f"the workspace was made for {self.m} samples, X has {m}")
+        for start, outputs in zip(range(0, m, self.block), self.outputs):
+            samples = slice(start, min(start + self.block, m))
+            Xk = X[:, samples]
+            yield samples, Xk, [H[:, : Xk.shape[1]] for H in outputs]
+
+    def forward(self, Ws, cs, X):
+        """Pass forward. Yields (samples, H): a slice of columns, and the last layer for them.
+
+        Parameters
+        ----------
+        Ws, cs, X
+            As for :func:`forward`. `H` is overwritten by the next pass.
+        """
+        for samples, Xk, outputs in self._blocks(X):
+            yield samples, forward(Ws, cs, Xk, self.activations, outputs)[-1]
+
+    def backward(self, Ws, X, slope):
+        """Pass back through the outputs of the last pass forward, which must be complete.
+
+        Parameters
+        ----------
+        Ws, X
+            As in the pass forward.
+        slope : callable
+            ``slope(samples, H)`` gives the gradient with respect to H, for these samples.
+
+        Returns
+        -------
+        dWs, dcs : lists of arrays
+            Gradients, summed over all samples.
+        """
+        dWs = [np.zeros_like(W) for W in Ws]
+        dcs = [np.zeros((len(W), 1), W.dtype) for W in Ws]
+        for samples, Xk, outputs in self._blocks(X):
+            parts = backward(Ws, [Xk, *outputs], slope(samples, outputs[-1]), self.activations)
+            for total, part in zip((*dWs, *dcs), (*parts[0], *parts[1])):
+                total += part
+        return dWs, dcs

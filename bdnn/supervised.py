@@ -13,20 +13,35 @@ import numpy as np
 from tqdm import tqdm
 
 from bdnn import losses
-from bdnn.base import BaseHasher, as_generator, check_number, check_option, check_whole_number, sgn
+from bdnn.base import (
+    BaseHasher,
+    as_generator,
+    check_number,
+    check_option,
+    check_whole_number,
+    class_numbers,
+    sgn,
+)
 from bdnn.itq import itq_rotation, procrustes_rotation, range_scaling
 from bdnn.lbfgs import minimize
 from bdnn.metrics import mean_average_precision, precision_at_radius
-from bdnn.network import backward, flatten, forward, hidden_sizes, initial_weights, unflatten
-from bdnn.unsupervised import encoder_objective, initial_codes, principal_axes
+from bdnn.network import flatten, forward, hidden_sizes, initial_weights, unflatten
+from bdnn.unsupervised import (
+    CodeSlope,
+    EncoderObjective,
+    encoder_terms,
+    initial_codes,
+    principal_axes,
+)
 
 __all__ = [
     "SAMPLE_LENGTH",
     "SHBDNN",
+    "SupervisedObjective",
     "centred_scaling",
     "class_codes",
     "class_vectors",
-    "supervised_objective",
+    "supervised_terms",
     "turn_to_codes",
     "weighted_supervised_terms",
 ]
@@ -81,49 +96,59 @@ def class_vectors(counts, L):
     return V, (m**2 - np.sum(mu**2)) / (2 * m)
 
 
-def supervised_objective(theta, X, B, y, sizes, lambdas):
-    """The objective of SH-BDNN for given codes: Eq. (1) of notebook 09.
+def supervised_terms(total, lambdas):
+    """Similarity, equality, independence and balance, weighted, from the moments of all samples.
 
     Parameters
     ----------
-    theta : array (p,)
-        Weights and biases, as from `network.flatten`.
+    total : Moments
+        With the sums of each class.
+    lambdas : four floats
+        lambda1, which has no part in it, to lambda4.
+
+    Returns
+    -------
+    J : float
+        Eq. (1) of notebook 09 without the weight decay.
+    slope : CodeSlope
+        Its gradient: Eq. (6) of notebook 09 and Eq. (6) of notebook 08.
+    """
+    J, (M, V, beta) = encoder_terms(total, lambdas)
+    m, G, sums, _ = total
+    L, h = len(G), sums.sum(axis=1, keepdims=True)
+    agreement = 2 * np.sum(sums**2) - np.sum(h**2)
+    similarity = (np.sum(G**2) / L**2 - 2 / L * agreement + m**2) / (2 * m)
+    slope = CodeSlope(M + 2 / (m * L**2) * G, V + 2 / (m * L) * (h - 2 * sums), beta)
+    return J + float(similarity), slope
+
+
+class SupervisedObjective(EncoderObjective):
+    """The objective of SH-BDNN for given codes: Eq. (1) of notebook 09.
+
+    As `unsupervised.EncoderObjective`, with the similarity.
+
+    Parameters
+    ----------
     X : array (D, m)
         Samples.
     B : array (L, m)
         Codes.
     y : array-like (m,)
-        Class labels.
+        Class labels of any type that sorts.
     sizes : sequence of int
         Units of the layers: D, ..., L.
     lambdas : four floats
         lambda1 (weight decay), lambda2 (equality), lambda3 (independence), lambda4 (balance).
-
-    Returns
-    -------
-    J : float
-    gradient : array (p,)
     """
-    lambda1, lambda2, lambda3, lambda4 = lambdas
-    Ws, cs = unflatten(theta, sizes)
-    Hs = forward(Ws, cs, X)
-    H = Hs[-1]
-    J, dH = losses.pairwise_similarity(H, y)
-    for weight, (value, gradient) in (
-        (lambda2, losses.equality(H, B)),
-        (lambda3, losses.independence(H)),
-        (lambda4, losses.balance(H)),
-    ):
-        J += weight * value
-        dH += weight * gradient
-    decay, dWs_decay = losses.weight_decay(Ws)
-    dWs, dcs = backward(Ws, Hs, dH)
-    gradient = flatten([dW + lambda1 * d for dW, d in zip(dWs, dWs_decay)], dcs)
-    return J + lambda1 * decay, gradient
+
+    terms = staticmethod(supervised_terms)
+
+    def __init__(self, X, B, y, sizes, lambdas):
+        super().__init__(X, B, sizes, lambdas, y=class_numbers(y, X.shape[1]))
 
 
 def turn_to_codes(H, n_iter=50):
-    """Turn the outputs of the code layer to where they are close to codes: Eq. (6) of notebook 09.
+    """Turn the outputs of the code layer to where they are close to codes: Eq. (7) of notebook 09.
 
     Parameters
     ----------
@@ -380,9 +405,7 @@ class SHBDNN(BaseHasher):
             return initial_codes(A, self.n_bits, rng, self.init), theta
         B = class_codes(np.bincount(y), self.n_bits, rng)[:, y].astype(A.dtype)
         lambdas = (self.lambda1, len(y), 0, 0)
-        theta, _ = self._minimise(
-            lambda theta: encoder_objective(theta, A, B, sizes, lambdas), theta, bar
-        )
+        theta, _ = self._minimise(EncoderObjective(A, B, sizes, lambdas), theta, bar)
         return B, theta
 
     def _minimise(self, objective, theta, bar):
@@ -403,10 +426,7 @@ class SHBDNN(BaseHasher):
         best_score = -np.inf
         for t in range(self.max_alternations + 1):
             started, old = time.perf_counter(), B
-
-            def objective(theta, B=B):
-                return supervised_objective(theta, A, B, y, sizes, lambdas)
-
+            objective = SupervisedObjective(A, B, y, sizes, lambdas)
             theta, n_iter = self._minimise(objective, theta, bar)
             Ws, cs = unflatten(theta, sizes)
             H = forward(Ws, cs, A)[-1]

@@ -26,20 +26,25 @@ from bdnn.dcc import coordinate_descent
 from bdnn.itq import itq_rotation, principal_directions, random_rotation, range_scaling
 from bdnn.lbfgs import minimize
 from bdnn.metrics import mean_average_precision, precision_at_radius
-from bdnn.network import backward, flatten, forward, hidden_sizes, initial_weights, unflatten
+from bdnn.network import Workspace, flatten, forward, hidden_sizes, initial_weights, unflatten
 
 __all__ = [
+    "CodeSlope",
     "DAMPING",
+    "EncoderObjective",
+    "Moments",
     "UHBDNN",
     "Validation",
     "WHITENED_RMS",
     "best_codes",
-    "encoder_objective",
+    "encoder_terms",
     "in_scaled_variables",
     "initial_codes",
     "joint_objective",
+    "moments",
     "principal_axes",
     "ridge_decoder",
+    "total_moments",
     "variable_scales",
     "weighted_terms",
 ]
@@ -104,13 +109,96 @@ def initial_codes(X, L, rng, kind="itq", n_init=1):
     return best
 
 
-def encoder_objective(theta, X, B, sizes, lambdas, activations=None):
-    """The terms of the encoder for given codes: Eqs. (4), (5) of notebook 08.
+class Moments(NamedTuple):
+    """Sums over samples: all that the terms of the encoder need to know of them."""
+
+    m: int  # the number of samples
+    G: np.ndarray  # (L, L), H H^T
+    sums: np.ndarray  # (L, C), H Y^T: the sum of the outputs of each class; C = 1 without labels
+    distance: float  # ||H - B||^2
+
+
+def moments(H, B, y=None, n_classes=1):
+    """The moments of some samples.
 
     Parameters
     ----------
-    theta : array (p,)
-        Weights and biases of the encoder, as from `network.flatten`.
+    H, B : arrays (L, m)
+        Outputs of the code layer, and codes.
+    y : array (m,), optional
+        Classes, numbers from 0 to n_classes - 1.
+    n_classes : int
+        Classes in all, also of samples that are not here.
+
+    Returns
+    -------
+    Moments
+        In float64.
+    """
+    if y is None:
+        sums = H.sum(axis=1, keepdims=True, dtype=np.float64)
+    else:
+        sums = np.stack([np.bincount(y, weights=row, minlength=n_classes) for row in H])
+    distance = float(np.square(H - B).sum(dtype=np.float64))
+    return Moments(H.shape[1], (H @ H.T).astype(np.float64), sums, distance)
+
+
+def total_moments(parts):
+    """The moments of all samples from those of their blocks."""
+    return Moments(*map(sum, zip(*parts)))
+
+
+class CodeSlope(NamedTuple):
+    """Gradient with respect to the code layer, M H + V Y - beta B: Eq. (6) of notebook 08."""
+
+    M: np.ndarray  # (L, L)
+    V: np.ndarray  # (L, C), a column for each class, or (L, 1), the same for all
+    beta: float
+
+    def __call__(self, H, B, y=None):
+        """The gradient (L, m) for samples with outputs H, codes B and, where V asks, classes y."""
+        dH = self.M.astype(H.dtype) @ H
+        V = self.V.astype(H.dtype)
+        dH += V if V.shape[1] == 1 else V.take(y, axis=1)
+        dH -= H.dtype.type(self.beta) * B
+        return dH
+
+
+def encoder_terms(total, lambdas):
+    """Equality, independence and balance, weighted, from the moments of all samples.
+
+    Parameters
+    ----------
+    total : Moments
+    lambdas : four floats
+        lambda1, which has no part in it, to lambda4.
+
+    Returns
+    -------
+    J : float
+        Eq. (4) of notebook 08 without the weight decay.
+    slope : CodeSlope
+        Eq. (6).
+    """
+    _, lambda2, lambda3, lambda4 = lambdas
+    m, I = total.m, np.eye(len(total.G))
+    E, h = total.G / m - I, total.sums.sum(axis=1, keepdims=True)
+    J = lambda2 / (2 * m) * total.distance
+    J += lambda3 / 2 * np.sum(E**2) + lambda4 / (2 * m) * np.sum(h**2)
+    M, V = lambda2 / m * I + 2 * lambda3 / m * E, lambda4 / m * h
+    return float(J), CodeSlope(M, V, lambda2 / m)
+
+
+class EncoderObjective:
+    """The terms of the encoder for given codes: Eqs. (4) to (6) of notebook 08.
+
+    ``objective(theta)`` gives (value, gradient) for the parameters (p,) of `network.flatten`. It
+    costs little more than its matrix products, and after the first call takes no new memory that
+    grows with m. The two passes are there to be called alone, for samples in several places:
+    `moments` of each part, `total_moments`, `terms`, then the sum of the `gradient` of each part.
+
+    Parameters
+    ----------
     X : array (D, m)
         Samples.
     B : array (L, m)
@@ -121,24 +209,42 @@ def encoder_objective(theta, X, B, sizes, lambdas, activations=None):
         lambda1 (weight decay), lambda2 (equality), lambda3 (independence), lambda4 (balance).
     activations : sequence of str, optional
         As for `network.forward`.
-
-    Returns
-    -------
-    J : float
-    gradient : array (p,)
+    y : array (m,), optional
+        Classes, whole numbers from 0, of which the subclasses make use.
+    n_classes : int, optional
+        Their number; None: as many as `y` has.
     """
-    lambda1, lambda2, lambda3, lambda4 = lambdas
-    Ws, cs = unflatten(theta, sizes)
-    Hs = forward(Ws, cs, X, activations)
-    H = Hs[-1]
-    decay, dWs_decay = losses.weight_decay(Ws)
-    equality, dH_equality = losses.equality(H, B)
-    independence, dH_independence = losses.independence(H)
-    balance, dH_balance = losses.balance(H)
-    J = lambda1 * decay + lambda2 * equality + lambda3 * independence + lambda4 * balance
-    dH = lambda2 * dH_equality + lambda3 * dH_independence + lambda4 * dH_balance
-    dWs, dcs = backward(Ws, Hs, dH, activations)
-    return J, flatten([dW + lambda1 * d for dW, d in zip(dWs, dWs_decay)], dcs)
+
+    terms = staticmethod(encoder_terms)
+
+    def __init__(self, X, B, sizes, lambdas, activations=None, y=None, n_classes=None):
+        if X.shape[0] != sizes[0] or B.shape != (sizes[-1], X.shape[1]):
+            raise ValueError(f"X {X.shape} and B {B.shape} do not fit layers of {sizes} units")
+        self.X, self.B, self.y, self.sizes, self.lambdas = X, B, y, tuple(sizes), lambdas
+        self.n_classes = n_classes or (1 if y is None else int(np.max(y)) + 1)
+        self.workspace = Workspace(sizes, X.shape[1], X.dtype, activations)
+
+    def _codes(self, samples):
+        """Codes, and classes if there are any, of a slice of the samples."""
+        return self.B[:, samples], None if self.y is None else self.y[samples]
+
+    def moments(self, Ws, cs):
+        """Pass forward: the moments of all samples."""
+        passes = self.workspace.forward(Ws, cs, self.X)
+        return total_moments(moments(H, *self._codes(s), self.n_classes) for s, H in passes)
+
+    def gradient(self, Ws, slope):
+        """Pass back: gradients (dWs, dcs), without weight decay, for a slope of `terms`."""
+        return self.workspace.backward(Ws, self.X, lambda s, H: slope(H, *self._codes(s)))
+
+    def __call__(self, theta):
+        lambda1 = self.lambdas[0]
+        Ws, cs = unflatten(theta, self.sizes)
+        J, slope = self.terms(self.moments(Ws, cs), self.lambdas)
+        dWs, dcs = self.gradient(Ws, slope)
+        decay, dWs_decay = losses.weight_decay(Ws)
+        gradient = flatten([dW + lambda1 * d for dW, d in zip(dWs, dWs_decay)], dcs)
+        return J + lambda1 * decay, gradient
 
 
 def principal_axes(X, energy=1.0):
@@ -154,7 +260,7 @@ def principal_axes(X, energy=1.0):
     Returns
     -------
     P : array (D, r)
-        Orthonormal columns, the largest entry of each positive: Eq. (6) of notebook 08.
+        Orthonormal columns, the largest entry of each positive: Eq. (7) of notebook 08.
     e : array (r,)
         Mean square of the samples along each axis, largest first.
     """
@@ -166,12 +272,12 @@ def principal_axes(X, energy=1.0):
     return P * np.sign(P[np.abs(P).argmax(axis=0), np.arange(r)]), e
 
 
-WHITENED_RMS = 6.0  # rho of Eq. (7) of notebook 08
-DAMPING = 4e-4  # epsilon of Eq. (7)
+WHITENED_RMS = 6.0  # rho of Eq. (8) of notebook 08
+DAMPING = 4e-4  # epsilon of Eq. (8)
 
 
 def variable_scales(e, sizes):
-    """The scales sigma of the encoder's parameters: Eq. (7) of notebook 08.
+    """The scales sigma of the encoder's parameters: Eq. (8) of notebook 08.
 
     Parameters
     ----------
@@ -202,26 +308,28 @@ def in_scaled_variables(objective, scales):
     return scaled
 
 
-def joint_objective(theta, X, B, sizes, lambdas, activations=None, A=None):
+def joint_objective(theta, encoder, X, B):
     """The whole objective for given codes, as a function of all weights and biases: Eq. (1).
 
     Parameters
     ----------
     theta : array (p + D L + D,)
         Parameters of the encoder, then W row by row and c of the decoder.
-    X, B, sizes, lambdas, activations
-        As for `encoder_objective`.
-    A : array (sizes[0], m), optional
-        What the encoder sees, if it is not X itself.
+    encoder : EncoderObjective
+        For the same codes and the samples as the encoder sees them.
+    X : array (D, m)
+        The samples that the decoder is to reconstruct.
+    B : array (L, m)
+        Codes.
 
     Returns
     -------
     J : float
     gradient : array (p + D L + D,)
     """
-    D, L, lambda1 = len(X), sizes[-1], lambdas[0]
+    D, L, lambda1 = len(X), len(B), encoder.lambdas[0]
     theta, W, c = np.split(theta, [-D * (L + 1), -D])
-    J, gradient = encoder_objective(theta, X if A is None else A, B, sizes, lambdas, activations)
+    J, gradient = encoder(theta)
     W = W.reshape(D, L)
     reconstruction, (dW, dc) = losses.reconstruction(X, B, W, c)
     decay, (dW_decay,) = losses.weight_decay([W])
@@ -249,7 +357,7 @@ def best_codes(X, W, c, H, lambda2, B, starts, cycles=10):
     origins = {"warm": B, "zero": np.zeros_like(B), "sign": sgn(H).astype(B.dtype)}
     codes = [coordinate_descent(X, W, c, H, lambda2, origins[s], cycles) for s in starts]
     G, Q = W.T @ W, W.T @ X - W.T @ c + lambda2 * H
-    cost = [np.sum(B * (G @ B - 2 * Q), axis=0) for B in codes]  # Eq. (8), but for a constant
+    cost = [np.sum(B * (G @ B - 2 * Q), axis=0) for B in codes]  # Eq. (9), but for a constant
     return np.choose(np.argmin(cost, axis=0), codes)
 
 
@@ -354,7 +462,7 @@ class UHBDNN(BaseHasher):
     decoder : "ridge" or "joint"
         Decoder in closed form, or together with the encoder by L-BFGS, as in the paper.
     conditioning : "whiten" or "none"
-        Variables of L-BFGS: those of Eq. (7) of notebook 08, or the plain ones as in the paper.
+        Variables of L-BFGS: those of Eq. (8) of notebook 08, or the plain ones as in the paper.
     energy : float
         The encoder sees the principal axes that hold this share of the mean square; 1: all.
     code_activation : "identity" or "tanh"
@@ -574,7 +682,7 @@ class UHBDNN(BaseHasher):
     def _network_step(self, problem, B, theta, W, c, bar):
         """Decoder and encoder for given codes, and the iterations of L-BFGS that it took."""
         X, A, scales = problem.X, problem.A, problem.scales
-        options = (problem.sizes, problem.lambdas, problem.activations)
+        encoder = EncoderObjective(A, B, problem.sizes, problem.lambdas, problem.activations)
 
         def solve(objective, start, scales):
             found = minimize(
@@ -588,10 +696,10 @@ class UHBDNN(BaseHasher):
 
         if self.decoder == "ridge":
             W, c = ridge_decoder(X, B, self.lambda1)
-            theta, n_iter = solve(lambda x: encoder_objective(x, A, B, *options), theta, scales)
+            theta, n_iter = solve(encoder, theta, scales)
             return theta, W, c, n_iter
         found, n_iter = solve(
-            lambda x: joint_objective(x, X, B, *options, A),
+            lambda x: joint_objective(x, encoder, X, B),
             np.concatenate([theta, W.ravel(), c.ravel()]),
             np.concatenate([scales, np.ones(W.size + c.size, X.dtype)]),
         )

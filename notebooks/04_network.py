@@ -44,6 +44,7 @@ from functools import partial
 
 import matplotlib.pyplot as plt
 
+from bdnn.base import shortest_time
 from bdnn.data import load
 from bdnn.plotting import COLOURS, save_figure
 
@@ -261,7 +262,7 @@ def _check_network(Ws, activations):
     return activations
 
 
-def forward(Ws, cs, X, activations=None):
+def forward(Ws, cs, X, activations=None, out=None):
     """Outputs of all layers: Eq. (1) of notebook 04.
 
     Parameters
@@ -275,6 +276,8 @@ def forward(Ws, cs, X, activations=None):
     activations : sequence of str, optional
         A key of `ACTIVATIONS` for every weight matrix. Default: sigmoid for the hidden layers,
         identity for the last one, as in the settings of the paper's authors.
+    out : list of arrays (units, m), optional
+        Where the outputs of layers 2, 3, ... go.
 
     Returns
     -------
@@ -283,14 +286,14 @@ def forward(Ws, cs, X, activations=None):
     """
     activations = _check_network(Ws, activations)
     Hs = [X]
-    for W, c, name in zip(Ws, cs, activations):
+    for W, c, name, Z in zip(Ws, cs, activations, out or [None] * len(Ws)):
         if W.shape[1:] != Hs[-1].shape[:1] or c.shape != (len(W), 1):
             raise ValueError(
                 f"layer {len(Hs) + 1}: W {W.shape} and c {c.shape} do not fit each other "
                 f"and an input of shape {Hs[-1].shape}"
             )
         f, _ = ACTIVATIONS[name]
-        Z = W @ Hs[-1]
+        Z = np.matmul(W, Hs[-1], out=Z)
         Z += c
         Hs.append(f(Z, out=Z))
     return Hs
@@ -380,7 +383,7 @@ for h, value in zip((0.1, 0.01, 0.001), J[1:]):
 
 # %%
 T = rng.standard_normal((2, 7))
-W1, W2, W3 = Ws
+(W1, W2, W3), (c1, c2, c3) = Ws, cs
 H1, H2, H3, H4 = Hs
 
 # %%
@@ -771,6 +774,152 @@ for bit in (1, 2, 3, 16):
 # %% [markdown]
 # Bit 1 is the same for every digit: outputs of a sigmoid are positive, so the mean dominates their second moments, and an uncentred eigenvector spends a whole unit on it. Such a bit is wasted. The other bits divide the digits in halves, but their values are some 0.05 in size and not close to $\pm1$. Both are for training to mend: notebook 05 gives each of these wishes a term and a gradient.
 #
+# ## At the price of the products
+#
+# How fast can objective and gradient be? The matrix products have to be done, in any language: they are the floor. What `forward` and `backward` do beside them looks harmless, one pass over each layer here and there. But for 60,000 samples the first hidden layer alone fills 22 MB. No cache holds that, so every pass waits for the memory; and as each call asks the system for new arrays, the system clears them page by page, which costs more than the arithmetic on them.
+#
+# Two measures help, and neither changes an equation.
+#
+# * **Keep the memory.** The outputs of the layers are needed again on the way back, so they are written into arrays that are allocated once and used for every evaluation.
+# * **Work in blocks.** Samples do not meet within the network. Take two thousand of them at a time through all layers, and what one line has written is still in the cache when the next line reads it.
+#
+# Where samples do meet, in the loss, all of them are needed before the way back can begin. So there are two passes over the blocks: forward, where the loss may look at the code layer block by block, and back, where it is asked for its gradient block by block. Buffers and blocks have one place in this course:
+
+
+# %% tags=["export"]
+BLOCK = 2048  # samples per block: the outputs of their layers fit into a processor's cache
+
+
+class Workspace:
+    """Both passes through the network, block by block, in memory that is allocated once.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Units of all layers, input first.
+    m : int
+        The most samples that will pass.
+    dtype : dtype
+        Precision of the outputs; also that of samples and weights, as a rule.
+    activations : sequence of str, optional
+        As for :func:`forward`.
+    block : int
+        Samples per block.
+    """
+
+    def __init__(self, sizes, m, dtype, activations=None, block=BLOCK):
+        self.activations, self.m, self.block = activations, m, block
+        self.outputs = [
+            [np.empty((units, min(block, m - start)), dtype) for units in sizes[1:]]
+            for start in range(0, m, block)
+        ]
+
+    def _blocks(self, X):
+        """For every block the slice of its samples, the samples, and where its outputs are."""
+        m = X.shape[1]
+        if m > self.m:
+            raise ValueError(f"the workspace was made for {self.m} samples, X has {m}")
+        for start, outputs in zip(range(0, m, self.block), self.outputs):
+            samples = slice(start, min(start + self.block, m))
+            Xk = X[:, samples]
+            yield samples, Xk, [H[:, : Xk.shape[1]] for H in outputs]
+
+    def forward(self, Ws, cs, X):
+        """Pass forward. Yields (samples, H): a slice of columns, and the last layer for them.
+
+        Parameters
+        ----------
+        Ws, cs, X
+            As for :func:`forward`. `H` is overwritten by the next pass.
+        """
+        for samples, Xk, outputs in self._blocks(X):
+            yield samples, forward(Ws, cs, Xk, self.activations, outputs)[-1]
+
+    def backward(self, Ws, X, slope):
+        """Pass back through the outputs of the last pass forward, which must be complete.
+
+        Parameters
+        ----------
+        Ws, X
+            As in the pass forward.
+        slope : callable
+            ``slope(samples, H)`` gives the gradient with respect to H, for these samples.
+
+        Returns
+        -------
+        dWs, dcs : lists of arrays
+            Gradients, summed over all samples.
+        """
+        dWs = [np.zeros_like(W) for W in Ws]
+        dcs = [np.zeros((len(W), 1), W.dtype) for W in Ws]
+        for samples, Xk, outputs in self._blocks(X):
+            parts = backward(Ws, [Xk, *outputs], slope(samples, outputs[-1]), self.activations)
+            for total, part in zip((*dWs, *dcs), (*parts[0], *parts[1])):
+                total += part
+        return dWs, dcs
+
+
+# %% [markdown]
+# With the toy network and blocks of three samples, the last of which holds one sample only:
+
+# %%
+workspace = Workspace(tiny, 7, A.dtype, block=3)
+errors = [H - T[:, samples] for samples, H in workspace.forward([W1, W2, W3], [c1, c2, c3], A)]
+print("samples in each block:", [E.shape[1] for E in errors])
+parts = workspace.backward([W1, W2, W3], A, lambda samples, H: H - T[:, samples])
+agree = all(np.allclose(a, b, rtol=1e-13) for a, b in zip((*parts[0], *parts[1]), by_hand))
+print("same as by hand:", agree)
+
+# %% [markdown]
+# And with 10,000 samples of MNIST's size, as multiples of the time of the eight products alone (the shortest of several runs each; they depend on the machine and are not checked):
+
+
+# %%
+def products_alone(Ws, Hs, outputs, dWs):
+    for W, H, Z in zip(Ws, Hs, outputs):
+        np.matmul(W, H, out=Z)  # forward
+    for H, Z, dW in zip(Hs, outputs, dWs):
+        np.matmul(Z, H.T, out=dW)  # gradients of the weights
+    for W, Z, H in zip(Ws[1:], outputs[1:], outputs):
+        np.matmul(W.T, Z, out=H)  # one layer back, but for the first
+
+
+# %%
+many = rng.standard_normal((D, 10_000), dtype=np.float32)
+sizes = (D, *hidden_sizes(16), 16)
+Ws, cs = initial_weights(many, sizes, rng)
+
+
+def plain():
+    Hs = forward(Ws, cs, many)
+    return backward(Ws, Hs, Hs[-1])
+
+
+workspace = Workspace(sizes, many.shape[1], many.dtype)
+
+
+def blockwise():
+    for _ in workspace.forward(Ws, cs, many):
+        pass
+    return workspace.backward(Ws, many, lambda samples, H: H)
+
+
+# %%
+for (dW, *_), (dW_blockwise, *_) in zip(plain(), blockwise()):
+    assert np.abs(dW - dW_blockwise).max() < 1e-5 * np.abs(dW).max()
+print("plain and blockwise gradients agree to rounding")
+
+# %% tags=["nbval-ignore-output"]
+Hs = forward(Ws, cs, many)
+outputs, dWs = [np.empty_like(H) for H in Hs[1:]], [np.empty_like(W) for W in Ws]
+floor = shortest_time(lambda: products_alone(Ws, Hs, outputs, dWs))
+print(f"products alone {1e3 * floor:.0f} ms")
+for name, call in (("plain", plain), ("blockwise", blockwise)):
+    print(f"{name:9} {shortest_time(call) / floor:.2f} times the products")
+
+# %% [markdown]
+# What is left above 1 is the sigmoid and its slope. Notebook 08 trains through a `Workspace`.
+#
 # ## What we have now
 #
 # | name, in `bdnn.network` | what it is | equation |
@@ -779,6 +928,7 @@ for bit in (1, 2, 3, 16):
 # | `sigmoid`, `identity`, `ACTIVATIONS` | functions with slopes in terms of their output | (3), (4) |
 # | `forward` | outputs of all layers | (1) |
 # | `backward` | gradients for all weights and biases, given $\partial J/\partial H$ at the top | (9)-(11) |
+# | `Workspace`, `BLOCK` | both passes block by block, in memory allocated once | |
 # | `flatten`, `unflatten` | matrices to vector and back | (12) |
 # | `gradient_error` | the check against central differences | (13), (14) |
 # | `initial_weights` | eigenvectors, layer by layer | (15) |

@@ -56,17 +56,19 @@ from bdnn.dcc import coordinate_descent
 from bdnn.itq import itq_rotation, principal_directions, random_rotation, range_scaling
 from bdnn.lbfgs import minimize
 from bdnn.metrics import mean_average_precision, precision_at_radius
-from bdnn.network import backward, flatten, forward, hidden_sizes, initial_weights, unflatten
+from bdnn.network import Workspace, flatten, forward, hidden_sizes, initial_weights, unflatten
 
 # %%
 import json
+from functools import partial
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 
 from bdnn import ITQ, metrics
+from bdnn.base import shortest_time
 from bdnn.data import load
-from bdnn.network import gradient_error
+from bdnn.network import backward, gradient_error
 from bdnn.plotting import save_figure
 
 # %% [markdown]
@@ -294,30 +296,8 @@ def initial_codes(X, L, rng, kind="itq", n_init=1):
 # $$
 
 
-# %% tags=["export"]
-def encoder_objective(theta, X, B, sizes, lambdas, activations=None):
-    """The terms of the encoder for given codes: Eqs. (4), (5) of notebook 08.
-
-    Parameters
-    ----------
-    theta : array (p,)
-        Weights and biases of the encoder, as from `network.flatten`.
-    X : array (D, m)
-        Samples.
-    B : array (L, m)
-        Codes.
-    sizes : sequence of int
-        Units of the layers: D, ..., L.
-    lambdas : four floats
-        lambda1 (weight decay), lambda2 (equality), lambda3 (independence), lambda4 (balance).
-    activations : sequence of str, optional
-        As for `network.forward`.
-
-    Returns
-    -------
-    J : float
-    gradient : array (p,)
-    """
+# %%
+def plain_objective(theta, X, B, sizes, lambdas, activations=None):
     lambda1, lambda2, lambda3, lambda4 = lambdas
     Ws, cs = unflatten(theta, sizes)
     Hs = forward(Ws, cs, X, activations)
@@ -334,21 +314,206 @@ def encoder_objective(theta, X, B, sizes, lambdas, activations=None):
 
 # %%
 def encoder(theta):
-    return encoder_objective(theta, X, B0, sizes, lambdas)
+    return plain_objective(theta, X, B0, sizes, lambdas)
 
 
 error = gradient_error(encoder, theta0, rng, n_directions=20)
 print(f"gradient against central differences, relative error below 1e-7: {error < 1e-7}")
 
 # %% [markdown]
+# ### The same from a few sums
+#
+# Training evaluates (4) and (5) thousands of times, so this is the place to be quick. Look at (5) once more, for a single
+# sample $x_i$ with code $b_i$:
+#
+# $$
+# \frac{\partial J_{\text{enc}}}{\partial h_i}=M\,h_i+v-\beta\,b_i,\qquad
+# M=\tfrac{\lambda_2}mI+\tfrac{2\lambda_3}m\big(\tfrac1mHH^\top-I\big),\quad v=\tfrac{\lambda_4}mH\mathbf 1,\quad
+# \beta=\tfrac{\lambda_2}m. \tag{6}
+# $$
+#
+# All that the sample has to know of the others is $HH^\top$ and $H\mathbf 1$: some $L^2+L$ numbers, which are sums over
+# samples. The value (4) needs no more than these and $\|H-B\|^2$, another sum. So one
+# evaluation is two passes over blocks of samples: forward, adding up the **moments**; then back,
+# with the gradient (6) of each block. No term has to see all of $H$ at once, and no other array of the size
+# of $H$ is made. (Notebook 09 will need the sums of each class apart,
+# $HY^\top$ with $y_{ci}=1$ where sample $i$ is of class $c$, so the code has them: without labels all samples are of one class, and
+# $HY^\top=H\mathbf 1$.)
+
+
+# %% tags=["export"]
+class Moments(NamedTuple):
+    """Sums over samples: all that the terms of the encoder need to know of them."""
+
+    m: int  # the number of samples
+    G: np.ndarray  # (L, L), H H^T
+    sums: np.ndarray  # (L, C), H Y^T: the sum of the outputs of each class; C = 1 without labels
+    distance: float  # ||H - B||^2
+
+
+def moments(H, B, y=None, n_classes=1):
+    """The moments of some samples.
+
+    Parameters
+    ----------
+    H, B : arrays (L, m)
+        Outputs of the code layer, and codes.
+    y : array (m,), optional
+        Classes, numbers from 0 to n_classes - 1.
+    n_classes : int
+        Classes in all, also of samples that are not here.
+
+    Returns
+    -------
+    Moments
+        In float64.
+    """
+    if y is None:
+        sums = H.sum(axis=1, keepdims=True, dtype=np.float64)
+    else:
+        sums = np.stack([np.bincount(y, weights=row, minlength=n_classes) for row in H])
+    distance = float(np.square(H - B).sum(dtype=np.float64))
+    return Moments(H.shape[1], (H @ H.T).astype(np.float64), sums, distance)
+
+
+def total_moments(parts):
+    """The moments of all samples from those of their blocks."""
+    return Moments(*map(sum, zip(*parts)))
+
+
+class CodeSlope(NamedTuple):
+    """Gradient with respect to the code layer, M H + V Y - beta B: Eq. (6) of notebook 08."""
+
+    M: np.ndarray  # (L, L)
+    V: np.ndarray  # (L, C), a column for each class, or (L, 1), the same for all
+    beta: float
+
+    def __call__(self, H, B, y=None):
+        """The gradient (L, m) for samples with outputs H, codes B and, where V asks, classes y."""
+        dH = self.M.astype(H.dtype) @ H
+        V = self.V.astype(H.dtype)
+        dH += V if V.shape[1] == 1 else V.take(y, axis=1)
+        dH -= H.dtype.type(self.beta) * B
+        return dH
+
+
+def encoder_terms(total, lambdas):
+    """Equality, independence and balance, weighted, from the moments of all samples.
+
+    Parameters
+    ----------
+    total : Moments
+    lambdas : four floats
+        lambda1, which has no part in it, to lambda4.
+
+    Returns
+    -------
+    J : float
+        Eq. (4) of notebook 08 without the weight decay.
+    slope : CodeSlope
+        Eq. (6).
+    """
+    _, lambda2, lambda3, lambda4 = lambdas
+    m, I = total.m, np.eye(len(total.G))
+    E, h = total.G / m - I, total.sums.sum(axis=1, keepdims=True)
+    J = lambda2 / (2 * m) * total.distance
+    J += lambda3 / 2 * np.sum(E**2) + lambda4 / (2 * m) * np.sum(h**2)
+    M, V = lambda2 / m * I + 2 * lambda3 / m * E, lambda4 / m * h
+    return float(J), CodeSlope(M, V, lambda2 / m)
+
+
+# %% [markdown]
+# The passes and their memory are those of `network.Workspace`.
+
+
+# %% tags=["export"]
+class EncoderObjective:
+    """The terms of the encoder for given codes: Eqs. (4) to (6) of notebook 08.
+
+    ``objective(theta)`` gives (value, gradient) for the parameters (p,) of `network.flatten`. It
+    costs little more than its matrix products, and after the first call takes no new memory that
+    grows with m. The two passes are there to be called alone, for samples in several places:
+    `moments` of each part, `total_moments`, `terms`, then the sum of the `gradient` of each part.
+
+    Parameters
+    ----------
+    X : array (D, m)
+        Samples.
+    B : array (L, m)
+        Codes.
+    sizes : sequence of int
+        Units of the layers: D, ..., L.
+    lambdas : four floats
+        lambda1 (weight decay), lambda2 (equality), lambda3 (independence), lambda4 (balance).
+    activations : sequence of str, optional
+        As for `network.forward`.
+    y : array (m,), optional
+        Classes, whole numbers from 0, of which the subclasses make use.
+    n_classes : int, optional
+        Their number; None: as many as `y` has.
+    """
+
+    terms = staticmethod(encoder_terms)
+
+    def __init__(self, X, B, sizes, lambdas, activations=None, y=None, n_classes=None):
+        if X.shape[0] != sizes[0] or B.shape != (sizes[-1], X.shape[1]):
+            raise ValueError(f"X {X.shape} and B {B.shape} do not fit layers of {sizes} units")
+        self.X, self.B, self.y, self.sizes, self.lambdas = X, B, y, tuple(sizes), lambdas
+        self.n_classes = n_classes or (1 if y is None else int(np.max(y)) + 1)
+        self.workspace = Workspace(sizes, X.shape[1], X.dtype, activations)
+
+    def _codes(self, samples):
+        """Codes, and classes if there are any, of a slice of the samples."""
+        return self.B[:, samples], None if self.y is None else self.y[samples]
+
+    def moments(self, Ws, cs):
+        """Pass forward: the moments of all samples."""
+        passes = self.workspace.forward(Ws, cs, self.X)
+        return total_moments(moments(H, *self._codes(s), self.n_classes) for s, H in passes)
+
+    def gradient(self, Ws, slope):
+        """Pass back: gradients (dWs, dcs), without weight decay, for a slope of `terms`."""
+        return self.workspace.backward(Ws, self.X, lambda s, H: slope(H, *self._codes(s)))
+
+    def __call__(self, theta):
+        lambda1 = self.lambdas[0]
+        Ws, cs = unflatten(theta, self.sizes)
+        J, slope = self.terms(self.moments(Ws, cs), self.lambdas)
+        dWs, dcs = self.gradient(Ws, slope)
+        decay, dWs_decay = losses.weight_decay(Ws)
+        gradient = flatten([dW + lambda1 * d for dW, d in zip(dWs, dWs_decay)], dcs)
+        return J + lambda1 * decay, gradient
+
+
+# %% [markdown]
+# Same value, same gradient, up to the rounding of sums in another order; and what is gained:
+
+# %%
+objective = EncoderObjective(X, B0, sizes, lambdas)
+for a, b in zip(encoder(theta0), objective(theta0)):
+    assert np.allclose(a, b, rtol=1e-10, atol=1e-12)
+print("value and gradient agree")
+
+# %% tags=["nbval-ignore-output"]
+for dtype in ("float64", "float32"):
+    X_, B_, theta_ = (array.astype(dtype) for array in (X, B0, theta0))
+    fast = EncoderObjective(X_, B_, sizes, lambdas)
+    before = shortest_time(partial(plain_objective, theta_, X_, B_, sizes, lambdas))
+    after = shortest_time(partial(fast, theta_))
+    print(f"{dtype}: plain {1e3 * before:.1f} ms, from moments {1e3 * after:.1f} ms")
+
+# %% [markdown]
+# The gain grows with the number of samples, as less and less of the plain version stays in the cache; notebook 04 says
+# what is left to gain. From here on every evaluation goes this way.
+#
 # At the start the code layer knows nothing of $B_0$. Sixty iterations of L-BFGS later most of its
 # signs agree:
 
 # %%
-step = minimize(encoder, theta0, max_iter=60, history=100)
+step = minimize(objective, theta0, max_iter=60, history=100)
 for name, theta in (("start", theta0), ("after 60 iterations", step.x)):
     H = forward(*unflatten(theta, sizes), X)[-1]
-    print(f"{name}: J_enc = {encoder(theta)[0]:.3f}, sgn(H) = B in {(sgn(H) == B0).mean():.1%}")
+    print(f"{name}: J_enc = {objective(theta)[0]:.3f}, sgn(H) = B in {(sgn(H) == B0).mean():.1%}")
 
 # %% [markdown]
 # ## Help L-BFGS with a change of variables
@@ -358,7 +523,7 @@ for name, theta in (("start", theta0), ("after 60 iterations", step.x)):
 # moments of what the rows are multiplied with, $\tfrac1mXX^\top$. Let
 #
 # $$
-# \tfrac1mXX^\top=P\,\mathrm{diag}(e_1,e_2,\dots)\,P^\top,\qquad e_1\ge e_2\ge\dots\ge 0. \tag{6}
+# \tfrac1mXX^\top=P\,\mathrm{diag}(e_1,e_2,\dots)\,P^\top,\qquad e_1\ge e_2\ge\dots\ge 0. \tag{7}
 # $$
 
 
@@ -376,7 +541,7 @@ def principal_axes(X, energy=1.0):
     Returns
     -------
     P : array (D, r)
-        Orthonormal columns, the largest entry of each positive: Eq. (6) of notebook 08.
+        Orthonormal columns, the largest entry of each positive: Eq. (7) of notebook 08.
     e : array (r,)
         Mean square of the samples along each axis, largest first.
     """
@@ -409,7 +574,7 @@ print("e at axes 1, 2, 10, 100, 400:", " ".join(f"{e[k - 1]:.3g}" for k in (1, 2
 #
 # $$
 # u=\theta\oslash\sigma,\qquad \nabla_u J=\sigma\odot\nabla_\theta J,\qquad
-# s_j=\frac{\rho}{\sqrt{e_j+\varepsilon\sum_k e_k}}, \tag{7}
+# s_j=\frac{\rho}{\sqrt{e_j+\varepsilon\sum_k e_k}}, \tag{8}
 # $$
 #
 # where $\sigma$ holds $s_j$ for the entries of $W^{(1)}$ in column $j$ and 1 for all others. In terms of $U$
@@ -418,12 +583,12 @@ print("e at axes 1, 2, 10, 100, 400:", " ".join(f"{e[k - 1]:.3g}" for k in (1, 2
 
 
 # %% tags=["export"]
-WHITENED_RMS = 6.0  # rho of Eq. (7) of notebook 08
-DAMPING = 4e-4  # epsilon of Eq. (7)
+WHITENED_RMS = 6.0  # rho of Eq. (8) of notebook 08
+DAMPING = 4e-4  # epsilon of Eq. (8)
 
 
 def variable_scales(e, sizes):
-    """The scales sigma of the encoder's parameters: Eq. (7) of notebook 08.
+    """The scales sigma of the encoder's parameters: Eq. (8) of notebook 08.
 
     Parameters
     ----------
@@ -459,13 +624,8 @@ A = P.T @ X
 sizes_A = (len(A), *sizes[1:])
 Ws, cs = unflatten(theta0, sizes)
 theta0_A = flatten([Ws[0] @ P, *Ws[1:]], cs)
-
-
-def rotated(theta):
-    return encoder_objective(theta, A, B0, sizes_A, lambdas)
-
-
-print(f"rotation leaves J_enc as it is: {np.isclose(rotated(theta0_A)[0], encoder(theta0)[0])}")
+rotated = EncoderObjective(A, B0, sizes_A, lambdas)
+print(f"rotation leaves J_enc as it is: {np.isclose(rotated(theta0_A)[0], objective(theta0)[0])}")
 
 # %% [markdown]
 # Both ways now run for 100 iterations from the same network, and we look at the objective along the way.
@@ -513,7 +673,7 @@ for share in (1.0, 0.97):
 # %% [markdown]
 # With 97 % of the mean square an evaluation costs a third to a half.
 #
-# One thing about (6) is treacherous: it measures the mean square from the origin, and the paper's scaling puts the origin
+# One thing about (7) is treacherous: it measures the mean square from the origin, and the paper's scaling puts the origin
 # at the minimum of each dimension. For digits that is black, and does little harm. For the features of a network it
 # does: nearly all of their mean square is their mean.
 
@@ -546,26 +706,28 @@ for name, Z in (("digits", X), ("features", features)):
 
 
 # %% tags=["export"]
-def joint_objective(theta, X, B, sizes, lambdas, activations=None, A=None):
+def joint_objective(theta, encoder, X, B):
     """The whole objective for given codes, as a function of all weights and biases: Eq. (1).
 
     Parameters
     ----------
     theta : array (p + D L + D,)
         Parameters of the encoder, then W row by row and c of the decoder.
-    X, B, sizes, lambdas, activations
-        As for `encoder_objective`.
-    A : array (sizes[0], m), optional
-        What the encoder sees, if it is not X itself.
+    encoder : EncoderObjective
+        For the same codes and the samples as the encoder sees them.
+    X : array (D, m)
+        The samples that the decoder is to reconstruct.
+    B : array (L, m)
+        Codes.
 
     Returns
     -------
     J : float
     gradient : array (p + D L + D,)
     """
-    D, L, lambda1 = len(X), sizes[-1], lambdas[0]
+    D, L, lambda1 = len(X), len(B), encoder.lambdas[0]
     theta, W, c = np.split(theta, [-D * (L + 1), -D])
-    J, gradient = encoder_objective(theta, X if A is None else A, B, sizes, lambdas, activations)
+    J, gradient = encoder(theta)
     W = W.reshape(D, L)
     reconstruction, (dW, dc) = losses.reconstruction(X, B, W, c)
     decay, (dW_decay,) = losses.weight_decay([W])
@@ -581,7 +743,7 @@ def joint_objective(theta, X, B, sizes, lambdas, activations=None, A=None):
 # %%
 joint0 = np.concatenate([theta0, np.eye(D, L).ravel(), np.zeros(D)])
 joint = minimize(
-    lambda theta: joint_objective(theta, X, B0, sizes, lambdas), joint0, max_iter=150, history=100
+    lambda theta: joint_objective(theta, objective, X, B0), joint0, max_iter=150, history=100
 )
 
 # %%
@@ -600,7 +762,7 @@ print(f"reconstruction of L-BFGS above the closed form by less than 0.01 %: {apa
 #
 # $$
 # J_{\text{code}}(B)=\tfrac1{2m}\big(\|X-WB-c\mathbf 1^\top\|^2+\lambda_2\|H-B\|^2\big),
-# \qquad B\in\{-1,+1\}^{L\times m}, \tag{8}
+# \qquad B\in\{-1,+1\}^{L\times m}, \tag{9}
 # $$
 #
 # which is the problem of notebook 07. Discrete cyclic coordinate descent takes one bit row at a
@@ -628,13 +790,12 @@ print(f"bits that changed: {(B1 != B0).mean():.1%}")
 
 # %%
 def J(theta, B, W, c):
-    return joint_objective(np.concatenate([theta, W.ravel(), c.ravel()]), X, B, sizes, lambdas)[0]
+    encoder = EncoderObjective(X, B, sizes, lambdas)
+    return joint_objective(np.concatenate([theta, W.ravel(), c.ravel()]), encoder, X, B)[0]
 
 
 def encoder_step(theta, B):
-    return minimize(
-        lambda theta: encoder_objective(theta, X, B, sizes, lambdas), theta, max_iter=60
-    ).x
+    return minimize(EncoderObjective(X, B, sizes, lambdas), theta, max_iter=60).x
 
 
 # %%
@@ -670,7 +831,7 @@ save_figure(fig, "08_alternation")
 # still descends, but the codes it arrives at need not be better than those it forgot, so $J$ can
 # rise from one round to the next (notebook 07 shows a case). On the other hand a warm start soon
 # rests: no single bit can be improved, though several at once could. As the samples are independent of each
-# other in (8), we need not choose between the two. Run DCC from several starts, and take **for each
+# other in (9), we need not choose between the two. Run DCC from several starts, and take **for each
 # sample** the best result: one of the starts is the old code, so $J$ cannot rise.
 
 
@@ -695,7 +856,7 @@ def best_codes(X, W, c, H, lambda2, B, starts, cycles=10):
     origins = {"warm": B, "zero": np.zeros_like(B), "sign": sgn(H).astype(B.dtype)}
     codes = [coordinate_descent(X, W, c, H, lambda2, origins[s], cycles) for s in starts]
     G, Q = W.T @ W, W.T @ X - W.T @ c + lambda2 * H
-    cost = [np.sum(B * (G @ B - 2 * Q), axis=0) for B in codes]  # Eq. (8), but for a constant
+    cost = [np.sum(B * (G @ B - 2 * Q), axis=0) for B in codes]  # Eq. (9), but for a constant
     return np.choose(np.argmin(cost, axis=0), codes)
 
 
@@ -856,7 +1017,7 @@ class UHBDNN(BaseHasher):
     decoder : "ridge" or "joint"
         Decoder in closed form, or together with the encoder by L-BFGS, as in the paper.
     conditioning : "whiten" or "none"
-        Variables of L-BFGS: those of Eq. (7) of notebook 08, or the plain ones as in the paper.
+        Variables of L-BFGS: those of Eq. (8) of notebook 08, or the plain ones as in the paper.
     energy : float
         The encoder sees the principal axes that hold this share of the mean square; 1: all.
     code_activation : "identity" or "tanh"
@@ -1076,7 +1237,7 @@ class UHBDNN(BaseHasher):
     def _network_step(self, problem, B, theta, W, c, bar):
         """Decoder and encoder for given codes, and the iterations of L-BFGS that it took."""
         X, A, scales = problem.X, problem.A, problem.scales
-        options = (problem.sizes, problem.lambdas, problem.activations)
+        encoder = EncoderObjective(A, B, problem.sizes, problem.lambdas, problem.activations)
 
         def solve(objective, start, scales):
             found = minimize(
@@ -1090,10 +1251,10 @@ class UHBDNN(BaseHasher):
 
         if self.decoder == "ridge":
             W, c = ridge_decoder(X, B, self.lambda1)
-            theta, n_iter = solve(lambda x: encoder_objective(x, A, B, *options), theta, scales)
+            theta, n_iter = solve(encoder, theta, scales)
             return theta, W, c, n_iter
         found, n_iter = solve(
-            lambda x: joint_objective(x, X, B, *options, A),
+            lambda x: joint_objective(x, encoder, X, B),
             np.concatenate([theta, W.ravel(), c.ravel()]),
             np.concatenate([scales, np.ones(W.size + c.size, X.dtype)]),
         )
@@ -1241,7 +1402,7 @@ for name, settings in DEPARTURES.items():
 # ## What we have now
 #
 # `bdnn.unsupervised` exports `UHBDNN` and its parts: `initial_codes`, `ridge_decoder`,
-# `encoder_objective`, `joint_objective`, `principal_axes`, `variable_scales`,
+# `EncoderObjective` with `moments`, `total_moments` and `encoder_terms`, `joint_objective`, `principal_axes`, `variable_scales`,
 # `in_scaled_variables`, `best_codes`, `Validation`, `weighted_terms`. `from bdnn import UHBDNN` is all that you
 # need to hash your own vectors; every line behind it stands in notebooks 02 to 08.
 #

@@ -44,12 +44,26 @@ import numpy as np
 from tqdm import tqdm
 
 from bdnn import losses
-from bdnn.base import BaseHasher, as_generator, check_number, check_option, check_whole_number, sgn
+from bdnn.base import (
+    BaseHasher,
+    as_generator,
+    check_number,
+    check_option,
+    check_whole_number,
+    class_numbers,
+    sgn,
+)
 from bdnn.itq import itq_rotation, procrustes_rotation, range_scaling
 from bdnn.lbfgs import minimize
 from bdnn.metrics import mean_average_precision, precision_at_radius
-from bdnn.network import backward, flatten, forward, hidden_sizes, initial_weights, unflatten
-from bdnn.unsupervised import encoder_objective, initial_codes, principal_axes
+from bdnn.network import flatten, forward, hidden_sizes, initial_weights, unflatten
+from bdnn.unsupervised import (
+    CodeSlope,
+    EncoderObjective,
+    encoder_terms,
+    initial_codes,
+    principal_axes,
+)
 
 # %%
 import json
@@ -59,7 +73,7 @@ import matplotlib.pyplot as plt
 
 from bdnn import ITQCCA, metrics
 from bdnn.data import load
-from bdnn.network import gradient_error
+from bdnn.network import backward, gradient_error
 from bdnn.plotting import save_figure
 from bdnn.unsupervised import in_scaled_variables, variable_scales
 
@@ -285,30 +299,8 @@ print(f"a class direction that is not used costs {one_less:.3f} m")
 # $\partial J/\partial H$, and backpropagation does the rest.
 
 
-# %% tags=["export"]
-def supervised_objective(theta, X, B, y, sizes, lambdas):
-    """The objective of SH-BDNN for given codes: Eq. (1) of notebook 09.
-
-    Parameters
-    ----------
-    theta : array (p,)
-        Weights and biases, as from `network.flatten`.
-    X : array (D, m)
-        Samples.
-    B : array (L, m)
-        Codes.
-    y : array-like (m,)
-        Class labels.
-    sizes : sequence of int
-        Units of the layers: D, ..., L.
-    lambdas : four floats
-        lambda1 (weight decay), lambda2 (equality), lambda3 (independence), lambda4 (balance).
-
-    Returns
-    -------
-    J : float
-    gradient : array (p,)
-    """
+# %%
+def plain_objective(theta, X, B, y, sizes, lambdas):
     lambda1, lambda2, lambda3, lambda4 = lambdas
     Ws, cs = unflatten(theta, sizes)
     Hs = forward(Ws, cs, X)
@@ -335,10 +327,81 @@ sizes = (len(e), *hidden_sizes(L), L)
 theta0 = flatten(*initial_weights(A, sizes, rng))
 B0 = initial_codes(X, L, rng)
 error = gradient_error(
-    lambda theta: supervised_objective(theta, A, B0, y, sizes, lambdas), theta0, rng, 20
+    lambda theta: plain_objective(theta, A, B0, y, sizes, lambdas), theta0, rng, 20
 )
 print(f"layers {sizes}, {theta0.size:,} parameters")
 print(f"gradient against central differences, relative error below 1e-7: {error < 1e-7}")
+
+# %% [markdown]
+# As in notebook 08 a few sums over the samples are all that value and gradient need. The formulas of notebook 05 for
+# the similarity hold them already: with $G=HH^\top$, the sum $s_c$ of the outputs of class $c$, and $h=\sum_cs_c$,
+#
+# $$
+# \tfrac1{2m}\|\tfrac1LH^\top H-S\|^2=\tfrac1{2m}\Big(\tfrac1{L^2}\|G\|^2-\tfrac2L\big(2\textstyle\sum_c\|s_c\|^2-\|h\|^2\big)+m^2\Big),
+# \qquad
+# \frac\partial{\partial h_i}=\tfrac2{mL}\big(\tfrac1LG\,h_i+h-2s_{y_i}\big). \tag{6}
+# $$
+#
+# The gradient of a sample has the form that it had there, $Mh_i+v-\beta b_i$, but for $v$, which now depends on the class.
+
+
+# %% tags=["export"]
+def supervised_terms(total, lambdas):
+    """Similarity, equality, independence and balance, weighted, from the moments of all samples.
+
+    Parameters
+    ----------
+    total : Moments
+        With the sums of each class.
+    lambdas : four floats
+        lambda1, which has no part in it, to lambda4.
+
+    Returns
+    -------
+    J : float
+        Eq. (1) of notebook 09 without the weight decay.
+    slope : CodeSlope
+        Its gradient: Eq. (6) of notebook 09 and Eq. (6) of notebook 08.
+    """
+    J, (M, V, beta) = encoder_terms(total, lambdas)
+    m, G, sums, _ = total
+    L, h = len(G), sums.sum(axis=1, keepdims=True)
+    agreement = 2 * np.sum(sums**2) - np.sum(h**2)
+    similarity = (np.sum(G**2) / L**2 - 2 / L * agreement + m**2) / (2 * m)
+    slope = CodeSlope(M + 2 / (m * L**2) * G, V + 2 / (m * L) * (h - 2 * sums), beta)
+    return J + float(similarity), slope
+
+
+class SupervisedObjective(EncoderObjective):
+    """The objective of SH-BDNN for given codes: Eq. (1) of notebook 09.
+
+    As `unsupervised.EncoderObjective`, with the similarity.
+
+    Parameters
+    ----------
+    X : array (D, m)
+        Samples.
+    B : array (L, m)
+        Codes.
+    y : array-like (m,)
+        Class labels of any type that sorts.
+    sizes : sequence of int
+        Units of the layers: D, ..., L.
+    lambdas : four floats
+        lambda1 (weight decay), lambda2 (equality), lambda3 (independence), lambda4 (balance).
+    """
+
+    terms = staticmethod(supervised_terms)
+
+    def __init__(self, X, B, y, sizes, lambdas):
+        super().__init__(X, B, sizes, lambdas, y=class_numbers(y, X.shape[1]))
+
+
+# %%
+objective = SupervisedObjective(A, B0, y, sizes, lambdas)
+for a, b in zip(plain_objective(theta0, A, B0, y, sizes, lambdas), objective(theta0)):
+    assert np.allclose(a, b, rtol=1e-9, atol=1e-11)
+print("value and gradient from moments agree with the plain ones")
 
 # %% [markdown]
 # As in notebook 08 the encoder sees the principal axes that hold 95 % of the variance, the weights
@@ -379,7 +442,7 @@ print(", ".join(f"{name} {value:.3f}" for name, value in terms.items()))
 # come closest to codes:
 #
 # $$
-# \min_{R^\top R=I,\ B\in\{-1,+1\}^{L\times m}}\ \|RH-B\|^2, \tag{6}
+# \min_{R^\top R=I,\ B\in\{-1,+1\}^{L\times m}}\ \|RH-B\|^2, \tag{7}
 # $$
 #
 # which is the problem of ITQ in notebook 03. Both halves are exact, so that $J$ falls and four of its
@@ -389,7 +452,7 @@ print(", ".join(f"{name} {value:.3f}" for name, value in terms.items()))
 
 # %% tags=["export"]
 def turn_to_codes(H, n_iter=50):
-    """Turn the outputs of the code layer to where they are close to codes: Eq. (6) of notebook 09.
+    """Turn the outputs of the code layer to where they are close to codes: Eq. (7) of notebook 09.
 
     Parameters
     ----------
@@ -438,9 +501,7 @@ def precision(theta):
 
 
 def encoder_step(theta, B, scales=1.0, max_iter=60):
-    objective = in_scaled_variables(
-        lambda theta: supervised_objective(theta, A, B, y, sizes, lambdas), scales
-    )
+    objective = in_scaled_variables(SupervisedObjective(A, B, y, sizes, lambdas), scales)
     return scales * minimize(objective, theta / scales, max_iter=max_iter, history=100).x
 
 
@@ -455,7 +516,7 @@ def alternate(theta, B, scales, rounds):
         H = forward(Ws, cs, A)[-1]
         B = sgn(H).astype(float)
         above = (losses.pairwise_similarity(H, y)[0] - floor) / (0.02 * m)
-        J = supervised_objective(theta, A, B, y, sizes, lambdas)[0]
+        J = SupervisedObjective(A, B, y, sizes, lambdas)(theta)[0]
         trace.append((J, above, precision(theta), shared_codes(H)))
     return theta, trace
 
@@ -501,7 +562,7 @@ print("J falls in every round, and the first round leaves more than three direct
 # 1. **Start.** Begin at a network that tells all classes apart. We know who stands on the floor: the class vectors (5), and
 #    every turn of them. Turn them towards codes, take the codes $B=\operatorname{sgn}(RA)$, one for each
 #    class, and fit the encoder to these by least squares. It is (1) with the equality alone. From there on (1) as it is.
-# 2. **Variables.** The stretched variables, Eq. (7) of notebook 08, make the weak axes as easy to
+# 2. **Variables.** The stretched variables, Eq. (8) of notebook 08, make the weak axes as easy to
 #    use as the strong ones.
 #
 # Of several random turns we take the one whose codes have the least similarity loss.
@@ -551,13 +612,13 @@ print("similarity below 0.39 m; the floor for codes is 0.356 m (notebook 05)")
 print("all classes are more than 5 bits apart: no ball of radius 2 holds two of them")
 
 # %% [markdown]
-# Least squares is `encoder_objective` of notebook 08 with $\lambda_2=m$ and no independence or balance:
+# Least squares is the `EncoderObjective` of notebook 08 with $\lambda_2=m$ and no independence or balance:
 # $\frac m{2m}\|H-B\|^2$ plus weight decay.
 
 # %%
 B1 = codes[:, y]
 fit = minimize(
-    lambda theta: encoder_objective(theta, A, B1, sizes, (lambdas[0], m, 0, 0)),
+    EncoderObjective(A, B1, sizes, (lambdas[0], m, 0, 0)),
     theta0,
     max_iter=60,
     history=100,
@@ -832,9 +893,7 @@ class SHBDNN(BaseHasher):
             return initial_codes(A, self.n_bits, rng, self.init), theta
         B = class_codes(np.bincount(y), self.n_bits, rng)[:, y].astype(A.dtype)
         lambdas = (self.lambda1, len(y), 0, 0)
-        theta, _ = self._minimise(
-            lambda theta: encoder_objective(theta, A, B, sizes, lambdas), theta, bar
-        )
+        theta, _ = self._minimise(EncoderObjective(A, B, sizes, lambdas), theta, bar)
         return B, theta
 
     def _minimise(self, objective, theta, bar):
@@ -855,10 +914,7 @@ class SHBDNN(BaseHasher):
         best_score = -np.inf
         for t in range(self.max_alternations + 1):
             started, old = time.perf_counter(), B
-
-            def objective(theta, B=B):
-                return supervised_objective(theta, A, B, y, sizes, lambdas)
-
+            objective = SupervisedObjective(A, B, y, sizes, lambdas)
             theta, n_iter = self._minimise(objective, theta, bar)
             Ws, cs = unflatten(theta, sizes)
             H = forward(Ws, cs, A)[-1]
@@ -1064,7 +1120,7 @@ print(f"with the scaling by minimum and range: {row['precision_at_2']:.2f} %")
 #
 # ## What we have now
 #
-# `bdnn.supervised` exports `SHBDNN` and its parts: `supervised_objective`, `class_vectors`, `class_codes`, `turn_to_codes`,
+# `bdnn.supervised` exports `SHBDNN` and its parts: `SupervisedObjective` with `supervised_terms`, `class_vectors`, `class_codes`, `turn_to_codes`,
 # `centred_scaling`, `SAMPLE_LENGTH`, `weighted_supervised_terms`. `from bdnn import SHBDNN` is all that you need to hash your own labelled vectors.
 #
 # Notebook 10 looks back at Deep Hashing, from which BDNN departs.
@@ -1087,7 +1143,7 @@ print(f"with the scaling by minimum and range: {row['precision_at_2']:.2f} %")
 #
 # **9.4** Is the objective worth its trouble? Fit the class codes by least squares alone, for as many iterations, and compare the precision.
 #
-# <details><summary>Hint</summary> `encoder_objective` with $\lambda_2=m$; 60 iterations times the number of alternations. </details>
+# <details><summary>Hint</summary> `EncoderObjective` with $\lambda_2=m$; 60 iterations times the number of alternations. </details>
 #
 # **9.5** (in code) Half of the labels are wrong: shuffle them. What happens to the similarity above its floor, to the training precision, and to the precision of queries?
 #

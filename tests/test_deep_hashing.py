@@ -15,9 +15,9 @@ from bdnn.data import load
 from bdnn.deep_hashing import (
     HIDDEN,
     DeepHashing,
+    DHObjective,
     SupervisedDeepHashing,
     descend,
-    dh_objective,
     dh_terms,
     initial_network,
     narrowing_sizes,
@@ -97,7 +97,7 @@ def test_gradients_with_respect_to_the_weights(seed):
 def test_gradient_of_the_objective(seed, supervised, reduction):
     X, y, sizes, theta, alphas = random_problem(seed)
     options = {"reduction": reduction} | ({"y": y, "alpha": 0.7} if supervised else {})
-    assert gradient_error(lambda t: dh_objective(t, X, sizes, alphas, **options), theta) < 1e-7
+    assert gradient_error(DHObjective(X, sizes, alphas, **options), theta) < 1e-7
 
 
 @pytest.mark.parametrize("reduction", ["sum", "mean"])
@@ -116,7 +116,7 @@ def test_objective_is_the_sum_of_its_terms_by_hand(seed, reduction):
     terms = dh_terms(H, Ws, cs, alphas, y, 0.7, reduction)
     assert terms.pop("objective") == pytest.approx(sum(by_hand.values()), rel=1e-12)
     assert terms == pytest.approx(by_hand, rel=1e-10)
-    J, _ = dh_objective(theta, X, sizes, alphas, y, 0.7, reduction)
+    J, _ = DHObjective(X, sizes, alphas, y, 0.7, reduction)(theta)
     assert J == pytest.approx(sum(by_hand.values()), rel=1e-12)
 
 
@@ -164,7 +164,7 @@ def test_float32_stays_float32():
     for term in (quantisation, variance, lambda H: scatter(H, y)):
         assert term(H)[1].dtype == np.float32
     X, y, sizes, theta, alphas = random_problem(0)
-    _, gradient = dh_objective(theta.astype(np.float32), X.astype(np.float32), sizes, alphas, y)
+    _, gradient = DHObjective(X.astype(np.float32), sizes, alphas, y)(theta.astype(np.float32))
     assert gradient.dtype == np.float32
 
 
@@ -236,9 +236,10 @@ def test_lbfgs_gets_no_less_far_than_gradient_descent_in_as_many_evaluations(see
     X /= X.std()
     sizes, alphas = (8, 6, 5, 4), (100, 1e-3, 1e-3)
     theta = flatten(*initial_network(X, sizes, rng))
+    objective = DHObjective(X, sizes, alphas)
 
     def scaled(theta):
-        J, gradient = dh_objective(theta, X, sizes, alphas)
+        J, gradient = objective(theta)
         return J / 200, gradient / 200
 
     values = []
@@ -340,21 +341,22 @@ def test_overflow_is_told_and_the_best_state_kept(digits):
 
 
 def interrupted(calls):
-    """dh_objective that is interrupted at a call."""
+    """An evaluation of DHObjective that is interrupted at a call."""
+    evaluate = DHObjective.__call__
 
-    def fun(*args, **options):
+    def fun(self, theta):
         nonlocal calls
         calls -= 1
         if calls == 0:
             raise KeyboardInterrupt
-        return dh_objective(*args, **options)
+        return evaluate(self, theta)
 
     return fun
 
 
 @pytest.mark.parametrize("optimizer", ["gd", "lbfgs"])
 def test_interruption_keeps_the_best_state(digits, monkeypatch, optimizer):
-    monkeypatch.setattr(deep_hashing, "dh_objective", interrupted(9))
+    monkeypatch.setattr(DHObjective, "__call__", interrupted(9))
     with pytest.warns(UserWarning, match="interrupted after .* iterations: the best state"):
         estimator = small(optimizer=optimizer).fit(digits.train)
     assert 1 <= estimator.n_iter_ < 9
@@ -362,7 +364,7 @@ def test_interruption_keeps_the_best_state(digits, monkeypatch, optimizer):
 
 
 def test_interruption_before_there_is_anything_to_keep(digits, monkeypatch):
-    monkeypatch.setattr(deep_hashing, "dh_objective", interrupted(1))
+    monkeypatch.setattr(DHObjective, "__call__", interrupted(1))
     with pytest.raises(KeyboardInterrupt):
         small().fit(digits.train)
 

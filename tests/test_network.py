@@ -1,5 +1,6 @@
 """The encoder: forward and backward pass, its vector of parameters, its initial weights."""
 
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis.extra.numpy import arrays
 from bdnn.network import (
     ACTIVATIONS,
     PAPER_HIDDEN,
+    Workspace,
     backward,
     flatten,
     forward,
@@ -353,3 +355,46 @@ def test_initial_weights_of_degenerate_data_are_finite(X):
 def test_initial_weights_refuse_what_does_not_fit():
     with pytest.raises(ValueError, match="sizes begins with 5, but X has 4 rows"):
         initial_weights(np.ones((4, 6)), [5, 3], np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_workspace_agrees_with_the_passes_in_one_piece(seed, dtype):
+    rng = np.random.default_rng(seed)
+    sizes, kinds, theta, X = random_network(rng, dtype)
+    Ws, cs = unflatten(theta, sizes)
+    T = rng.standard_normal((sizes[-1], X.shape[1])).astype(dtype)
+    Hs = forward(Ws, cs, X, kinds)
+    whole = backward(Ws, Hs, Hs[-1] - T, kinds)
+    workspace = Workspace(sizes, X.shape[1] + 3, dtype, kinds, block=int(rng.integers(1, 6)))
+    for _ in range(2):  # the second time in memory that is not empty
+        seen = [(samples, H.copy()) for samples, H in workspace.forward(Ws, cs, X)]
+        parts = workspace.backward(Ws, X, lambda samples, H: H - T[:, samples])
+    assert np.concatenate([np.arange(12)[s] for s, _ in seen]).tolist() == list(range(X.shape[1]))
+    eps = 100 * float(np.finfo(dtype).eps)
+    np.testing.assert_allclose(np.hstack([H for _, H in seen]), Hs[-1], rtol=eps, atol=eps)
+    for A, B in zip((*parts[0], *parts[1]), (*whole[0], *whole[1])):
+        assert A.dtype == dtype
+        np.testing.assert_allclose(A, B, rtol=eps, atol=eps * np.abs(B).max())
+
+
+def test_workspace_refuses_more_samples_than_it_was_made_for():
+    Ws, cs = unflatten(np.zeros(n_parameters([2, 1])), [2, 1])
+    with pytest.raises(ValueError, match="made for 3 samples, X has 4"):
+        list(Workspace([2, 1], 3, float).forward(Ws, cs, np.ones((2, 4))))
+
+
+def test_workspace_takes_no_memory_that_grows_with_the_samples():
+    def peak(m):
+        rng, sizes = np.random.default_rng(0), [20, 30, 4]
+        Ws, cs = initial_weights(X := rng.standard_normal((20, m)), sizes, rng)
+        workspace = Workspace(sizes, m, X.dtype, block=256)
+        tracemalloc.start()
+        for _ in workspace.forward(Ws, cs, X):
+            pass
+        workspace.backward(Ws, X, lambda samples, H: H)
+        used = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return used
+
+    assert peak(16 * 1024) < 1.1 * peak(1024)

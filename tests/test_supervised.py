@@ -16,10 +16,10 @@ from bdnn.network import flatten, gradient_error
 from bdnn.supervised import (
     SAMPLE_LENGTH,
     SHBDNN,
+    SupervisedObjective,
     centred_scaling,
     class_codes,
     class_vectors,
-    supervised_objective,
     turn_to_codes,
     weighted_supervised_terms,
 )
@@ -57,11 +57,7 @@ def fitted(digits):
 @pytest.mark.parametrize("seed", range(10))
 def test_gradient(seed):
     X, B, y, sizes, theta = random_problem(seed)
-
-    def objective(theta):
-        return supervised_objective(theta, X, B, y, sizes, LAMBDAS)
-
-    assert gradient_error(objective, theta) < 1e-7
+    assert gradient_error(SupervisedObjective(X, B, y, sizes, LAMBDAS), theta) < 1e-7
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -78,7 +74,7 @@ def test_objective_is_the_sum_of_its_terms_written_with_the_matrix_of_pairs(seed
         "balance": LAMBDAS[3] / (2 * m) * np.sum(H.sum(axis=1) ** 2),
     }
     terms = weighted_supervised_terms(H, B, y, Ws, LAMBDAS)
-    value = supervised_objective(theta, X, B, y, sizes, LAMBDAS)[0]
+    value = SupervisedObjective(X, B, y, sizes, LAMBDAS)(theta)[0]
     assert value == pytest.approx(sum(by_hand.values())) == terms.pop("objective")
     assert terms == pytest.approx(by_hand)
 

@@ -12,17 +12,27 @@ import bdnn
 from bdnn import lbfgs, losses, unsupervised
 from bdnn.base import sgn
 from bdnn.data import load
-from bdnn.network import flatten, gradient_error, initial_weights
+from bdnn.network import (
+    Workspace,
+    backward,
+    flatten,
+    forward,
+    gradient_error,
+    initial_weights,
+    unflatten,
+)
 from bdnn.unsupervised import (
     UHBDNN,
+    EncoderObjective,
     Validation,
     best_codes,
-    encoder_objective,
+    encoder_terms,
     in_scaled_variables,
     initial_codes,
     joint_objective,
     principal_axes,
     ridge_decoder,
+    total_moments,
     variable_scales,
     weighted_terms,
 )
@@ -62,28 +72,66 @@ def fitted(digits):
 def test_gradient_of_the_encoder(seed, code_layer):
     X, B, sizes, theta, _ = random_problem(seed)
     activations = ("sigmoid", "sigmoid", code_layer)
-    error = gradient_error(
-        lambda theta: encoder_objective(theta, X, B, sizes, LAMBDAS, activations), theta
-    )
-    assert error < 1e-7
+    objective = EncoderObjective(X, B, sizes, LAMBDAS, activations)
+    assert gradient_error(objective, theta) < 1e-7
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_encoder_objective_is_the_sum_of_the_losses(seed, dtype, monkeypatch):
+    X, B, sizes, theta, _ = random_problem(seed)
+    X, B, theta = (array.astype(dtype) for array in (X, B, theta))
+    monkeypatch.setattr(Workspace.__init__, "__defaults__", (None, 4))  # blocks of 4 samples
+    Ws, cs = unflatten(theta, sizes)
+    Hs = forward(Ws, cs, X)
+    terms = [losses.equality(Hs[-1], B), losses.independence(Hs[-1]), losses.balance(Hs[-1])]
+    decay, dWs_decay = losses.weight_decay(Ws)
+    plain = LAMBDAS[0] * decay + sum(a * value for a, (value, _) in zip(LAMBDAS[1:], terms))
+    dH = sum(a * gradient for a, (_, gradient) in zip(LAMBDAS[1:], terms))
+    dWs, dcs = backward(Ws, Hs, dH.astype(dtype))
+    slope = flatten([dW + LAMBDAS[0] * d for dW, d in zip(dWs, dWs_decay)], dcs)
+    J, gradient = EncoderObjective(X, B, sizes, LAMBDAS)(theta)
+    eps = 100 * float(np.finfo(dtype).eps)
+    assert gradient.dtype == dtype and J == pytest.approx(plain, rel=eps)
+    np.testing.assert_allclose(gradient, slope, rtol=eps, atol=eps * np.abs(slope).max())
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_samples_in_several_places_have_the_objective_of_all(seed):
+    X, B, sizes, theta, _ = random_problem(seed)
+    Ws, cs = unflatten(theta, sizes)
+    parts = [EncoderObjective(X[:, k], B[:, k], sizes, LAMBDAS) for k in np.s_[:2, 2:3, 3:]]
+    J, slope = encoder_terms(total_moments([p.moments(Ws, cs) for p in parts]), LAMBDAS)
+    gradients = [flatten(*p.gradient(Ws, slope)) for p in parts]
+    whole, gradient = EncoderObjective(X, B, sizes, LAMBDAS)(theta)
+    assert J + LAMBDAS[0] * losses.weight_decay(Ws)[0] == pytest.approx(whole)
+    decay = flatten([LAMBDAS[0] * W for W in Ws], [0 * c for c in cs])
+    np.testing.assert_allclose(sum(gradients) + decay, gradient, atol=1e-12)
+
+
+def test_encoder_objective_refuses_what_does_not_fit():
+    with pytest.raises(ValueError, match=r"X \(3, 5\) and B \(2, 4\) do not fit"):
+        EncoderObjective(np.ones((3, 5)), np.ones((2, 4)), (3, 4, 2), LAMBDAS)
 
 
 @pytest.mark.parametrize("seed", range(8))
 def test_gradient_of_the_whole_objective(seed):
     X, B, sizes, theta, rng = random_problem(seed)
     whole = np.concatenate([theta, rng.normal(size=sizes[0] * (sizes[-1] + 1))])
-    assert gradient_error(lambda theta: joint_objective(theta, X, B, sizes, LAMBDAS), whole) < 1e-7
+    encoder = EncoderObjective(X, B, sizes, LAMBDAS)
+    assert gradient_error(lambda theta: joint_objective(theta, encoder, X, B), whole) < 1e-7
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_whole_objective_is_the_sum_of_its_terms(seed):
     X, B, sizes, theta, rng = random_problem(seed)
     W, c = rng.normal(size=(sizes[0], sizes[-1])), rng.normal(size=(sizes[0], 1))
-    Ws, cs = unsupervised.unflatten(theta, sizes)
-    H = unsupervised.forward(Ws, cs, X)[-1]
+    Ws, cs = unflatten(theta, sizes)
+    H = forward(Ws, cs, X)[-1]
     terms = weighted_terms(X, B, H, Ws, W, c, LAMBDAS)
     whole = np.concatenate([theta, W.ravel(), c.ravel()])
-    assert joint_objective(whole, X, B, sizes, LAMBDAS)[0] == pytest.approx(terms["objective"])
+    encoder = EncoderObjective(X, B, sizes, LAMBDAS)
+    assert joint_objective(whole, encoder, X, B)[0] == pytest.approx(terms["objective"])
     m = X.shape[1]
     by_hand = (
         np.sum((X - W @ B - c) ** 2) / (2 * m)
@@ -121,8 +169,9 @@ def test_joint_lbfgs_ends_where_the_closed_form_is():
     theta = flatten(*initial_weights(X, sizes, rng))
     W, c = ridge_decoder(X, B, LAMBDAS[0])
     start = np.concatenate([theta, np.eye(6, 3).ravel(), np.zeros(6)])
+    encoder = EncoderObjective(X, B, sizes, LAMBDAS)
     found = lbfgs.minimize(
-        lambda theta: joint_objective(theta, X, B, sizes, LAMBDAS),
+        lambda theta: joint_objective(theta, encoder, X, B),
         start,
         max_iter=3000,
         gtol=1e-9,
@@ -138,10 +187,7 @@ def test_encoder_step_agrees_with_scipy():
     B = initial_codes(X, 3, rng)
     sizes = (6, 5, 4, 3)
     theta = flatten(*initial_weights(X, sizes, rng))
-
-    def objective(theta):
-        return encoder_objective(theta, X, B, sizes, LAMBDAS)
-
+    objective = EncoderObjective(X, B, sizes, LAMBDAS)
     ours = lbfgs.minimize(objective, theta, max_iter=5000, gtol=1e-8, ftol=0)
     options = {"maxiter": 5000, "maxfun": 10**5, "gtol": 1e-8, "ftol": 0}
     scipys = scipy_minimize(objective, theta, jac=True, method="L-BFGS-B", options=options)
@@ -172,15 +218,12 @@ def test_energy_keeps_as_few_axes_as_hold_it():
 def test_rotation_and_scaling_leave_the_objective_as_it_is(seed):
     X, B, sizes, theta, _ = random_problem(seed)
     P, e = principal_axes(X)
-    Ws, cs = unsupervised.unflatten(theta, sizes)
+    Ws, cs = unflatten(theta, sizes)
     Ws[0] = Ws[0] @ P @ P.T  # weights outside the span of the samples only add decay
     rotated = flatten([Ws[0] @ P, *Ws[1:]], cs)
     scales = variable_scales(e, (len(e), *sizes[1:]))
-
-    def objective(theta):
-        return encoder_objective(theta, P.T @ X, B, (len(e), *sizes[1:]), LAMBDAS)
-
-    plain = encoder_objective(flatten(Ws, cs), X, B, sizes, LAMBDAS)[0]
+    objective = EncoderObjective(P.T @ X, B, (len(e), *sizes[1:]), LAMBDAS)
+    plain = EncoderObjective(X, B, sizes, LAMBDAS)(flatten(Ws, cs))[0]
     assert objective(rotated)[0] == pytest.approx(plain)
     scaled = in_scaled_variables(objective, scales)
     assert scaled(rotated / scales)[0] == pytest.approx(plain)

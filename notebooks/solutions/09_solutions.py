@@ -26,7 +26,7 @@ from bdnn.data import load
 from bdnn.lbfgs import minimize
 from bdnn.network import flatten, forward, hidden_sizes, initial_weights, unflatten
 from bdnn.supervised import centred_scaling, class_codes, class_vectors
-from bdnn.unsupervised import encoder_objective, principal_axes
+from bdnn.unsupervised import EncoderObjective, principal_axes
 
 # %% [markdown]
 # ## 9.1 What a shared output costs
@@ -113,9 +113,7 @@ B = class_codes(np.bincount(y), 16, rng)[:, y]
 theta = flatten(*initial_weights(A, sizes, rng))
 
 # %% tags=["nbval-ignore-output"]
-alone = minimize(
-    lambda theta: encoder_objective(theta, A, B, sizes, (1e-3, len(y), 0, 0)), theta, max_iter=420
-)
+alone = minimize(EncoderObjective(A, B, sizes, (1e-3, len(y), 0, 0)), theta, max_iter=420)
 codes = [sgn(forward(*unflatten(alone.x, sizes), Z)[-1]).T for Z in (Q, A)]
 whole = SHBDNN(16, max_alternations=5, n_validation=0, dtype="float64").fit(rows, labels)
 pair = [whole.transform(Z) for Z in (dataset.query, dataset.train)]

@@ -19,7 +19,7 @@ import numpy as np
 
 from bdnn import DeepHashing, SupervisedDeepHashing, losses, metrics
 from bdnn.data import load
-from bdnn.deep_hashing import descend, dh_objective, initial_network, orthogonality, scatter
+from bdnn.deep_hashing import DHObjective, descend, initial_network, orthogonality, scatter
 from bdnn.itq import principal_directions
 from bdnn.network import backward, flatten, forward, gradient_error, unflatten
 
@@ -123,7 +123,7 @@ start = flatten(*initial_network(X, sizes, np.random.default_rng(0)))
 def with_balance(theta, lambda4):
     Ws, cs = unflatten(theta, sizes)
     Hs = forward(Ws, cs, X, ("tanh",) * 3)
-    J, gradient = dh_objective(theta, X, sizes, alphas)
+    J, gradient = DHObjective(X, sizes, alphas)(theta)
     value, dH = losses.balance(Hs[-1])
     J, total = J + lambda4 * value, X.shape[1] + alphas[0]
     return J / total, (gradient + lambda4 * flatten(*backward(Ws, Hs, dH, ("tanh",) * 3))) / total
