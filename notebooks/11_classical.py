@@ -1314,13 +1314,15 @@ print("ours (mean ± deviation over the seeds, their number) | published")
 for method, figures in PUBLISHED.items():
     for bits, figure in zip((8, 16, 24, 32), figures):
         found = ours(method, bits)
-        text = f"{np.mean(found):.2f} ± {np.std(found):.2f}  ({len(found)})" if found else "-"
+        assert np.mean(found) > 0.9 * figure, (method, bits)
+        text = f"{np.mean(found):.2f} ± {np.std(found):.2f}  ({len(found)})"
         print(f"{method:18} {bits:2d} bits  {text:>19} | {figure:5.2f}")
+print("no mean is more than a tenth below the published figure")
 
 # %% [markdown]
 # **Slip:** for SH at 32 bits the paper's table prints 36.69. SH draws nothing at random, and the other three figures agree with ours to the last digit; at 32 bits the same program gives 37.69, exactly 1.00 more. So the 36.69 is probably a misprint. Figures that agree so closely also settle the protocol: with empty balls left out in place of counted as 0, the one at 32 bits would be 53.84.
 #
-# The settings of the paper's runs of KMH and BA are not known to us. Ours are the defaults of the estimators. UH-BDNN, whose published figures are 0.53, 6.80, 29.38 and 38.50, has its recorded runs in notebook 08.
+# The settings of the paper's runs of KMH and BA are not known to us, and ours are the defaults of the estimators; so it says something that both come within a tenth of the published figures, or above them: KMH by an eighth at 24 bits, BA by two points at 32. SpH is last from 16 bits on, in the paper as here. The order of the other four changes with the length, and from 16 bits on not in the paper's way: they lie within a few points of each other, and unknown settings move them by as much. Such a table does not rank them. UH-BDNN, whose published figures are 0.53, 6.80, 29.38 and 38.50, has its recorded runs in notebook 08.
 
 # %% [markdown]
 # ## What we have now
