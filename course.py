@@ -32,14 +32,16 @@ COMMANDS = {
     "check": "the gates that need no kernel: pairs, outputs, exports, style, lock",
     "export": "text notebooks -> modules of bdnn, without executing anything",
     "site": "the course as a static site, to read without a kernel",
+    "bench": "the performance table: every ratio beside its goal, peers in the same run",
 }
 
 # What a command needs beyond the course itself: extras of pyproject.toml, each with its own lock.
 EXTRAS = {
-    "test": ("browser", "hog", "parquet", "quality", "scale", "site"),
+    "test": ("bench", "browser", "hog", "parquet", "quality", "scale", "site"),
     "build": ("scale",),
     "lab": ("scale",),
     "site": ("site",),
+    "bench": ("bench",),
 }
 WORD_EXTRAS = {"--paper": ("hog",), "cifar10-hog": ("hog",)}  # where its arguments have the word
 

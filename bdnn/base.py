@@ -52,7 +52,7 @@ class ModelFileError(ValueError):
 
 def sgn(Z):
     """Sign in {-1, +1} as int8, with sgn(0) = +1 so that every code is legal."""
-    return np.where(np.asarray(Z) >= 0, 1, -1).astype(np.int8)
+    return np.where(np.asarray(Z) >= 0, np.int8(1), np.int8(-1))
 
 
 def pack_codes(codes):
@@ -301,7 +301,7 @@ class BaseHasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
 
     def encode(self, X):
         """Packed codes (n_samples, ceil(n_bits / 8)), uint8; see :func:`pack_codes`."""
-        return self._encode_blocks(X, lambda H: pack_codes(sgn(H).T).T, np.uint8)
+        return self._encode_blocks(X, lambda H: pack_codes((H >= 0).T).T, np.uint8)
 
     def _encode_blocks(self, X, encode, dtype):
         """Encode the rows of X block by block, so that the temporaries stay small."""

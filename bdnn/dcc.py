@@ -75,7 +75,7 @@ def coordinate_descent(X, W, c, H, lambda2, B, cycles=10):
     for _ in range(cycles):
         before = codes.copy()
         for k in range(len(codes)):
-            codes[k] = np.where(Q[k] - G[k] @ codes >= 0, 1, -1)
+            np.copysign(1, Q[k] - G[k] @ codes + 0.0, out=codes[k])  # + 0.0: -0.0 counts as +0.0
         if np.array_equal(codes, before):
             break
     return codes.astype(B.dtype)

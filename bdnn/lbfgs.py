@@ -11,6 +11,7 @@ from collections import deque
 from typing import NamedTuple
 
 import numpy as np
+from scipy.linalg import get_blas_funcs
 from scipy.optimize import OptimizeResult
 
 __all__ = [
@@ -49,18 +50,18 @@ def two_loop(g, pairs):
     array (n,)
         The product; `g` itself (a copy) if there are no pairs.
     """
-    q = g.copy()
+    q, axpy = g.copy(), get_blas_funcs("axpy", (g,))  # axpy(x, q, a=a): q += a x, in place
     alphas = []
     for s, y, rho in reversed(pairs):
         alpha = rho * _dot(s, q)
-        q -= alpha * y
+        q = axpy(y, q, a=-alpha)
         alphas.append(alpha)
     if pairs:
         s, y, rho = pairs[-1]
         q *= 1 / (rho * _dot(y, y))
     for (s, y, rho), alpha in zip(pairs, reversed(alphas)):
         beta = rho * _dot(y, q)
-        q += (alpha - beta) * s
+        q = axpy(s, q, a=alpha - beta)
     return q
 
 

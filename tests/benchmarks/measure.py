@@ -1,0 +1,68 @@
+"""Ratios of times that a machine's other work does not spoil: both sides in turn, pair by pair."""
+
+import gc
+import statistics
+import time
+from dataclasses import asdict, dataclass, field
+
+
+@dataclass
+class Row:
+    """One line of the table: a figure, its goal, and what was measured."""
+
+    group: str
+    what: str  # what is compared
+    case: str  # sizes and precision
+    value: float  # the median
+    goal: float | None = None
+    at_least: bool = False  # whether larger is better
+    core: bool = False  # whether `--quick` measures it
+    spread: tuple = ()  # the smallest and the largest ratio
+    seconds: float | None = None  # the median time of ours
+    sizes: dict = field(default_factory=dict)
+
+    @property
+    def met(self):
+        """True if the goal is met; None where there is none."""
+        if self.goal is None:
+            return None
+        return self.value >= self.goal if self.at_least else self.value <= self.goal
+
+    def record(self):
+        """The row as a JSON object."""
+        return {**asdict(self), "met": self.met}
+
+
+class Stopwatch:
+    """Times functions: processor time on one thread, which other programs do not lengthen."""
+
+    def __init__(self, threads=1, repetitions=7):
+        self.clock = time.process_time if threads == 1 else time.perf_counter
+        self.threads, self.repetitions = threads, repetitions
+
+    def time(self, call):
+        """Seconds that one call takes, and what it returns."""
+        started = self.clock()
+        result = call()
+        return self.clock() - started, result
+
+    def pairs(self, ours, reference, repetitions=None):
+        """Times (ours, reference) of calls in turn, after one call of each that does not count."""
+        ours(), reference()
+        gc.collect()
+        count = repetitions or self.repetitions
+        return [(self.time(ours)[0], self.time(reference)[0]) for _ in range(count)]
+
+    def ratio(self, group, what, case, ours, reference, repetitions=None, **options):
+        """A row with the median of time(ours) / time(reference); with `at_least` the inverse."""
+        pairs = self.pairs(ours, reference, repetitions)
+        ratios = sorted(b / a if options.get("at_least") else a / b for a, b in pairs)
+        return Row(
+            group,
+            what,
+            case,
+            statistics.median(ratios),
+            spread=(ratios[0], ratios[-1]),
+            seconds=statistics.median(a for a, _ in pairs),
+            **options,
+        )
