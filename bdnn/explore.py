@@ -615,9 +615,11 @@ class Explorer:
         if self.mode.value == "live":
             return self._train(method, values)
         point = self.grid.nearest(method, values, self._moved)
-        note = "" if point == values else "The other values, not recorded with it, went back."
+        note = "Recorded."
+        if point != values:
+            note += " The other values, not recorded with this one, went back to the paper's."
         self._set(point)
-        self.show(self.grid.find(method, point), f"Recorded. {note}")
+        self.show(self.grid.find(method, point), note)
 
     def _train(self, method, values):
         """Start a training, and follow it while the page goes on answering."""

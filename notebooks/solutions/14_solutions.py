@@ -85,7 +85,7 @@ for name, moved in (
     ("both 0", {"lambda3": 0.0, "lambda4": 0.0}),
     ("λ3 = 0, λ4 = 1e-3", {"lambda3": 0.0, "lambda4": 1e-3}),
 ):
-    P, mAP = measures(paper | moved, range(5))
+    P, mAP = measures(paper | moved, range(3))
     print(f"{name:18}  P@r=2 {P:.1f} %, mAP {mAP:.1f} %")
 
 # %% [markdown]
