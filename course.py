@@ -32,11 +32,13 @@ COMMANDS = {
     "check": "the gates that need no kernel: pairs, outputs, exports, style, lock",
     "export": "text notebooks -> modules of bdnn, without executing anything",
     "site": "the course as a static site, to read without a kernel",
+    "app": "notebook 14 alone as an application, without its code (Voila)",
     "bench": "the performance table: every ratio beside its goal, peers in the same run",
 }
 
 # What a command needs beyond the course itself: extras of pyproject.toml, each with its own lock.
 EXTRAS = {
+    "app": ("app",),
     "test": ("bench", "browser", "hog", "parquet", "quality", "scale", "site"),
     "build": ("scale",),
     "lab": ("scale",),
@@ -151,6 +153,7 @@ class Environment:
 
         tables = tomllib.loads((self.root / "pyproject.toml").read_text(encoding="utf-8"))
         tables["tool"] = tables.get("tool", {}).get("setuptools")  # not the settings of ruff, ...
+        tables["project"].pop("optional-dependencies", None)  # extras have their own locks
         inputs = self.lock.read_bytes() + json.dumps(tables, sort_keys=True).encode()
         digest = hashlib.sha256(inputs).hexdigest()
         version = ".".join(map(str, sys.version_info[:2]))

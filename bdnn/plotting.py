@@ -64,9 +64,10 @@ METHOD_STYLES = {
     "BinaryReconstructiveEmbedding": ("BRE", "orange", "X", ":"),
 }
 
-# The terms of UH-BDNN's loss: formula and colour, the same in every picture of them.
+# The terms of both losses: formula and colour, the same in every picture of them.
 LOSS_TERMS = {
     "reconstruction": (r"$\frac{1}{2m}\|X-W^{(4)}B-c^{(4)}\mathbf{1}\|^2$", "blue"),
+    "similarity": (r"$\frac{1}{2m}\|\frac{1}{L}H^{(4)\top}H^{(4)}-S\|^2$", "blue"),
     "weight decay": (r"$\frac{\lambda_1}{2}\sum_l\|W^{(l)}\|^2$", "black"),
     "equality": (r"$\frac{\lambda_2}{2m}\|H^{(4)}-B\|^2$", "vermillion"),
     "independence": (r"$\frac{\lambda_3}{2}\|\frac{1}{m}H^{(4)}H^{(4)\top}-I\|^2$", "green"),
@@ -194,8 +195,8 @@ def codes_image(ax, B, title=""):
     ax.xaxis.get_major_locator().set_params(integer=True)
 
 
-def network_diagram(ax):
-    """Draw UH-BDNN from left to right, with the five terms of its loss where they act.
+def network_diagram(ax, supervised=False):
+    """Draw the network from left to right, with the five terms of its loss where they act.
 
     Layers are bars, tall where they are wide; the codes B are cells, black for +1.
 
@@ -203,42 +204,66 @@ def network_diagram(ax):
     ----------
     ax : Axes
         About 7.5 x 3.6 inches.
+    supervised : bool
+        False draws UH-BDNN, whose last layer reconstructs the samples from their codes; True draws
+        SH-BDNN, which ends at the code layer and is told by S which samples belong together.
     """
-    bars = [  # x, half height, name, number of units, what the layer does
+    layers = [  # x, half height, name, number of units, what the layer does
         (0.0, 1.6, r"$X=H^{(1)}$", "$D$", ""),
         (2.0, 1.0, r"$H^{(2)}$", "$h_1$", "sigmoid"),
         (4.0, 0.7, r"$H^{(3)}$", "$h_2$", "sigmoid"),
         (6.0, 0.5, r"$H^{(4)}$", "$L$", "identity"),
         (8.4, 0.5, r"$B$", "$L$", r"$\pm 1$"),
-        (11.0, 1.6, r"$W^{(4)}B+c^{(4)}\mathbf{1}$", "$D$", "identity"),
     ]
-    terms = [  # where and how the formula stands; its name, and where and how that stands
-        (5.5, 2.28, "center", "reconstruction", 7.35, 2.42, "left"),
-        (7.2, 0.1, "center", "equality", 7.2, -0.3, "center"),
-        (6.4, -1.6, "left", "independence", 8.95, -1.44, "left"),
-        (6.4, -2.3, "left", "balance", 7.9, -2.14, "left"),
-        (3.0, -2.1, "center", "weight decay", 3.0, -2.45, "center"),
-    ]
-    for x, half, name, units, kind in bars:
-        face = "white" if name == "$B$" else "0.93"
-        ax.add_patch(Rectangle((x - 0.17, -half), 0.34, 2 * half, ec="black", fc=face, lw=1.2))
-        ax.text(x, half + 0.14, name, ha="center", va="bottom", fontsize=11)
-        ax.text(x + 0.3, -half, units, va="bottom", color="0.35")
-        ax.text(x, -half - 0.12, kind, ha="center", va="top", fontsize=9, color="0.35")
-    for k in (0, 2, 3, 5):  # a code has bits of both signs
-        ax.add_patch(Rectangle((8.23, k / 6 - 0.5), 0.34, 1 / 6, color="black"))
-    for l, x, end in ((1, 0.25, 1.75), (2, 2.25, 3.75), (3, 4.25, 5.75), (4, 8.65, 10.75)):
+    terms = {  # where and how the formula stands; where and how its name stands
+        "equality": (7.2, 0.1, "center", 7.2, -0.3, "center"),
+        "independence": (6.4, -1.6, "left", 8.95, -1.44, "left"),
+        "balance": (6.4, -2.3, "left", 7.9, -2.14, "left"),
+        "weight decay": (3.0, -2.1, "center", 3.0, -2.45, "center"),
+    }
+    weights = [(1, 0.25, 1.75), (2, 2.25, 3.75), (3, 4.25, 5.75)]
+    if supervised:
+        terms["similarity"] = (6.3, 1.75, "left", 8.95, 1.9, "left")
+        _ = ax.plot([6, 6, 6.3], [1.05, 1.95, 1.95], "k-", lw=0.9)
+        _pairs(ax, 10.9, 1.3)
+    else:
+        terms["reconstruction"] = (5.5, 2.28, "center", 7.35, 2.42, "left")
+        layers += [(11.0, 1.6, r"$W^{(4)}B+c^{(4)}\mathbf{1}$", "$D$", "identity")]
+        weights += [(4, 8.65, 10.75)]
+        _arrow(ax, (0, 2.12), (11, 2.12), "<|-|>", linestyle="--")
+    for layer in layers:
+        _layer(ax, *layer)
+    for l, x, end in weights:
         _arrow(ax, (x, 0), (end, 0), "-|>")
         ax.text((x + end) / 2, 0.1, f"$W^{{({l})}},c^{{({l})}}$", ha="center", va="bottom")
     _arrow(ax, (6.25, 0), (8.15, 0), "<|-|>", linestyle="--")
-    _arrow(ax, (0, 2.12), (11, 2.12), "<|-|>", linestyle="--")
     _ = ax.plot([6.3, 6, 6, 6, 6.3], [-1.38, -1.38, -0.95, -2.08, -2.08], "k-", lw=0.9)
-    for x, y, side, name, at, height, name_side in terms:
+    for name, (x, y, side, at, height, name_side) in terms.items():
         formula, colour = LOSS_TERMS[name]
         ax.text(x, y, formula, ha=side, va="bottom", fontsize=11, color=COLOURS[colour])
         ax.text(at, height, name, ha=name_side, va="bottom", fontsize=9, color="0.35")
     ax.set(xlim=(-0.9, 12.2), ylim=(-2.7, 3.0))
     ax.set_axis_off()
+
+
+def _layer(ax, x, half, name, units, kind):
+    """A bar for a layer of real numbers; cells for the codes, which have bits of both signs."""
+    codes = name == "$B$"
+    face = "white" if codes else "0.93"
+    ax.add_patch(Rectangle((x - 0.17, -half), 0.34, 2 * half, ec="black", fc=face, lw=1.2))
+    for k in (0, 2, 3, 5) if codes else ():
+        ax.add_patch(Rectangle((x - 0.17, k / 6 - 0.5), 0.34, 1 / 6, color="black"))
+    ax.text(x, half + 0.14, name, ha="center", va="bottom", fontsize=11)
+    ax.text(x + 0.3, -half, units, va="bottom", color="0.35")
+    ax.text(x, -half - 0.12, kind, ha="center", va="top", fontsize=9, color="0.35")
+
+
+def _pairs(ax, x, y):
+    """The matrix S of six samples in three classes, black where a pair has one class."""
+    ax.add_patch(Rectangle((x, y), 1.2, 1.2, ec="black", fc="white", lw=1.2))
+    for k in range(3):
+        ax.add_patch(Rectangle((x + 0.4 * k, y + 0.8 - 0.4 * k), 0.4, 0.4, color="black"))
+    ax.text(x + 0.6, y + 1.26, "$S$", ha="center", va="bottom", fontsize=11)
 
 
 def _arrow(ax, start, end, head, **line):

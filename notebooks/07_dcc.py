@@ -41,6 +41,7 @@ import time
 from itertools import product
 
 import matplotlib.pyplot as plt
+from matplotlib.patches import Rectangle
 
 from bdnn.base import sgn
 from bdnn.data import load
@@ -205,6 +206,39 @@ def plain_update(Q, W, B, k):
 # %%
 same = [(plain_update(Q, W, B, k) == try_both(X, W, c, H, lambda2, B, k)).all() for k in range(8)]
 print(f"(6) takes the lower of both values, for all 8 bits of {B.shape[1]} samples: {all(same)}")
+
+# %% [markdown]
+# Eight updates make a cycle. To watch one we start from random codes and set one row after the other:
+
+# %%
+steps = [np.random.default_rng(1).choice([-1.0, 1.0], B.shape)]
+for k in range(8):
+    codes = steps[-1].copy()
+    codes[k] = plain_update(Q, W, codes, k)
+    steps.append(codes)
+values = [objective(X, W, c, H, lambda2, codes).mean() for codes in steps]
+print("mean of (1) per sample:", " ".join(f"{value:.2f}" for value in values))
+
+# %%
+fig, axes = plt.subplots(3, 3, figsize=(8, 5), sharex=True, sharey=True)
+for k, (ax, codes, value) in enumerate(zip(axes.flat, steps, values)):
+    codes_image(
+        ax, codes[:, :20], f"bit {k} is set: {value:.1f}" if k else f"at random: {value:.1f}"
+    )
+    ax.label_outer()
+    if k:
+        row = Rectangle(
+            (0.5, k - 0.5), 20, 1, fill=False, edgecolor=COLOURS["vermillion"], linewidth=2
+        )
+        _ = ax.add_patch(row)
+        samples = np.flatnonzero(codes[k - 1, :20] != steps[k - 1][k - 1, :20])
+        _ = ax.plot(samples + 1, np.full(len(samples), k), "x", color=COLOURS["orange"], mew=2)
+save_figure(fig, "07_steps")
+
+# %% [markdown]
+# The first cycle, for 20 samples, +1 black; the frame is the row that is set, a cross a bit that it flips, the number the mean
+# of (1). Each row takes account of those above it, which are new, and of those below, which are still random; the number falls
+# with every frame.
 
 # %% [markdown]
 # ## The program

@@ -74,7 +74,7 @@ import matplotlib.pyplot as plt
 from bdnn import ITQCCA, metrics
 from bdnn.data import load
 from bdnn.network import backward, gradient_error
-from bdnn.plotting import save_figure
+from bdnn.plotting import network_diagram, save_figure
 from bdnn.unsupervised import in_scaled_variables, variable_scales
 
 # %% [markdown]
@@ -96,6 +96,16 @@ from bdnn.unsupervised import in_scaled_variables, variable_scales
 # \end{aligned}
 # \tag{1}
 # $$
+
+# %%
+fig, ax = plt.subplots(figsize=(7.5, 3.4))
+network_diagram(ax, supervised=True)
+save_figure(fig, "09_network")
+
+# %% [markdown]
+# The encoder is that of UH-BDNN, the decoder is gone: what the codes have to say is no longer the picture but $S$, black where
+# two samples have one class. The similarity pulls at the outputs $H^{(4)}$ of the code layer, and so do independence and
+# balance; the equality ties the codes $B$ to them, and the decay holds all weights small.
 #
 # We write $H$ for $H^{(n)}$ from here on. Two blocks of variables are left:
 #

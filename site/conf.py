@@ -34,6 +34,8 @@ napoleon_use_rtype = False
 html_theme = "sphinx_book_theme"
 templates_path = ["_templates"]
 html_static_path = ["_static"]
+html_css_files = ["course.css"]
+html_js_files = [("course.js", {"defer": "defer"})]
 html_use_index = html_domain_indices = False
 html_show_search_summary = False  # it would fetch pages, which the file system does not allow
 html_context = {"default_mode": "auto"}

@@ -270,7 +270,8 @@ def test_words_among_the_arguments_need_extras():
 
 def test_settings_of_tools_need_no_new_installation(site, quiet):
     Fake(site).ensure(quiet)
-    (site / "pyproject.toml").write_text(PROJECT + "\n[tool.ruff]\nline-length = 100\n")
+    extras = "\n[project.optional-dependencies]\nmore = []\n"
+    (site / "pyproject.toml").write_text(PROJECT + extras + "[tool.ruff]\nline-length = 100\n")
     assert Fake(site).is_ready()
     (site / "pyproject.toml").write_text(PROJECT.replace("1.0", "1.1"))
     assert not Fake(site).is_ready()

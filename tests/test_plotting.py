@@ -124,12 +124,14 @@ def test_codes_image_has_bits_down_and_samples_across():
     assert image.cmap(image.norm(-1.0))[:3] == (1, 1, 1)
 
 
-def test_network_diagram_shows_every_term_inside_the_figure():
+@pytest.mark.parametrize("supervised", [False, True])
+def test_network_diagram_shows_every_term_inside_the_figure(supervised):
     fig, ax = plt.subplots(figsize=(7.5, 3.4))
-    network_diagram(ax)
+    network_diagram(ax, supervised)
     shown = {text.get_text() for text in ax.texts}
+    other = "reconstruction" if supervised else "similarity"
     for name, (formula, colour) in LOSS_TERMS.items():
-        assert {name, formula} <= shown and colour in COLOURS
+        assert ({name, formula} <= shown) == (name != other) and colour in COLOURS
     fig.canvas.draw()
     whole = fig.bbox
     boxes = [text.get_window_extent() for text in ax.texts if text.get_text()]

@@ -8,6 +8,7 @@ any other machine: scripts, fonts and MathJax lie beside it. Sliders work from r
 import argparse
 import ast
 import importlib.metadata
+import itertools
 import os
 import re
 import shutil
@@ -26,6 +27,16 @@ SOURCES, DOCTREES, OUTPUT = "build/site-sources", "build/site-doctrees", "build/
 BADGE = re.compile(r"\[!\[([^]]*)\]\([^)]*\)\]\(([^)]*)\)")
 IMAGE = ("image/png", "image/svg+xml")
 MATHJAX = "tex-svg.js"
+LONGEST = 300  # characters of a description
+SPOKEN = [  # of Markdown and TeX, what a description says in its place
+    (r"\\t?frac(\w)(\w)", r"\1/\2"),
+    (r"\\approx", "≈"),
+    (r"\\cdot", "·"),
+    (r"\\dots", "..."),
+    (r"\\pm", "±"),
+    (r"\\top", "T"),
+    (r"[*`$\\{}]", ""),
+]
 
 HOME = """
 ```{{toctree}}
@@ -150,10 +161,24 @@ def page(notebook):
 
 
 def description(cells, k):
-    """Return what stands in for the figure of cell k where it cannot be seen."""
-    following = next((c.source for c in cells[k:] if c.cell_type == "markdown"), "")
-    paragraph = following.partition("\n\n")[0]
-    return re.sub(r"[*`$\\]", "", " ".join(paragraph.split()))
+    """Return what stands in for the figure of cell k where it cannot be seen.
+
+    That is what the text after the figure says of it, or else the text that leads to it.
+    """
+    after = next((c.source for c in cells[k:] if c.cell_type == "markdown"), "").split("\n\n")
+    before = [c.source for c in cells[:k] if c.cell_type == "markdown"][-1].split("\n\n")
+    text = before[-1] if after[0].startswith(("#", "$$", "|")) or not after[0] else after[0]
+    for pattern, spoken in SPOKEN:
+        text = re.sub(pattern, spoken, text)
+    return shortened(" ".join(text.split()))
+
+
+def shortened(text):
+    """Return the first sentences of a text, as many as LONGEST characters hold, at least one."""
+    sentences = re.split(r"(?<=[.:;?!])(?<!Eq\.) ", text)
+    lengths = itertools.accumulate(len(sentence) + 1 for sentence in sentences)
+    kept = sum(length <= LONGEST for length in lengths)
+    return " ".join(sentences[: max(kept, 1)])
 
 
 def modules(root, notebooks):

@@ -60,8 +60,10 @@ def test_a_page_is_whole_and_accessible_in_light_and_dark_and_fits_a_phone(name,
     page.wait_for_function("() => document.documentElement.dataset.theme === 'dark'")
     assert page.evaluate(AXE, ["color-contrast"]) == []
     page.set_viewport_size(NARROW)
+    page.evaluate("() => new Promise(requestAnimationFrame)")  # so that the page knows its width
     assert page.evaluate("() => document.documentElement.scrollWidth") <= NARROW["width"]
     assert page.evaluate(TOO_WIDE) == []
+    assert page.evaluate(AXE, ["scrollable-region-focusable"]) == []
 
 
 def test_every_page_is_tested(site):

@@ -1,0 +1,10 @@
+// What scrolls sideways is reached with the keyboard too.
+const reach = () => {
+  for (const element of document.querySelectorAll(".math, article pre, article .output, .pst-scrollable-table-container")) {
+    if (element.scrollWidth > element.clientWidth) element.tabIndex = 0;
+    else element.removeAttribute("tabindex");
+  }
+};
+
+addEventListener("load", () => window.MathJax?.startup?.promise.then(reach));
+addEventListener("resize", reach);
