@@ -629,18 +629,19 @@ class Explorer:
         options = {} if start is None else SHORTER[method]
         estimator = make_estimator(method, values, **options)
         self.training = LiveTraining(estimator, self.dataset.train, start)
-        self.cancel.disabled, self.bar.value = False, 0
+        self.cancel.disabled = False
         self.follower = asyncio.ensure_future(self._follow(self.training, values, start))
 
     async def _follow(self, training, values, start):
         """Show the progress of a training, then its result, unless a newer one was started."""
         while training.running:
             if training is self.training:
-                self.bar.value = training.progress
+                self._report(training.progress)
             await asyncio.sleep(0.03)
         if training is not self.training or self.mode.value != "live":
             return None
-        self.cancel.disabled, self.bar.value = True, training.progress
+        self.cancel.disabled = True
+        self._report(training.progress)
         if training.error is not None:
             self._set(self.row["values"])
             why = "Cancelled" if isinstance(training.error, Cancelled) else repr(training.error)
@@ -649,6 +650,10 @@ class Explorer:
         row = observe(self.method.value, values, 0, training.estimator, self.dataset)
         origin = "from scratch" if start is None else "on from the solution before"
         self.show(row, f"Trained live in {training.seconds:.1f} s, {origin}.")
+
+    def _report(self, share):
+        """Say how far a training is, as a bar and in words."""
+        self.bar.value, self.bar.description = share, f"{share:.0%} done"
 
     def show(self, row, note=""):
         """Show a row as picture and as text."""

@@ -17,6 +17,8 @@ from bdnn.explore import (
     label,
 )
 from tools.grid import FILE
+from tools.notebooks import ROOT
+from tools.site import OUTPUT
 
 HEAD = '<!doctype html><html lang="en"><meta charset="utf-8"><title>Explorer</title>'
 HEAD += '<meta name="viewport" content="width=device-width">'
@@ -157,6 +159,20 @@ def test_it_fits_and_can_be_read(open_page, address, axe, picture, scheme, width
     )
     assert found == []
     picture(page, "top")
+
+
+def test_on_the_site_it_works_from_the_file_system(page, expect, grid, digits):
+    made = ROOT / OUTPUT / "notebooks" / "14_lambdas.html"
+    if not made.exists():
+        pytest.fail("there is no site: python3 course.py site")
+    page.goto(made.as_uri())
+    explorer, start = page.locator("#lambdas"), defaults("UHBDNN")
+    slider(explorer, "lambda1").focus()
+    page.keyboard.press("End")
+    row = grid.find("UHBDNN", start | {"lambda1": 1e-2})
+    check(explorer, expect, row, digits.labels.query)
+    drag(page, slider(explorer, "n_bits"), 1)
+    check(explorer, expect, grid.find("UHBDNN", start | {"n_bits": 32}), digits.labels.query)
 
 
 def test_without_javascript_it_says_so(open_page, address, expect):
