@@ -5,6 +5,8 @@
 
 import pytest
 
+from bdnn.explore import VALUES, Grid, defaults, describe, label
+from tools.grid import FILE
 from tools.notebooks import ROOT, find
 from tools.site import OUTPUT
 
@@ -100,3 +102,18 @@ def test_a_notebook_can_be_launched_elsewhere(site, page):
     assert any("colab.research.google.com/github/" in link for link in links)
     assert any("mybinder.org/v2/gh/" in link for link in links)
     assert all("notebooks/07_dcc.ipynb" in link for link in links)
+
+
+def test_the_explorer_answers_without_a_kernel(site, page, expect):
+    show(page, site, "notebooks/14_lambdas")
+    explorer, grid, start = page.locator("#lambdas"), Grid.read(FILE), defaults("UHBDNN")
+    for name, values in VALUES["UHBDNN"].items():
+        handle = explorer.get_by_label(label(name)).and_(explorer.locator("input[type=range]"))
+        before = explorer.locator(".sweep > svg").inner_html()
+        handle.focus()
+        page.keyboard.press("ArrowRight")
+        weights = start | {name: values[values.index(start[name]) + 1]}
+        expected = describe(grid.find("UHBDNN", weights))
+        expect(explorer.locator(".line")).to_contain_text(expected)
+        assert explorer.locator(".sweep > svg").inner_html() != before
+        explorer.get_by_role("button", name="Reset").click()
