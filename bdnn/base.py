@@ -4,6 +4,7 @@ Samples stand in rows here, as scikit-learn has it; the mathematics of the other
 in columns.  :class:`BaseHasher` transposes once, at this boundary.
 """
 
+import copy
 import hashlib
 import importlib.metadata
 import json
@@ -311,15 +312,21 @@ class BaseHasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         checked = validate_data(
             self, _stand_in(X, self.dtype) if streamed else X, dtype=self.dtype, reset=False
         )
+        return self._encoded(as_samples(X, self.dtype) if streamed else checked.T, encode, dtype)
+
+    def _encoded(self, X, encode, dtype):
+        """What `encode` makes of the outputs for samples (D, m), one sample per row."""
+        encoder = copy.copy(self)  # without the training codes, which workers have no need of
+        vars(encoder).pop("codes_", None)
 
         def encoded(X):
             with np.errstate(over="ignore", invalid="ignore"):
-                H = self._project(X)
+                H = encoder._project(X)
             if not np.isfinite(H).all():
                 raise ValueError(f"X holds values too large for the arithmetic of {X.dtype}")
             return encode(H).astype(dtype, copy=False)
 
-        return stored(encoded, as_samples(X, self.dtype) if streamed else checked.T).T
+        return stored(encoded, X).T
 
     @property
     def _n_features_out(self):

@@ -13,7 +13,7 @@ from scipy.linalg import eigh
 from sklearn.utils.multiclass import check_classification_targets
 
 from bdnn.base import BaseHasher, as_generator, check_number, check_whole_number, sgn
-from bdnn.sources import alongside, blockwise, merged, stored, total
+from bdnn.sources import alongside, blockwise, merged, total
 
 __all__ = [
     "ITQ",
@@ -24,6 +24,7 @@ __all__ = [
     "procrustes_rotation",
     "random_rotation",
     "range_scaling",
+    "rotation_from_product",
     "sample_mean",
 ]
 
@@ -90,10 +91,10 @@ def random_rotation(L, rng):
 
 def procrustes_rotation(B, V):
     """The orthogonal R (L, L) that brings V closest to B, both (L, m): Eq. (5) of notebook 03."""
-    return _closest_rotation((B @ V.T).astype(np.float64))
+    return rotation_from_product((B @ V.T).astype(np.float64))
 
 
-def _closest_rotation(BVt):
+def rotation_from_product(BVt):
     """The same from the product B V^T (L, L), all that the rotation needs to know of them."""
     U, _, At = np.linalg.svd(BVt)
     return U @ At
@@ -129,7 +130,7 @@ def itq_rotation(V, n_iter, rng):
     BVt, loss = total(partial(_codes_to_fit, R), V)
     losses = [loss / V.shape[1]]
     for _ in range(n_iter):
-        R = _closest_rotation(BVt)
+        R = rotation_from_product(BVt)
         BVt, loss = total(partial(_codes_to_fit, R), V)
         losses.append(loss / V.shape[1])
     return R, losses
@@ -149,7 +150,7 @@ class _RotatedProjection(BaseHasher):
         self.W_ = R.astype(X.dtype) @ P.T
         self.c_ = -(self.W_ @ mean)
         self.history_ = [{"quantisation": loss} for loss in losses]
-        self.codes_ = stored(lambda X: sgn(self._project(X)), X).T
+        self.codes_ = self._encoded(X, sgn, np.int8)
 
     def _project(self, X):
         return self.W_ @ X + self.c_

@@ -10,10 +10,10 @@ import numpy as np
 from scipy.linalg import eigh
 
 from bdnn.base import as_generator, check_option
+from bdnn.sources import BLOCK, blockwise, total
 
 __all__ = [
     "ACTIVATIONS",
-    "BLOCK",
     "PAPER_HIDDEN",
     "Workspace",
     "backward",
@@ -271,20 +271,17 @@ def initial_weights(X, sizes, rng, activations=None):
         E /= np.linalg.norm(E, axis=1, keepdims=True)
         Ws.append(np.vstack([W, E]).astype(X.dtype))
         cs.append(np.zeros((units, 1), X.dtype))
-        H = f(Ws[-1] @ H)
+        H = blockwise(lambda H, W=Ws[-1], f=f: f(W @ H), H)
     return Ws, cs
 
 
 def _top_eigenvectors(H, k):
     """Rows: the k leading eigenvectors of H H^T, their largest entries positive."""
-    M = (H @ H.T).astype(np.float64)
+    (M,) = total(lambda H: (H @ H.T,), H)
     _, P = eigh(M / H.shape[1], subset_by_index=(len(M) - k, len(M) - 1))
     W = P.T[::-1]
     largest = np.abs(W).argmax(axis=1)
     return W * np.sign(W[np.arange(k), largest])[:, None]
-
-
-BLOCK = 2048  # samples per block: the outputs of their layers fit into a processor's cache
 
 
 class Workspace:
@@ -347,10 +344,10 @@ class Workspace:
         dWs, dcs : lists of arrays
             Gradients, summed over all samples.
         """
-        dWs = [np.zeros_like(W) for W in Ws]
-        dcs = [np.zeros((len(W), 1), W.dtype) for W in Ws]
+        sums = [np.zeros(shape) for shape in (*map(np.shape, Ws), *((len(W), 1) for W in Ws))]
         for samples, Xk, outputs in self._blocks(X):
             parts = backward(Ws, [Xk, *outputs], slope(samples, outputs[-1]), self.activations)
-            for total, part in zip((*dWs, *dcs), (*parts[0], *parts[1])):
-                total += part
-        return dWs, dcs
+            for whole, part in zip(sums, (*parts[0], *parts[1])):
+                whole += part
+        sums = [whole.astype(Ws[0].dtype) for whole in sums]
+        return sums[: len(Ws)], sums[len(Ws) :]

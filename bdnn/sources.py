@@ -21,12 +21,13 @@ __all__ = [
     "drop",
     "is_source",
     "merged",
+    "restore",
     "stored",
     "take",
     "total",
 ]
 
-BLOCK = 4096  # samples that are in memory at a time
+BLOCK = 2048  # samples per block: what is computed for them fits into a processor's cache
 
 
 class Blocks:
@@ -320,3 +321,14 @@ def drop(samples, index):
     if isinstance(samples, Samples):
         return samples._drop(index)
     return np.delete(samples, index, axis=1)
+
+
+def restore(samples, index, values):
+    """Undo :func:`drop`: `values` (rows, k) at the numbers `index`, the samples everywhere else."""
+    if isinstance(samples, Samples):
+        return samples._restore(index, values)
+    whole = np.empty((samples.shape[1] + len(index), len(samples)), samples.dtype).T
+    kept = np.ones(whole.shape[1], dtype=bool)
+    kept[index] = False
+    whole[:, kept], whole[:, index] = samples, values
+    return whole

@@ -7,6 +7,7 @@ stand in columns in the functions, and in rows at the face of the estimator.
 
 import time
 import warnings
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -22,16 +23,24 @@ from bdnn.base import (
     class_numbers,
     sgn,
 )
-from bdnn.itq import itq_rotation, procrustes_rotation, range_scaling
+from bdnn.itq import itq_rotation, range_scaling, rotation_from_product, sample_mean
 from bdnn.lbfgs import minimize
-from bdnn.metrics import mean_average_precision, precision_at_radius
+from bdnn.metrics import hamming_distances, mean_average_precision
 from bdnn.network import flatten, forward, hidden_sizes, initial_weights, unflatten
+from bdnn.sources import Samples, alongside, blockwise, drop, stored, take, total
 from bdnn.unsupervised import (
+    BlockwiseObjective,
     CodeSlope,
     EncoderObjective,
+    Moments,
+    code_terms,
+    code_type,
+    encoder_objective,
     encoder_terms,
     initial_codes,
+    moments,
     principal_axes,
+    share_of_flips,
 )
 
 __all__ = [
@@ -41,6 +50,7 @@ __all__ = [
     "centred_scaling",
     "class_codes",
     "class_vectors",
+    "supervised_objective",
     "supervised_terms",
     "turn_to_codes",
     "weighted_supervised_terms",
@@ -64,8 +74,9 @@ def centred_scaling(X):
         The root mean square length of the columns of (X - mean) / scale is `SAMPLE_LENGTH`; 1 for
         constant samples.
     """
-    mean = X.mean(axis=1, keepdims=True, dtype=np.float64)
-    variance = np.square(X.std(axis=1, dtype=np.float64)).sum()
+    mean = sample_mean(X)
+    (squares,) = total(lambda X: (np.square(X - mean).sum(),), X)
+    variance = squares / X.shape[1]
     scale = np.sqrt(variance) / SAMPLE_LENGTH if variance > 0 else 1.0
     return mean.astype(X.dtype), X.dtype.type(scale)
 
@@ -147,6 +158,16 @@ class SupervisedObjective(EncoderObjective):
         super().__init__(X, B, sizes, lambdas, y=class_numbers(y, X.shape[1]))
 
 
+def supervised_objective(X, B, y, sizes, lambdas, n_classes):
+    """`SupervisedObjective`, or for `sources.Samples` and whole numbers y the same block by block.
+
+    `n_classes` is more than the largest of the numbers.
+    """
+    if isinstance(X, Samples):
+        return BlockwiseObjective(X, B, sizes, lambdas, None, y, n_classes, supervised_terms)
+    return SupervisedObjective(X, B, y, sizes, lambdas)
+
+
 def turn_to_codes(H, n_iter=50):
     """Turn the outputs of the code layer to where they are close to codes: Eq. (7) of notebook 09.
 
@@ -164,8 +185,8 @@ def turn_to_codes(H, n_iter=50):
     """
     R = np.eye(len(H), dtype=H.dtype)
     for _ in range(n_iter):
-        B = sgn(R @ H).astype(H.dtype)
-        R = procrustes_rotation(B, H).astype(H.dtype)
+        (BHt,) = total(lambda H, R=R: (sgn(R @ H).astype(H.dtype) @ H.T,), H)
+        R = rotation_from_product(BHt).astype(H.dtype)
     return R
 
 
@@ -200,7 +221,18 @@ def class_codes(counts, L, rng, n_init=50):
     return best
 
 
-def weighted_supervised_terms(H, B, y, Ws, lambdas):
+def _outputs(Ws, cs, X):
+    """Outputs of the code layer (L, m)."""
+    return forward(Ws, cs, X)[-1]
+
+
+def _class_counts(codes, y_queries, B, y, radius=2):
+    """For each query the samples of a block in its ball, and those of them of its class."""
+    ball = hamming_distances(codes, B.T) <= radius
+    return ball.sum(axis=1), (ball & (y_queries[:, None] == y)).sum(axis=1)
+
+
+def weighted_supervised_terms(H, B, y, Ws, lambdas, n_classes=None):
     """Every term of Eq. (1) of notebook 09 times its weight, by name, and their sum `objective`.
 
     Parameters
@@ -212,18 +244,21 @@ def weighted_supervised_terms(H, B, y, Ws, lambdas):
     Ws : list of arrays
         Weights.
     lambdas : four floats
+    n_classes : int, optional
+        Given, y holds whole numbers below it.
 
     Returns
     -------
     dict of str -> float
     """
-    lambda1, lambda2, lambda3, lambda4 = lambdas
+    if n_classes is None:
+        y = class_numbers(y, H.shape[1])
+        n_classes = int(y.max()) + 1
+    found = Moments(*total(partial(moments, n_classes=n_classes), H, B, y))
     terms = {
-        "similarity": losses.pairwise_similarity(H, y)[0],
-        "weight_decay": lambda1 * losses.weight_decay(Ws)[0],
-        "equality": lambda2 * losses.equality(H, B)[0],
-        "independence": lambda3 * losses.independence(H)[0],
-        "balance": lambda4 * losses.balance(H)[0],
+        "similarity": supervised_terms(found, (0, 0, 0, 0))[0],
+        "weight_decay": lambdas[0] * losses.weight_decay(Ws)[0],
+        **code_terms(found, lambdas),
     }
     return {"objective": sum(terms.values())} | terms
 
@@ -234,6 +269,7 @@ class _LabelledProblem(NamedTuple):
     P: np.ndarray  # (D, r), principal axes
     A: np.ndarray  # (r, m), the samples along the axes: what the encoder sees
     y: np.ndarray  # (m,), their classes
+    labels: np.ndarray  # the same, where the samples are
     Q: np.ndarray  # (r, q), the queries of the validation along the axes
     y_Q: np.ndarray  # (q,), their classes
     sizes: tuple  # units of the layers: r, ..., L
@@ -301,6 +337,7 @@ class SHBDNN(BaseHasher):
     """
 
     _requires_labels = True
+    _takes_sources = True
 
     def __init__(
         self,
@@ -381,31 +418,33 @@ class SHBDNN(BaseHasher):
                     raise
                 stopped = f"interrupted after {len(self.history_)} alternations"
                 warnings.warn(f"{stopped}: the best of them, {self.best_}, is kept", stacklevel=4)
-        self.codes_ = self.transform(X.T)
+        self.codes_ = self._encoded(X, sgn, np.int8)
 
     def _pose(self, X, y, held_out, rng):
         """The problem without the samples held out, and the paper's start of the network."""
         rule = {"centred": centred_scaling, "range": range_scaling}[self.scaling]
-        self.shift_, self.scale_ = rule(X)
-        X = (X - self.shift_) / self.scale_
+        shift, scale = self.shift_, self.scale_ = rule(X)
+        X = blockwise(lambda X: (X - shift) / scale, X)
         hidden = hidden_sizes(self.n_bits) if self.hidden is None else tuple(self.hidden)
         P, e = principal_axes(X, self.energy)
         P = P.astype(X.dtype)
-        Z, kept = P.T @ X, np.delete(np.arange(len(y)), held_out)
-        A, sizes = Z[:, kept], (len(e), *hidden, self.n_bits)
+        Z, kept = blockwise(lambda X: P.T @ X, X), np.delete(y, held_out)
+        A, sizes = drop(Z, held_out), (len(e), *hidden, self.n_bits)
         theta = flatten(*initial_weights(A, sizes, rng))
         lambdas = (self.lambda1, self.lambda2, self.lambda3, self.lambda4)
-        queries = Z[:, held_out], y[held_out]
-        return _LabelledProblem(P, A, y[kept], *queries, sizes, lambdas), theta
+        samples = A, kept, alongside(A, kept)
+        queries = take(Z, held_out), y[held_out]
+        return _LabelledProblem(P, *samples, *queries, sizes, lambdas), theta
 
     def _start(self, problem, theta, rng, bar):
         """Codes to start from, and the network, fitted to them if they are those of the classes."""
         A, y, sizes = problem.A, problem.y, problem.sizes
         if self.init != "classes":
             return initial_codes(A, self.n_bits, rng, self.init), theta
-        B = class_codes(np.bincount(y), self.n_bits, rng)[:, y].astype(A.dtype)
+        codes = class_codes(np.bincount(y), self.n_bits, rng).astype(code_type(A))
+        B = stored(lambda y: codes[:, y], problem.labels)
         lambdas = (self.lambda1, len(y), 0, 0)
-        theta, _ = self._minimise(EncoderObjective(A, B, sizes, lambdas), theta, bar)
+        theta, _ = self._minimise(encoder_objective(A, B, sizes, lambdas), theta, bar)
         return B, theta
 
     def _minimise(self, objective, theta, bar):
@@ -422,21 +461,23 @@ class SHBDNN(BaseHasher):
 
     def _alternate(self, problem, B, theta, bar):
         """Encoder, then codes, until the score no longer rises."""
-        A, y, sizes, lambdas = problem.A, problem.y, problem.sizes, problem.lambdas
+        A, y, sizes, lambdas = problem.A, problem.labels, problem.sizes, problem.lambdas
+        n_classes, dtype = int(problem.y.max()) + 1, code_type(A)
         best_score = -np.inf
         for t in range(self.max_alternations + 1):
             started, old = time.perf_counter(), B
-            objective = SupervisedObjective(A, B, y, sizes, lambdas)
+            objective = supervised_objective(A, B, y, sizes, lambdas, n_classes)
             theta, n_iter = self._minimise(objective, theta, bar)
+            H = blockwise(partial(_outputs, *unflatten(theta.copy(), sizes)), A)
             Ws, cs = unflatten(theta, sizes)
-            H = forward(Ws, cs, A)[-1]
             if self.rotate:
                 R = turn_to_codes(H)
-                Ws[-1][:], cs[-1][:], H = R @ Ws[-1], R @ cs[-1], R @ H
-            B = sgn(H).astype(H.dtype)
-            terms = weighted_supervised_terms(H, B, y, Ws, lambdas)
+                Ws[-1][:], cs[-1][:] = R @ Ws[-1], R @ cs[-1]
+                H = blockwise(lambda H, R=R: R @ H, H)
+            B = stored(lambda H: sgn(H).astype(dtype), H)
+            terms = weighted_supervised_terms(H, B, y, Ws, lambdas, n_classes)
             score = self._score(problem, Ws, cs, B) if problem.Q.size else -terms["objective"]
-            progress = {"flips": float(np.mean(B != old)), "score": score, "n_iter": n_iter}
+            progress = {"flips": share_of_flips(B, old), "score": score, "n_iter": n_iter}
             seconds = {"seconds": time.perf_counter() - started}
             self.history_.append({"alternation": t, **terms, **progress, **seconds})
             bar.set_postfix(objective=f"{terms['objective']:.5g}", score=f"{score:.4f}")
@@ -449,9 +490,12 @@ class SHBDNN(BaseHasher):
 
     def _score(self, problem, Ws, cs, B):
         """How well the queries held out find their classes among the training samples."""
-        measure = {"precision": precision_at_radius, "map": mean_average_precision}[self.criterion]
-        queries = sgn(forward(Ws, cs, problem.Q)[-1])
-        return measure(queries.T, B.T, (problem.y_Q, problem.y))
+        queries = sgn(_outputs(Ws, cs, problem.Q)).T
+        if self.criterion == "map":
+            found = np.asarray(stored(sgn, B).T)
+            return mean_average_precision(queries, found, (problem.y_Q, problem.y))
+        size, hits = total(partial(_class_counts, queries, problem.y_Q), B, problem.labels)
+        return float(np.mean(hits / np.maximum(size, 1)))
 
     def _project(self, X):
-        return forward(self.Ws_, self.cs_, (X - self.shift_) / self.scale_)[-1]
+        return _outputs(self.Ws_, self.cs_, (X - self.shift_) / self.scale_)

@@ -7,6 +7,7 @@ stand in columns in the functions, and in rows at the face of the estimator.
 
 import time
 import warnings
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -23,12 +24,30 @@ from bdnn.base import (
     sgn,
 )
 from bdnn.dcc import coordinate_descent
-from bdnn.itq import itq_rotation, principal_directions, random_rotation, range_scaling
+from bdnn.itq import (
+    itq_rotation,
+    principal_directions,
+    random_rotation,
+    range_scaling,
+    sample_mean,
+)
 from bdnn.lbfgs import minimize
-from bdnn.metrics import mean_average_precision, precision_at_radius
+from bdnn.metrics import hamming_distances, mean_average_precision
 from bdnn.network import Workspace, flatten, forward, hidden_sizes, initial_weights, unflatten
+from bdnn.sources import (
+    Samples,
+    alongside,
+    blockwise,
+    drop,
+    merged,
+    restore,
+    stored,
+    take,
+    total,
+)
 
 __all__ = [
+    "BlockwiseObjective",
     "CodeSlope",
     "DAMPING",
     "EncoderObjective",
@@ -37,6 +56,9 @@ __all__ = [
     "Validation",
     "WHITENED_RMS",
     "best_codes",
+    "code_terms",
+    "code_type",
+    "encoder_objective",
     "encoder_terms",
     "in_scaled_variables",
     "initial_codes",
@@ -44,7 +66,9 @@ __all__ = [
     "moments",
     "principal_axes",
     "ridge_decoder",
+    "share_of_flips",
     "total_moments",
+    "total_reconstruction",
     "variable_scales",
     "weighted_terms",
 ]
@@ -69,12 +93,33 @@ def ridge_decoder(X, B, lambda1):
     W : array (D, L)
     c : array (D, 1)
     """
-    L, m = B.shape
-    x, b = X.mean(axis=1, keepdims=True), B.mean(axis=1, keepdims=True)
-    C_xb = (X @ B.T) / m - x @ b.T
-    C_bb = (B @ B.T) / m - b @ b.T
-    W = C_xb @ np.linalg.pinv(C_bb + lambda1 * np.eye(L, dtype=B.dtype), hermitian=True)
-    return W, x - W @ b
+    x, b, XBt, BBt = (sums / X.shape[1] for sums in total(_code_sums, X, B))
+    C_xb, C_bb = XBt - x @ b.T, BBt - b @ b.T
+    W = C_xb @ np.linalg.pinv(C_bb + lambda1 * np.eye(len(b)), hermitian=True)
+    return W.astype(X.dtype), (x - W @ b).astype(X.dtype)
+
+
+def _code_sums(X, B):
+    """What the decoder needs to know of samples X and codes B: X 1, B 1, X B^T, B B^T."""
+    B = B.astype(X.dtype, copy=False)
+    x, b = (A.sum(axis=1, keepdims=True, dtype=np.float64) for A in (X, B))
+    return x, b, X @ B.T, B @ B.T
+
+
+def total_reconstruction(X, B, W, c):
+    """`losses.reconstruction`, value and gradients, for samples in one place or in many."""
+
+    def sums(X, B):
+        value, (dW, dc) = losses.reconstruction(X, B, W, c)
+        return [X.shape[1] * part for part in (value, dW, dc)]
+
+    value, dW, dc = (part / X.shape[1] for part in total(sums, X, B))
+    return float(value), (dW.astype(W.dtype), dc.astype(W.dtype))
+
+
+def code_type(X):
+    """Type of the codes that go with samples X: theirs, or int8 where these are not in memory."""
+    return np.dtype(np.int8) if isinstance(X, Samples) else X.dtype
 
 
 def initial_codes(X, L, rng, kind="itq", n_init=1):
@@ -95,15 +140,17 @@ def initial_codes(X, L, rng, kind="itq", n_init=1):
 
     Returns
     -------
-    B : array (L, m), entries -1 and +1, in the precision of X
+    B : array (L, m), entries -1 and +1, in the precision of X; of `sources.Samples` in int8
     """
-    mean, P = principal_directions(X, L)
-    V = (P.T @ X - P.T @ mean).astype(X.dtype)
+    mean, P = (A.astype(X.dtype) for A in principal_directions(X, L))
+    V = blockwise(lambda X: P.T @ X - P.T @ mean, X)
+    dtype = code_type(X)
     smallest = np.inf
     for _ in range(n_init):
         R = itq_rotation(V, 50, rng)[0] if kind == "itq" else random_rotation(L, rng)
-        B = sgn(R.astype(X.dtype) @ V).astype(X.dtype)
-        loss = losses.reconstruction(X, B, *ridge_decoder(X, B, 1e-5))[0] if n_init > 1 else 0.0
+        R = R.astype(X.dtype)
+        B = stored(lambda V, R=R: sgn(R @ V).astype(dtype), V)
+        loss = total_reconstruction(X, B, *ridge_decoder(X, B, 1e-5))[0] if n_init > 1 else 0.0
         if loss < smallest:
             smallest, best = loss, B
     return best
@@ -247,6 +294,56 @@ class EncoderObjective:
         return J + lambda1 * decay, gradient
 
 
+class BlockwiseObjective(EncoderObjective):
+    """The same for samples that are not in one array: both passes block by block, wherever it is.
+
+    What belongs to a block is made when it is needed: the pass back repeats the pass forward.
+    What passes between the blocks and the caller are `Moments`, a slope, and gradients.
+
+    Parameters
+    ----------
+    X, B, sizes, lambdas, activations, y, n_classes
+        As for `EncoderObjective`; at least one of X and B are `sources.Samples`.
+    terms : callable
+        Value and slope from the moments of all samples, such as `encoder_terms`.
+    """
+
+    def __init__(
+        self, X, B, sizes, lambdas, activations=None, y=None, n_classes=1, terms=encoder_terms
+    ):
+        self.samples = (X, B) if y is None else (X, B, y)
+        self.sizes, self.lambdas, self.terms, self.dtype = tuple(sizes), lambdas, terms, X.dtype
+        self.of_block = partial(_objective_of_block, sizes, lambdas, activations, n_classes)
+
+    def moments(self, Ws, cs):
+        of_block, self.network = self.of_block, (Ws, cs)
+        return Moments(*total(lambda *block: of_block(block).moments(Ws, cs), *self.samples))
+
+    def gradient(self, Ws, slope):
+        of_block, network = self.of_block, self.network
+
+        def part(*block):
+            objective = of_block(block)
+            objective.moments(*network)
+            dWs, dcs = objective.gradient(Ws, slope)
+            return [*dWs, *dcs]
+
+        sums = [A.astype(self.dtype) for A in total(part, *self.samples)]
+        return sums[: len(Ws)], sums[len(Ws) :]
+
+
+def _objective_of_block(sizes, lambdas, activations, n_classes, block):
+    """An `EncoderObjective` for a block of samples (X, B) or (X, B, y)."""
+    y = block[2] if len(block) == 3 else None
+    return EncoderObjective(*block[:2], sizes, lambdas, activations, y, n_classes)
+
+
+def encoder_objective(X, B, sizes, lambdas, activations=None):
+    """`EncoderObjective`, or for `sources.Samples` a `BlockwiseObjective`."""
+    kind = BlockwiseObjective if isinstance(X, Samples) else EncoderObjective
+    return kind(X, B, sizes, lambdas, activations)
+
+
 def principal_axes(X, energy=1.0):
     """Axes along which the uncentred second moments of the samples are diagonal.
 
@@ -264,7 +361,8 @@ def principal_axes(X, energy=1.0):
     e : array (r,)
         Mean square of the samples along each axis, largest first.
     """
-    e, P = np.linalg.eigh((X @ X.T).astype(np.float64) / X.shape[1])
+    (moments,) = total(lambda X: (X @ X.T,), X)
+    e, P = np.linalg.eigh(moments / X.shape[1])
     e, P = np.maximum(e[::-1], 0), P[:, ::-1]
     held = np.cumsum(e)
     r = min(1 + np.searchsorted(held, energy * held[-1]), max(1, np.sum(e > 1e-14 * e[0])))
@@ -331,7 +429,7 @@ def joint_objective(theta, encoder, X, B):
     theta, W, c = np.split(theta, [-D * (L + 1), -D])
     J, gradient = encoder(theta)
     W = W.reshape(D, L)
-    reconstruction, (dW, dc) = losses.reconstruction(X, B, W, c)
+    reconstruction, (dW, dc) = total_reconstruction(X, B, W, c)
     decay, (dW_decay,) = losses.weight_decay([W])
     dW += lambda1 * dW_decay
     return J + reconstruction + lambda1 * decay, np.concatenate([gradient, dW.ravel(), dc])
@@ -377,14 +475,45 @@ class Validation:
     """
 
     def __init__(self, Q, X, n_neighbors, criterion):
-        self.measure = {"precision": precision_at_radius, "map": mean_average_precision}[criterion]
-        k = min(n_neighbors, X.shape[1])
-        search = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(X.T)
-        self.neighbours = search.kneighbors(Q.T, return_distance=False)
+        self.criterion = criterion
+        self.numbers = alongside(X, np.arange(X.shape[1]))
+
+        def nearest(X, numbers):
+            search = NearestNeighbors(n_neighbors=min(n_neighbors, X.shape[1]), algorithm="brute")
+            distances, found = search.fit(X.T).kneighbors(Q.T)
+            return distances, numbers[found]
+
+        def nearer(a, b):
+            distances, found = map(np.hstack, zip(a, b))
+            order = np.argsort(distances, axis=1, kind="stable")[:, :n_neighbors]
+            return [np.take_along_axis(A, order, axis=1) for A in (distances, found)]
+
+        self.neighbours = merged(nearer, nearest, X, self.numbers)[1]
 
     def score(self, H_queries, H):
         """The measure for the codes sgn(H_queries) (L, q) and sgn(H) (L, m)."""
-        return self.measure(sgn(H_queries).T, sgn(H).T, self.neighbours)
+        codes = sgn(H_queries).T
+        if self.criterion == "map":
+            found = np.asarray(stored(sgn, H).T)
+            return mean_average_precision(codes, found, self.neighbours)
+        counts = partial(_ball_counts, codes, self.neighbours)
+        size, hits = total(counts, H, self.numbers)
+        return float(np.mean(hits / np.maximum(size, 1)))
+
+
+def _ball_counts(codes, neighbours, H, numbers, radius=2):
+    """For each query the samples of a block in its ball, and those of them that are relevant."""
+    ball = hamming_distances(codes, sgn(H).T) <= radius
+    query, place = np.nonzero((numbers[0] <= neighbours) & (neighbours <= numbers[-1]))
+    hits = ball[query, neighbours[query, place] - numbers[0]]
+    return ball.sum(axis=1), np.bincount(query, weights=hits, minlength=len(codes))
+
+
+def code_terms(found, lambdas):
+    """Equality, independence and balance, each times its weight, from `Moments`: a dict by name."""
+    one = {"equality": (0, 1, 0, 0), "independence": (0, 0, 1, 0), "balance": (0, 0, 0, 1)}
+    weights = {name: np.multiply(lambdas, mask) for name, mask in one.items()}
+    return {name: encoder_terms(found, only)[0] for name, only in weights.items()}
 
 
 def weighted_terms(X, B, H, Ws, W, c, lambdas):
@@ -404,15 +533,23 @@ def weighted_terms(X, B, H, Ws, W, c, lambdas):
     -------
     dict of str -> float
     """
-    lambda1, lambda2, lambda3, lambda4 = lambdas
     terms = {
-        "reconstruction": losses.reconstruction(X, B, W, c)[0],
-        "weight_decay": lambda1 * losses.weight_decay([*Ws, W])[0],
-        "equality": lambda2 * losses.equality(H, B)[0],
-        "independence": lambda3 * losses.independence(H)[0],
-        "balance": lambda4 * losses.balance(H)[0],
+        "reconstruction": total_reconstruction(X, B, W, c)[0],
+        "weight_decay": lambdas[0] * losses.weight_decay([*Ws, W])[0],
+        **code_terms(Moments(*total(moments, H, B)), lambdas),
     }
     return {"objective": sum(terms.values())} | terms
+
+
+def _code_layer(Ws, cs, activations, X):
+    """Outputs of the code layer (L, m)."""
+    return forward(Ws, cs, X, activations)[-1]
+
+
+def share_of_flips(B, old):
+    """Share of the bits in which two sets of codes differ."""
+    (flips,) = total(lambda B, old: (np.count_nonzero(B != old),), B, old)
+    return float(flips / np.prod(B.shape))
 
 
 class _Problem(NamedTuple):
@@ -503,6 +640,8 @@ class UHBDNN(BaseHasher):
         `itq.range_scaling`.
     """
 
+    _takes_sources = True
+
     def __init__(
         self,
         n_bits=16,
@@ -579,12 +718,12 @@ class UHBDNN(BaseHasher):
     def _fit(self, X, y, start=None, callback=None):
         self._check_parameters()
         rng = as_generator(self.random_state)
-        self.scale_ = range_scaling(X)[1]
-        self.shift_ = X.mean(axis=1, keepdims=True, dtype=np.float64).astype(X.dtype)
-        X = (X - self.shift_) / self.scale_
+        scale = self.scale_ = range_scaling(X)[1]
+        shift = self.shift_ = sample_mean(X).astype(X.dtype)
+        X = blockwise(lambda X: (X - shift) / scale, X)
         m = X.shape[1]
         held_out = rng.permutation(m)[: min(self.n_validation, m // 8)]
-        Q, T = X[:, held_out], np.delete(X, held_out, axis=1)
+        Q, T = take(X, held_out), drop(X, held_out)
         problem, theta = self._pose(T, Q, rng)
         if start is None:
             B = initial_codes(T, self.n_bits, rng, self.init, self.n_init)
@@ -609,7 +748,7 @@ class UHBDNN(BaseHasher):
         activations = ("sigmoid",) * len(hidden) + (self.code_activation,)
         P, e = principal_axes(X, self.energy)
         P = P.astype(X.dtype)
-        A, sizes = P.T @ X, (len(e), *hidden, self.n_bits)
+        A, sizes = blockwise(lambda X: P.T @ X, X), (len(e), *hidden, self.n_bits)
         theta = flatten(*initial_weights(A, sizes, rng, activations))
         scales = variable_scales(e, sizes) if self.conditioning == "whiten" else np.ones(len(theta))
         lambdas = (self.lambda1, self.lambda2, self.lambda3, self.lambda4)
@@ -627,8 +766,9 @@ class UHBDNN(BaseHasher):
                 "that was fitted to the same samples, with as many bits and units, is a start"
             )
         theta = flatten([start.Ws_[0] @ problem.P, *start.Ws_[1:]], start.cs_)
-        codes = np.delete(start.codes_, held_out, axis=0)
-        return theta.astype(problem.X.dtype), codes.T.astype(problem.X.dtype)
+        X, codes = problem.X, drop(np.asarray(start.codes_).T, held_out)
+        B = alongside(X, codes) if isinstance(X, Samples) else codes.astype(X.dtype)
+        return theta.astype(X.dtype), B
 
     def _alternate(self, problem, B, theta, bar):
         """New codes, then decoder and encoder, until the score no longer rises."""
@@ -638,27 +778,34 @@ class UHBDNN(BaseHasher):
         for t in range(self.max_alternations + 1):
             started, old = time.perf_counter(), B
             if t > 0:
-                B = best_codes(X, W, c, H, self.lambda2, B, self._starts(stalled), self.cycles)
+                B = self._new_codes(X, W, c, H, B, stalled)
             theta, W, c, n_iter = self._network_step(problem, B, theta, W, c, bar)
             Ws, cs = unflatten(theta, problem.sizes)
-            H = forward(Ws, cs, A, activations)[-1]
+            encode = partial(_code_layer, Ws, cs, activations)
+            H = blockwise(encode, A)
             entry = {"alternation": t, **weighted_terms(X, B, H, Ws, W, c, problem.lambdas)}
             score = -entry["objective"]
             if problem.validation:
-                score = problem.validation.score(forward(Ws, cs, problem.Q, activations)[-1], H)
-            entry |= {"flips": float(np.mean(B != old)), "score": score, "n_iter": n_iter}
+                score = problem.validation.score(encode(problem.Q), H)
+            entry |= {"flips": share_of_flips(B, old), "score": score, "n_iter": n_iter}
             self.history_.append(entry | {"seconds": time.perf_counter() - started})
             self.n_iter_ += n_iter
             bar.set_postfix(objective=f"{entry['objective']:.4g}", score=f"{score:.4f}")
             if score > best_score:
                 best_score, self.best_ = score, t
                 self.Ws_ = [Ws[0] @ problem.P.T, *map(np.copy, Ws[1:])]
-                self.cs_, self.codes_ = [*map(np.copy, cs)], sgn(B).T.copy()
+                self.cs_, self.codes_ = [*map(np.copy, cs)], stored(sgn, B)
                 self.decoder_W_, self.decoder_c_ = W, c
                 continue
             stalled = True
             if t - self.best_ >= self.patience:
                 break
+
+    def _new_codes(self, X, W, c, H, B, stalled):
+        """Codes for a given decoder and given outputs of the encoder, sample by sample."""
+        options = {"starts": self._starts(stalled), "cycles": self.cycles}
+        lambda2 = self.lambda2
+        return stored(lambda X, H, B: best_codes(X, W, c, H, lambda2, B, **options), X, H, B)
 
     def _starts(self, stalled):
         """Where DCC starts."""
@@ -668,21 +815,18 @@ class UHBDNN(BaseHasher):
 
     def _fill_codes(self, X, held_out):
         """Give the samples held out the codes that DCC finds for the final network."""
-        if len(held_out) == 0:
-            return
-        X, H = X[:, held_out], self._encode(X[:, held_out])
-        B = sgn(H).astype(X.dtype)
-        decoder = self.decoder_W_, self.decoder_c_
-        B = best_codes(X, *decoder, H, self.lambda2, B, self._starts(True), self.cycles)
-        codes = np.empty((len(self.codes_) + len(held_out), self.n_bits), np.int8)
-        codes[held_out] = sgn(B).T
-        codes[np.delete(np.arange(len(codes)), held_out)] = self.codes_
-        self.codes_ = codes
+        if len(held_out):
+            X = take(X, held_out)
+            H = self._encode(X)
+            decoder, start = (self.decoder_W_, self.decoder_c_), sgn(H).astype(X.dtype)
+            B = self._new_codes(X, *decoder, H, start, stalled=True)
+            self.codes_ = restore(self.codes_, held_out, sgn(B))
+        self.codes_ = self.codes_.T
 
     def _network_step(self, problem, B, theta, W, c, bar):
         """Decoder and encoder for given codes, and the iterations of L-BFGS that it took."""
         X, A, scales = problem.X, problem.A, problem.scales
-        encoder = EncoderObjective(A, B, problem.sizes, problem.lambdas, problem.activations)
+        encoder = encoder_objective(A, B, problem.sizes, problem.lambdas, problem.activations)
 
         def solve(objective, start, scales):
             found = minimize(
@@ -709,7 +853,7 @@ class UHBDNN(BaseHasher):
     def _encode(self, X):
         """Outputs of the code layer for scaled samples."""
         activations = ("sigmoid",) * (len(self.Ws_) - 1) + (self.code_activation,)
-        return forward(self.Ws_, self.cs_, X, activations)[-1]
+        return _code_layer(self.Ws_, self.cs_, activations, X)
 
     def _project(self, X):
         return self._encode((X - self.shift_) / self.scale_)

@@ -41,7 +41,7 @@ from scipy.linalg import eigh
 from sklearn.utils.multiclass import check_classification_targets
 
 from bdnn.base import BaseHasher, as_generator, check_number, check_whole_number, sgn
-from bdnn.sources import alongside, blockwise, merged, stored, total
+from bdnn.sources import alongside, blockwise, merged, total
 
 # %%
 import json
@@ -231,10 +231,10 @@ def random_rotation(L, rng):
 # %% tags=["export"]
 def procrustes_rotation(B, V):
     """The orthogonal R (L, L) that brings V closest to B, both (L, m): Eq. (5) of notebook 03."""
-    return _closest_rotation((B @ V.T).astype(np.float64))
+    return rotation_from_product((B @ V.T).astype(np.float64))
 
 
-def _closest_rotation(BVt):
+def rotation_from_product(BVt):
     """The same from the product B V^T (L, L), all that the rotation needs to know of them."""
     U, _, At = np.linalg.svd(BVt)
     return U @ At
@@ -296,7 +296,7 @@ def itq_rotation(V, n_iter, rng):
     BVt, loss = total(partial(_codes_to_fit, R), V)
     losses = [loss / V.shape[1]]
     for _ in range(n_iter):
-        R = _closest_rotation(BVt)
+        R = rotation_from_product(BVt)
         BVt, loss = total(partial(_codes_to_fit, R), V)
         losses.append(loss / V.shape[1])
     return R, losses
@@ -352,7 +352,7 @@ class _RotatedProjection(BaseHasher):
         self.W_ = R.astype(X.dtype) @ P.T
         self.c_ = -(self.W_ @ mean)
         self.history_ = [{"quantisation": loss} for loss in losses]
-        self.codes_ = stored(lambda X: sgn(self._project(X)), X).T
+        self.codes_ = self._encoded(X, sgn, np.int8)
 
     def _project(self, X):
         return self.W_ @ X + self.c_
@@ -730,7 +730,7 @@ if not any(row["method"] in ("ITQ", "ITQCCA") for row in rows):
 # | name | what it gives |
 # |---|---|
 # | `sample_mean(X)`, `principal_directions(X, L)` | mean; principal directions, Eq. (1) |
-# | `procrustes_rotation(B, V)`, `random_rotation(L, rng)` | Eq. (5); a rotation to start from |
+# | `procrustes_rotation(B, V)`, `rotation_from_product(BVt)`, `random_rotation(L, rng)` | Eq. (5); a rotation to start from |
 # | `itq_rotation(V, n_iter, rng)` | the alternation, with its losses |
 # | `range_scaling(X)` | BDNN's scaling of the input |
 # | `canonical_directions(X, y, L, rho)` | Eqs. (8) and (9) |

@@ -38,6 +38,7 @@ import numpy as np
 from scipy.linalg import eigh
 
 from bdnn.base import as_generator, check_option
+from bdnn.sources import BLOCK, blockwise, total
 
 # %%
 from functools import partial
@@ -678,14 +679,14 @@ def initial_weights(X, sizes, rng, activations=None):
         E /= np.linalg.norm(E, axis=1, keepdims=True)
         Ws.append(np.vstack([W, E]).astype(X.dtype))
         cs.append(np.zeros((units, 1), X.dtype))
-        H = f(Ws[-1] @ H)
+        H = blockwise(lambda H, W=Ws[-1], f=f: f(W @ H), H)
     return Ws, cs
 
 
 # %% tags=["export"]
 def _top_eigenvectors(H, k):
     """Rows: the k leading eigenvectors of H H^T, their largest entries positive."""
-    M = (H @ H.T).astype(np.float64)
+    (M,) = total(lambda H: (H @ H.T,), H)
     _, P = eigh(M / H.shape[1], subset_by_index=(len(M) - k, len(M) - 1))
     W = P.T[::-1]
     largest = np.abs(W).argmax(axis=1)
@@ -787,9 +788,6 @@ for bit in (1, 2, 3, 16):
 
 
 # %% tags=["export"]
-BLOCK = 2048  # samples per block: the outputs of their layers fit into a processor's cache
-
-
 class Workspace:
     """Both passes through the network, block by block, in memory that is allocated once.
 
@@ -850,13 +848,13 @@ class Workspace:
         dWs, dcs : lists of arrays
             Gradients, summed over all samples.
         """
-        dWs = [np.zeros_like(W) for W in Ws]
-        dcs = [np.zeros((len(W), 1), W.dtype) for W in Ws]
+        sums = [np.zeros(shape) for shape in (*map(np.shape, Ws), *((len(W), 1) for W in Ws))]
         for samples, Xk, outputs in self._blocks(X):
             parts = backward(Ws, [Xk, *outputs], slope(samples, outputs[-1]), self.activations)
-            for total, part in zip((*dWs, *dcs), (*parts[0], *parts[1])):
-                total += part
-        return dWs, dcs
+            for whole, part in zip(sums, (*parts[0], *parts[1])):
+                whole += part
+        sums = [whole.astype(Ws[0].dtype) for whole in sums]
+        return sums[: len(Ws)], sums[len(Ws) :]
 
 
 # %% [markdown]
@@ -898,14 +896,14 @@ def plain():
 workspace = Workspace(sizes, many.shape[1], many.dtype)
 
 
-def blockwise():
+def in_blocks():
     for _ in workspace.forward(Ws, cs, many):
         pass
     return workspace.backward(Ws, many, lambda samples, H: H)
 
 
 # %%
-for (dW, *_), (dW_blockwise, *_) in zip(plain(), blockwise()):
+for (dW, *_), (dW_blockwise, *_) in zip(plain(), in_blocks()):
     assert np.abs(dW - dW_blockwise).max() < 1e-5 * np.abs(dW).max()
 print("plain and blockwise gradients agree to rounding")
 
@@ -914,7 +912,7 @@ Hs = forward(Ws, cs, many)
 outputs, dWs = [np.empty_like(H) for H in Hs[1:]], [np.empty_like(W) for W in Ws]
 floor = shortest_time(lambda: products_alone(Ws, Hs, outputs, dWs))
 print(f"products alone {1e3 * floor:.0f} ms")
-for name, call in (("plain", plain), ("blockwise", blockwise)):
+for name, call in (("plain", plain), ("blockwise", in_blocks)):
     print(f"{name:9} {shortest_time(call) / floor:.2f} times the products")
 
 # %% [markdown]
@@ -928,7 +926,7 @@ for name, call in (("plain", plain), ("blockwise", blockwise)):
 # | `sigmoid`, `identity`, `ACTIVATIONS` | functions with slopes in terms of their output | (3), (4) |
 # | `forward` | outputs of all layers | (1) |
 # | `backward` | gradients for all weights and biases, given $\partial J/\partial H$ at the top | (9)-(11) |
-# | `Workspace`, `BLOCK` | both passes block by block, in memory allocated once | |
+# | `Workspace` | both passes block by block, in memory allocated once | |
 # | `flatten`, `unflatten` | matrices to vector and back | (12) |
 # | `gradient_error` | the check against central differences | (13), (14) |
 # | `initial_weights` | eigenvectors, layer by layer | (15) |

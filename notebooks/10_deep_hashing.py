@@ -36,6 +36,7 @@ rows at the face of the estimators.
 
 import time
 import warnings
+from functools import partial
 
 import numpy as np
 from sklearn.utils.multiclass import check_classification_targets
@@ -52,7 +53,8 @@ from bdnn.base import (
 )
 from bdnn.itq import itq_rotation, principal_directions
 from bdnn.lbfgs import minimize
-from bdnn.network import Workspace, flatten, forward, unflatten
+from bdnn.network import Workspace, backward, flatten, forward, unflatten
+from bdnn.sources import Samples, alongside, blockwise, stored, total
 
 # %%
 import itertools
@@ -63,7 +65,7 @@ import matplotlib.pyplot as plt
 
 from bdnn import ITQ, UHBDNN, metrics
 from bdnn.data import load
-from bdnn.network import backward, gradient_error
+from bdnn.network import gradient_error
 from bdnn.plotting import COLOURS, save_figure
 
 # %% [markdown]
@@ -425,11 +427,25 @@ def dh_terms(H, Ws, cs, alphas, y=None, alpha=1.0, reduction="sum"):
     -------
     dict of str -> float
     """
-    alpha1, alpha2, alpha3 = alphas
-    share = 1 / H.shape[1] if reduction == "mean" else 1.0
-    terms = {"quantisation": share * quantisation(H)[0], "variance": -alpha1 * variance(H)[0]}
-    if y is not None:
-        terms["scatter"] = -alpha1 * alpha / 2 * scatter(H, y)[0]
+    m = H.shape[1]
+    numbers = np.zeros(m, int) if y is None else class_numbers(y, m)
+    n, share = np.bincount(numbers), 1 / m if reduction == "mean" else 1.0
+    sums = output_sums(H, numbers, len(n))
+    return _weighted_dh_terms(n, sums, Ws, cs, alphas, None if y is None else alpha, share)
+
+
+def output_sums(H, y, n_classes):
+    """What the terms need to know of outputs H (L, m) of classes y: quantisation, `class_sums`."""
+    return quantisation(H)[0], *class_sums(H, y, n_classes)
+
+
+def _weighted_dh_terms(n, sums, Ws, cs, alphas, alpha, share):
+    """`dh_terms` from the `output_sums` of all samples; without the scatter if alpha is None."""
+    (loss, sums, squares), (alpha1, alpha2, alpha3) = sums, alphas
+    terms = {"quantisation": float(share * loss)}
+    terms["variance"] = -alpha1 / 2 * float(squares.sum() / n.sum())
+    if alpha is not None:
+        terms["scatter"] = -alpha1 * alpha / 2 * scatter_from_sums(n, sums, squares)[0]
     terms["orthogonality"] = alpha2 * orthogonality(Ws)[0]
     terms["weight_decay"] = alpha3 * weight_and_bias_decay(Ws, cs)[0]
     return {"objective": sum(terms.values())} | terms
@@ -482,6 +498,15 @@ verify("the whole objective, all parameters", case_whole)
 
 
 # %% tags=["export"]
+def _dh_slope(a, V, kappa, H, y):
+    """Gradient with respect to outputs H of samples of classes y: a_y h + V_y - kappa sgn(h)."""
+    dH = a.take(y) * H
+    dH += V.take(y, axis=1)
+    dH -= kappa * sgn(H)
+    return dH
+
+
+# %% tags=["export"]
 class DHObjective:
     """The objective of Deep Hashing and its gradient: Eqs. (2), (13) of notebook 10.
 
@@ -500,48 +525,87 @@ class DHObjective:
     """
 
     def __init__(self, X, sizes, alphas, y=None, alpha=1.0, reduction="sum"):
-        m = X.shape[1]
+        m, labels = X.shape[1], np.zeros(X.shape[1], int) if y is None else y
         self.X, self.sizes, self.alphas = X, tuple(sizes), tuple(map(float, alphas))
-        self.y = np.zeros(m, int) if y is None else class_numbers(y, m)
-        self.n, self.alpha = np.bincount(self.y), 0.0 if y is None else float(alpha)
+        numbers = class_numbers(labels, m)
+        self.y, self.n = alongside(X, numbers), np.bincount(numbers)
+        self.alpha = None if y is None else float(alpha)
         self.share = 1 / m if reduction == "mean" else 1.0
-        self.workspace = Workspace(sizes, m, X.dtype, ("tanh",) * (len(sizes) - 1))
+        self.activations = ("tanh",) * (len(sizes) - 1)
+        self._prepare()
 
-    def _pass_forward(self, Ws, cs):
-        """Value of the terms of H, and their gradient as a function (samples, H) -> dH."""
-        parts = (
-            (quantisation(H)[0], *class_sums(H, self.y[samples], len(self.n)))
-            for samples, H in self.workspace.forward(Ws, cs, self.X)
-        )
-        loss, sums, squares = map(sum, zip(*parts))
-        m, alpha1 = self.X.shape[1], self.alphas[0]
+    def _prepare(self):
+        self.workspace = Workspace(self.sizes, len(self.y), self.X.dtype, self.activations)
+
+    def _sums(self, Ws, cs):
+        """Pass forward: the `output_sums` of all samples."""
+        passes = self.workspace.forward(Ws, cs, self.X)
+        parts = (output_sums(H, self.y[samples], len(self.n)) for samples, H in passes)
+        return [sum(part) for part in zip(*parts)]
+
+    def _gradient(self, Ws, cs, slope):
+        """Pass back, after `_sums`, for a slope (H, y) -> dH."""
+        return self.workspace.backward(Ws, self.X, lambda samples, H: slope(H, self.y[samples]))
+
+    def _slope(self, sums):
+        """Value of the terms of H, and their gradient as a function (H, y) -> dH."""
+        (loss, sums, squares), alpha1 = sums, self.alphas[0]
+        m, n = self.n.sum(), self.n
         J = self.share * loss - alpha1 / (2 * m) * squares.sum()
-        a, V = np.full(len(self.n), self.share - alpha1 / m), np.zeros_like(sums)
+        a, V = np.full(len(n), self.share - alpha1 / m), np.zeros_like(sums)
         if self.alpha:
-            apart, (a_apart, V_apart) = scatter_from_sums(self.n, sums, squares)
+            apart, (a_apart, V_apart) = scatter_from_sums(n, sums, squares)
             weight = alpha1 * self.alpha / 2
             J, a, V = J - weight * apart, a - weight * a_apart, -weight * V_apart
-        a, V, kappa = (A.astype(self.X.dtype) for A in (a, V, np.asarray(self.share)))
+        parts = (np.asarray(A, self.X.dtype) for A in (a, V, self.share))
+        return float(J), partial(_dh_slope, *parts)
 
-        def slope(samples, H):
-            y = self.y[samples]
-            dH = a.take(y) * H
-            dH += V.take(y, axis=1)
-            dH -= kappa * sgn(H)
-            return dH
-
-        return float(J), slope
+    def terms(self, theta):
+        """`dh_terms` of these parameters."""
+        Ws, cs = unflatten(theta, self.sizes)
+        sums = self._sums(Ws, cs)
+        return _weighted_dh_terms(self.n, sums, Ws, cs, self.alphas, self.alpha, self.share)
 
     def __call__(self, theta):
         _, alpha2, alpha3 = self.alphas
         Ws, cs = unflatten(theta, self.sizes)
-        J, slope = self._pass_forward(Ws, cs)
-        dWs, dcs = self.workspace.backward(Ws, self.X, slope)
+        J, slope = self._slope(self._sums(Ws, cs))
+        dWs, dcs = self._gradient(Ws, cs, slope)
         angle, dWs_angle = orthogonality(Ws)
         decay, (dWs_decay, dcs_decay) = weight_and_bias_decay(Ws, cs)
         dWs = [d + alpha2 * a + alpha3 * b for d, a, b in zip(dWs, dWs_angle, dWs_decay)]
         dcs = [d + alpha3 * b for d, b in zip(dcs, dcs_decay)]
         return J + alpha2 * angle + alpha3 * decay, flatten(dWs, dcs)
+
+
+# %% tags=["export"]
+class BlockwiseDHObjective(DHObjective):
+    """The same for `sources.Samples`: both passes block by block, wherever the blocks are.
+
+    What belongs to a block is made when it is needed: the pass back repeats the pass forward.
+    """
+
+    def _prepare(self):
+        pass
+
+    def _sums(self, Ws, cs):
+        task = partial(_sums_of_block, Ws, cs, self.activations, len(self.n))
+        return total(task, self.X, self.y)
+
+    def _gradient(self, Ws, cs, slope):
+        task = partial(_gradient_of_block, Ws, cs, self.activations, slope)
+        sums = [A.astype(self.X.dtype) for A in total(task, self.X, self.y)]
+        return sums[: len(Ws)], sums[len(Ws) :]
+
+
+def _sums_of_block(Ws, cs, activations, n_classes, X, y):
+    return output_sums(forward(Ws, cs, X, activations)[-1], y, n_classes)
+
+
+def _gradient_of_block(Ws, cs, activations, slope, X, y):
+    Hs = forward(Ws, cs, X, activations)
+    dWs, dcs = backward(Ws, Hs, slope(Hs[-1], y), activations)
+    return [*dWs, *dcs]
 
 
 # %%
@@ -592,7 +656,9 @@ def initial_network(X, sizes, rng, init="itq"):
     P = principal_directions(X, sizes[1])[1].T.astype(X.dtype)
     k = min(sizes[1:])
     if init == "itq":
-        P[:k] = itq_rotation(P[:k] @ X, 50, rng)[0].astype(X.dtype) @ P[:k]
+        leading = P[:k].copy()
+        V = blockwise(lambda X: leading @ X, X)
+        P[:k] = itq_rotation(V, 50, rng)[0].astype(X.dtype) @ leading
     Ws = [P, *(np.eye(b, a, dtype=X.dtype) for a, b in zip(sizes[1:], sizes[2:]))]
     return Ws, [np.zeros((len(W), 1), X.dtype) for W in Ws]
 
@@ -762,6 +828,8 @@ class DeepHashing(BaseHasher):
         The network sees scale_ (x - mean_).
     """
 
+    _takes_sources = True
+
     def __init__(
         self,
         n_bits=16,
@@ -821,26 +889,21 @@ class DeepHashing(BaseHasher):
             network = initial_network(X, sizes, as_generator(self.random_state), self.init)
         else:
             network = _network_of(start, sizes)
-        alphas = self.alpha1, self.alpha2, self.alpha3
-
-        def terms(theta):
-            Ws, cs = unflatten(theta, sizes)
-            return dh_terms(self._outputs(Ws, cs, X), Ws, cs, alphas, **options)
-
-        objective = DHObjective(X, sizes, alphas, **options)
-        total = self.alpha1 + (X.shape[1] if self.reduction == "sum" else 1)
+        kind = BlockwiseDHObjective if isinstance(X, Samples) else DHObjective
+        objective = kind(X, sizes, (self.alpha1, self.alpha2, self.alpha3), **options)
+        scale = self.alpha1 + (X.shape[1] if self.reduction == "sum" else 1)
 
         def scaled(theta):
             J, gradient = objective(theta)
-            return J / total, gradient / theta.dtype.type(total)
+            return J / scale, gradient / theta.dtype.type(scale)
 
         with ProgressBar(self.max_iter, callback, self.verbose) as bar:
             bar.set_description(f"{type(self).__name__}, {self.n_bits} bits")
-            watch = _Recorder(terms, max(1, -(-self.max_iter // 100)), bar)
+            watch = _Recorder(objective.terms, max(1, -(-self.max_iter // 100)), bar)
             self._train(scaled, flatten(*network), watch)
-        self.Ws_, self.cs_ = unflatten(watch.theta, sizes)
+        Ws, cs = self.Ws_, self.cs_ = unflatten(watch.theta, sizes)
         self.history_, self.n_iter_ = watch.history, watch.iteration
-        self.codes_ = sgn(self._outputs(self.Ws_, self.cs_, X)).T.copy()
+        self.codes_ = stored(lambda X: sgn(DeepHashing._outputs(Ws, cs, X)), X).T
 
     def _train(self, fun, theta, watch):
         """Minimise; an interruption keeps the best state, if a step was made."""
@@ -863,11 +926,12 @@ class DeepHashing(BaseHasher):
     def _scale(self, X):
         """Centre and scale the training samples, and remember how."""
         mean, P = principal_directions(X, self.n_bits)
-        self.mean_ = mean.astype(X.dtype)
-        V = P.T.astype(X.dtype) @ (X - self.mean_)
-        rms = np.sqrt(np.square(V).mean(dtype=np.float64))
-        self.scale_ = float(self.input_scale / rms) if rms > 0 else 1.0
-        return (X - self.mean_) * X.dtype.type(self.scale_)
+        mean, P = mean.astype(X.dtype), P.astype(X.dtype)
+        (squares,) = total(lambda X: (np.square(P.T @ (X - mean)).sum(dtype=np.float64),), X)
+        rms = np.sqrt(squares / (P.shape[1] * X.shape[1]))
+        self.mean_, self.scale_ = mean, float(self.input_scale / rms) if rms > 0 else 1.0
+        scale = X.dtype.type(self.scale_)
+        return blockwise(lambda X: (X - mean) * scale, X)
 
     @staticmethod
     def _outputs(Ws, cs, X):

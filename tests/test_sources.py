@@ -1,12 +1,26 @@
 """bdnn.sources: every source gives what the array gives, whatever its blocks, in bounded memory."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.base import clone
 
-from bdnn import ITQ, ITQCCA, SpectralHashing, sources
-from bdnn.sources import Blocks, as_samples, blockwise, drop, merged, stored, take, total
+from bdnn import (
+    ITQ,
+    ITQCCA,
+    SHBDNN,
+    UHBDNN,
+    DeepHashing,
+    SpectralHashing,
+    SupervisedDeepHashing,
+    sources,
+)
+from bdnn.sources import Blocks, as_samples, blockwise, drop, merged, restore, stored, take, total
 
 
 def some_rows(m=1000, D=5, seed=0):
@@ -71,6 +85,11 @@ def test_columns_can_be_dropped_twice_and_are_numbered_anew():
         kept = [row for row in range(20) if row not in (0, 5, 1, 19)]
         assert np.array_equal(take(rest, np.arange(16)), rows[kept].T)
         assert np.array_equal(take(rest, np.array([15, 0])), rows[[18, 2]].T)
+
+
+def test_restore_undoes_drop():
+    X, index = some_rows(20).T, np.array([7, 0, 19])
+    assert np.array_equal(restore(drop(X, index), index, take(X, index)), X)
 
 
 # --- sources
@@ -157,3 +176,78 @@ def test_itq_learns_the_same_from_every_source(tmp_path, method, dtype):
         for encode in ("transform", "encode", "decision_function"):
             inside, outside = getattr(array, encode)(X), getattr(found, encode)(source)
             assert inside.dtype == outside.dtype and np.array_equal(inside, outside)
+
+
+# --- the networks
+
+SMALL = {"n_bits": 6, "max_alternations": 2, "max_iter": 8}
+NETWORKS = {
+    "uh": UHBDNN(**SMALL, n_init=2, n_validation=300),
+    "uh by map": UHBDNN(**SMALL, n_init=1, n_validation=200, criterion="map", dtype="float64"),
+    "uh jointly": UHBDNN(**SMALL, n_init=1, n_validation=0, decoder="joint"),
+    "sh": SHBDNN(**SMALL, n_validation=300),
+    "sh by map": SHBDNN(**SMALL, n_validation=200, criterion="map", init="itq", scaling="range"),
+    "dh": DeepHashing(n_bits=16, max_iter=8),
+    "supervised dh": SupervisedDeepHashing(n_bits=16, max_iter=8, dtype="float64"),
+}
+
+
+@pytest.fixture(scope="module")
+def labelled():
+    """More samples than fill two blocks, in three classes."""
+    X = some_rows(5000, 24, seed=1).astype(np.float32)
+    return X, (X[:, 0] > 5).astype(int) + (X[:, 1] > 0)
+
+
+def relative_difference(one, other):
+    """The largest relative difference of the objectives of two trainings."""
+    pairs = zip(one.history_, other.history_, strict=True)
+    return max(abs(a["objective"] / b["objective"] - 1) for a, b in pairs)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_network_learns_the_same_from_a_file(tmp_path, labelled, name):
+    X, y = labelled
+    array = clone(NETWORKS[name]).fit(X, y)
+    found = clone(NETWORKS[name]).fit(mapped(X, tmp_path / "X.npy"), y)
+    assert relative_difference(found, array) < 1e-9
+    assert found.codes_.shape == array.codes_.shape and found.codes_.dtype == np.int8
+    assert np.mean(found.codes_ != array.codes_) < 1e-4
+    assert np.array_equal(found.encode(X), found.encode(in_blocks(X, [100, 3000])))
+
+
+def test_training_goes_on_from_a_start_in_a_file(tmp_path, labelled):
+    X, _ = labelled
+    M = mapped(X, tmp_path / "X.npy")
+    model = UHBDNN(**SMALL, n_init=1, n_validation=300)
+    first = clone(model).fit(M)
+    again = [clone(model).fit(source, start=first) for source in (M, X)]
+    assert relative_difference(*again) < 1e-9
+    assert again[0].history_[0]["objective"] < first.history_[0]["objective"]
+
+
+MEMORY = """
+import sys
+import numpy as np
+from bdnn import ITQ, UHBDNN
+X = np.load(sys.argv[1], mmap_mode="r")
+options = {"init": "random", "n_init": 1, "max_alternations": 1, "max_iter": 1}
+for model in (ITQ(8, n_iter=2), UHBDNN(8, **options, n_validation=20)):
+    model.fit(X).encode(X)
+status = open("/proc/self/status").read()
+print(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc, as Linux has it")
+def test_memory_does_not_grow_with_the_file(tmp_path):
+    peaks = []
+    for m in (10_000, 250_000):
+        rows = np.random.default_rng(0).standard_normal((10_000, 64), dtype=np.float32)
+        path = tmp_path / f"{m}.npy"
+        np.save(path, np.tile(rows, (m // 10_000, 1)))
+        run = [sys.executable, "-c", MEMORY, str(path)]
+        found = subprocess.run(run, capture_output=True, text=True, check=True)
+        peaks.append(int(found.stdout) / 1024)
+    assert path.stat().st_size > 60e6
+    assert peaks[1] - peaks[0] < 25  # MB: codes and numbers of the samples, not the 64 MB of rows
