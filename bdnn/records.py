@@ -10,9 +10,9 @@ import json
 import sys
 from pathlib import Path
 
-__all__ = ["append_row", "code_hashes", "older_codes", "read_folder", "read_rows"]
+__all__ = ["OLDER", "append_row", "code_hashes", "older_codes", "read_folder", "read_rows"]
 
-OLDER = "older.json"  # in the folder of the results: {code: what has changed since}
+OLDER = "older.json"  # in the folder of the results
 
 
 def read_rows(path):
@@ -78,6 +78,17 @@ def code_hashes(folder=None):
 
 
 def older_codes(folder):
-    """The declared codes of a folder of results: {code: what has changed since}."""
+    """What is declared of older codes in a folder of results.
+
+    Parameters
+    ----------
+    folder : path
+
+    Returns
+    -------
+    dict of str -> dict
+        From the hash of a code to ``since``, what has changed since, and ``same``, whether it is
+        the same method all the same, but for rounding.
+    """
     path = Path(folder) / OLDER
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}

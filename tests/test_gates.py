@@ -3,6 +3,7 @@
 A message names the file, the cell, and the mend.
 """
 
+import json
 import shutil
 import subprocess
 import sys
@@ -11,8 +12,9 @@ import nbformat
 import pytest
 from sample import make_course, pretend_to_build, write
 
+from bdnn.records import code_hashes
 from tools.check import GATES, Course, problems
-from tools.gates import derived, project, writing
+from tools.gates import derived, project, results, writing
 from tools.notebooks import ROOT, find, outputs_hash
 
 SCALE = "notebooks/03_scale.py"
@@ -150,6 +152,19 @@ TOP = '# %% tags=["export-top"]'
 FUNCTION = "def scaled(x):"
 
 # gate, what is broken, then what the message must hold: place, fault, mend
+ROWS = "notebooks/results/mnist.jsonl"
+
+
+def recorded_row(**other):
+    """A row of the paper's tables, made by code that is not there any more."""
+    place = {"method": "Method", "data": "mnist", "bits": 8, "ground_truth": "knn50"}
+    return place | {"split": "60000 train, 60000 database", "code": "0123456789ab"} | other
+
+
+def record(root, *rows):
+    write(root, ROWS, "".join(json.dumps(row) + "\n" for row in rows))
+
+
 BREAKS = {
     # modules and exports
     "edited module": (
@@ -555,6 +570,15 @@ BREAKS = {
         edit("CITATION.cff", "version: 0.1.0", "version: 0.0.9"),
         ["CITATION.cff: lacks the line `version: ", "copy it from pyproject.toml"],
     ),
+    "row of older code": (
+        results.results,
+        lambda root: record(root, recorded_row()),
+        [
+            f"{ROWS}: has 1 row of Method by code 0123456789ab",
+            "record the runs again",
+            "older.json",
+        ],
+    ),
 }
 
 
@@ -570,6 +594,27 @@ def test_a_break_is_found_and_its_message_helps(root, name):
     helpful = [text for text in found if all(part in text for part in parts)]
     assert helpful, found
     assert all(". Mend: " in text for text in found)
+
+
+def test_older_rows_that_are_renewed_explained_or_in_no_table(root):
+    def found():
+        return list(results.results(Course(root)))
+
+    append("bdnn/base.py", "\n\nclass Method:\n    pass\n")(root)
+    present = recorded_row(code=code_hashes(root / "bdnn")["Method"])
+    record(root, recorded_row(data="mnist5k"), recorded_row(split="dh: 9 train, 9 database"))
+    assert found() == []
+    record(root, recorded_row(), recorded_row(bits=16), present)
+    (problem,) = found()
+    assert "has 1 row of Method" in str(problem)  # that of 16 bits
+    declared = {"0123456789ab": {"since": "a faster step", "same": True}}
+    write(root, "notebooks/results/older.json", json.dumps(declared))
+    assert found() == []
+    (line,) = results.older(Course(root))
+    assert line == f"{ROWS}: of 3 rows are older than the code: 2 of Method"
+    append("bdnn/base.py", "\n\nX = 1\n")(root)
+    assert "3 of Method" in "".join(results.older(Course(root)))
+    assert len(found()) == 1
 
 
 def test_every_gate_is_broken_above():

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from tools.export import exports
-from tools.gates import derived, project, writing
+from tools.gates import derived, project, results, writing
 from tools.notebooks import ROOT, find
 
 GATES = [
@@ -36,6 +36,7 @@ GATES = [
     project.same_pins,
     project.dependencies,
     project.address,
+    results.results,
 ]
 
 
@@ -66,6 +67,8 @@ def main():
     argparse.ArgumentParser(
         prog="course.py check", description=__doc__.splitlines()[0]
     ).parse_args()
+    for line in results.older(Course(ROOT)):
+        print(line)
     found = problems(ROOT)
     for problem in found:
         print(problem)

@@ -1,0 +1,49 @@
+"""Rows of results files, and the hashes of the code that made them."""
+
+import json
+
+import bdnn
+from bdnn import records
+
+
+def test_rows_come_back_and_a_cut_line_is_left_out(tmp_path, capsys):
+    path = tmp_path / "results" / "rows.jsonl"
+    assert records.read_rows(path) == records.read_rows(None) == []
+    records.append_row(path, {"a": 1})
+    with open(path, "a") as file:
+        file.write('{"a": ')  # an interruption
+    records.append_row(path, {"a": 2})
+    assert records.read_rows(path) == [{"a": 1}, {"a": 2}]
+    assert f"{path}: a damaged line is left out" in capsys.readouterr().err
+    (tmp_path / "results" / "other.jsonl").write_text("")
+    assert records.read_folder(tmp_path / "results") == {
+        "other.jsonl": [],
+        "rows.jsonl": [{"a": 1}, {"a": 2}],
+    }
+
+
+def test_hash_of_the_code_ignores_prose(tmp_path):
+    texts = {
+        "first": '"""Doc."""\n\n\nclass A:\n    """Doc."""\n\n    x = 1\n',
+        "prose": '"""Other."""\n\n\nclass B:\n    x = 1  # same\n'.replace("B", "A"),
+        "code": '"""Doc."""\n\n\nclass A:\n    """Doc."""\n\n    x = 2\n',
+    }
+    hashes = {}
+    for name, text in texts.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "module.py").write_text(text)
+        hashes[name] = records.code_hashes(tmp_path / name)["A"]
+    assert hashes["first"] == hashes["prose"] != hashes["code"]
+    assert len(hashes["code"]) == 12
+
+
+def test_classes_of_one_module_share_its_hash():
+    hashes = records.code_hashes()
+    assert hashes["ITQ"] == hashes["ITQCCA"] != hashes["UHBDNN"]
+    assert {name for name in bdnn.__all__ if name[0].isupper()} <= set(hashes)
+
+
+def test_declared_codes(tmp_path):
+    assert records.older_codes(tmp_path) == {}
+    (tmp_path / records.OLDER).write_text(json.dumps({"0": {"since": "faster", "same": True}}))
+    assert records.older_codes(tmp_path)["0"]["same"]
