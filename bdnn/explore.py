@@ -360,6 +360,7 @@ def view(row, grid, dataset, moved, first=PAIR[0], second=PAIR[1]):
         "steps": row["steps"],
         "curves": row["curves"],
         "sweep": sweep(grid, row["method"], row["values"], moved),
+        "now": (100 * row["precision_at_2"], 100 * row["map_standard"]),
         "share": np.asarray(row["share"]) / 1000,
         "correlation": correlation_matrix(row),
         "codes": codes[chosen],
@@ -549,6 +550,7 @@ class Explorer:
         ]
         self.reset = widgets.Button(description="reset", tooltip="the paper's values, from scratch")
         self.cancel = widgets.Button(description="cancel", disabled=True, tooltip="stop training")
+        style = {"description_width": "6rem"}
         self.bar = widgets.FloatProgress(value=0, max=1, description="training", style=style)
         self.line, self.picture = widgets.HTML(), widgets.HTML()
 

@@ -419,7 +419,7 @@ def draw_explorer(fig, view):
     grid = fig.add_gridspec(2, 2, hspace=0.42, wspace=0.52, **top)
     terms, retrieval, share, correlation = (fig.add_subplot(cell) for cell in grid)
     draw_terms(terms, view["steps"], view["curves"], view["step"])
-    draw_sweep(retrieval, view["sweep"])
+    draw_sweep(retrieval, view["sweep"], view["now"])
     draw_shares(share, view["share"])
     draw_correlation(correlation, view["correlation"])
     pair = fig.add_axes((0.02, 0.0, 0.96, 0.34))
@@ -453,7 +453,7 @@ def draw_terms(ax, steps, curves, step):
     ax.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=3)
 
 
-def draw_sweep(ax, sweep):
+def draw_sweep(ax, sweep, now=()):
     """Draw precision and mAP over the values of one weight, a frame around the present one.
 
     Parameters
@@ -463,6 +463,8 @@ def draw_sweep(ax, sweep):
         `label` of the weight, its `values` as text, `at` (number of the present value), and in
         percent `precision` and `map`, arrays (n_values, 3) of mean, lowest and highest over the
         seeds; NaN where nothing is recorded.
+    now : two floats, optional
+        Precision and mAP of one training at the present value, drawn as stars.
     """
     looks = {
         "precision": ("precision at radius 2", "blue", "s", "-"),
@@ -474,6 +476,9 @@ def draw_sweep(ax, sweep):
         spread = np.maximum(0, [mean - low, high - mean])
         style = {"color": COLOURS[colour], "marker": marker, "linestyle": line, "capsize": 3}
         ax.errorbar(at, mean, spread, label=label, elinewidth=1, **style)
+    for value, (_, colour, *_) in zip(now, looks.values()):
+        style = {"marker": "*", "markersize": 11, "markeredgecolor": "black"}
+        ax.plot(sweep["at"], value, color=COLOURS[colour], **style)
     ax.axvspan(sweep["at"] - 0.3, sweep["at"] + 0.3, color="0.9", zorder=0)
     ax.set(xlabel=sweep["label"], ylim=(0, 100), title="retrieval in %, shaded: the present value")
     ax.set_xticks(at, sweep["values"])

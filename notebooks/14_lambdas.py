@@ -457,6 +457,7 @@ def view(row, grid, dataset, moved, first=PAIR[0], second=PAIR[1]):
         "steps": row["steps"],
         "curves": row["curves"],
         "sweep": sweep(grid, row["method"], row["values"], moved),
+        "now": (100 * row["precision_at_2"], 100 * row["map_standard"]),
         "share": np.asarray(row["share"]) / 1000,
         "correlation": correlation_matrix(row),
         "codes": codes[chosen],
@@ -475,7 +476,7 @@ draw_explorer(fig, view(recorded, grid, dataset, moved="lambda2"))
 save_figure(fig, "14_explorer", png=True)
 
 # %% [markdown]
-# Above: the terms on a logarithmic scale; what the search gives at every value of $\lambda_2$, the present one shaded. In the middle the two wishes for the bits: every bar at one half, and a matrix without colour. Below two pictures with their codes and their nearest, a solid frame where the digit is the same.
+# Above: the terms on a logarithmic scale; what the search gives at every value of $\lambda_2$, the present one shaded, a star for the training that is shown. In the middle the two wishes for the bits: every bar at one half, and a matrix without colour. Below two pictures with their codes and their nearest, a solid frame where the digit is the same.
 #
 # ## What each weight buys
 #
@@ -822,6 +823,7 @@ class Explorer:
         ]
         self.reset = widgets.Button(description="reset", tooltip="the paper's values, from scratch")
         self.cancel = widgets.Button(description="cancel", disabled=True, tooltip="stop training")
+        style = {"description_width": "6rem"}
         self.bar = widgets.FloatProgress(value=0, max=1, description="training", style=style)
         self.line, self.picture = widgets.HTML(), widgets.HTML()
 

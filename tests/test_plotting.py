@@ -242,6 +242,8 @@ def test_the_explorer_draws_first_middle_and_last_values(method, which):
         assert correlation.images[0].get_array().shape == (len(row["share"]),) * 2
         texts = [text.get_text() for text in retrieval.get_xticklabels()]
         assert texts == [f"{value:g}" for value in values]
+        stars = [line.get_ydata()[0] for line in retrieval.lines if line.get_marker() == "*"]
+        assert stars == [100 * row["precision_at_2"], 100 * row["map_standard"]]
         plt.close(fig)
 
 
