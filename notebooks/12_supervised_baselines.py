@@ -1317,7 +1317,7 @@ for name in ("SDH", "KSH", "BRE"):
 print("no run with the default settings is more than a tenth below the published figure")
 
 # %% [markdown]
-# SDH reaches the published figures from 16 bits on, and passes that of 8 bits by the start with class codes; the rows with `init=random` are the paper's start. KSH comes within two points of the published figures with 10,000 samples, and loses several with the 2,000 of its demonstration. BRE is at the published figure or above it at 8 and 16 bits, and some five points below it at 24 and 32, where ours hardly gains from further bits.
+# SDH reaches the published figures from 16 bits on, and passes that of 8 bits by the start with class codes; the rows with `init=random` are the paper's start. KSH comes within two and a half points of the published figures at 8 bits and within about one from 16 on with 10,000 samples, and loses one or two more, at 8 bits five, with the 2,000 of its demonstration. BRE is above the published figure at 8 and 16 bits, and four to five points below it at 24 and 32, where ours hardly gains from further bits.
 #
 # ## What we have now
 #
