@@ -1,5 +1,6 @@
 """The explorer as an application: it answers with the notebook's text and without its code."""
 
+import html
 import socket
 import subprocess
 import sys
@@ -34,7 +35,7 @@ def answer(url, server, seconds):
     while time.monotonic() < end and server.poll() is None:
         try:
             with urllib.request.urlopen(url, timeout=seconds) as response:
-                return response.read().decode()
+                return html.unescape(response.read().decode())
         except OSError:
             time.sleep(0.5)
     pytest.fail("the server does not answer")

@@ -1,6 +1,7 @@
 """Serve the explorer alone, as an application without its code: `python3 course.py app`.
 
-It is notebook 14 in Voila, on this machine only; live training works as in JupyterLab.
+It is notebook 14 in Voila, on this machine only; live training works as in JupyterLab. Voila asks
+another host for a font of icons, and does without it where there is no network.
 """
 
 import argparse

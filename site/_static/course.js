@@ -8,3 +8,6 @@ const reach = () => {
 
 addEventListener("load", () => window.MathJax?.startup?.promise.then(reach));
 addEventListener("resize", reach);
+
+// The fold of a code cell is named by what it shows, not by the label that the notebook gives it.
+for (const fold of document.querySelectorAll("summary[aria-label]")) fold.removeAttribute("aria-label");
