@@ -53,9 +53,9 @@ def show(page, site, name):
 
 
 def resize(page, size):
-    """Change the size of the window and let the page answer to it."""
+    """Change the size of the window and give the theme, which waits 300 ms, time to answer."""
     page.set_viewport_size(size)
-    page.evaluate("() => new Promise(requestAnimationFrame)")
+    page.wait_for_timeout(600)
 
 
 @pytest.mark.parametrize("name", PAGES)
