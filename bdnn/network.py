@@ -24,6 +24,7 @@ __all__ = [
     "identity",
     "initial_weights",
     "sigmoid",
+    "sigmoid_slope",
     "unflatten",
 ]
 
@@ -70,6 +71,13 @@ def sigmoid(Z, out=None):
     return np.multiply(np.add(H, 1, out=out), 0.5, out=out)
 
 
+def sigmoid_slope(H):
+    """The slope H (1 - H) of the sigmoid where its output is H."""
+    slope = 1 - H
+    slope *= H
+    return slope
+
+
 def identity(Z, out=None):
     """Return `Z` itself; `out` is there because the other activations have it."""
     return Z
@@ -77,7 +85,7 @@ def identity(Z, out=None):
 
 # name -> (f, derivative of f at Z in terms of the output H = f(Z)): Eq. (4) of notebook 04
 ACTIVATIONS = {
-    "sigmoid": (sigmoid, lambda H: H * (1 - H)),
+    "sigmoid": (sigmoid, sigmoid_slope),
     "tanh": (np.tanh, lambda H: 1 - H * H),
     "identity": (identity, lambda H: 1),
 }
@@ -156,7 +164,8 @@ def backward(Ws, Hs, dH, activations=None):
     dWs, dcs = [None] * len(Ws), [None] * len(Ws)
     for l in reversed(range(len(Ws))):
         _, slope = ACTIVATIONS[activations[l]]
-        Delta = dH * slope(Hs[l + 1])
+        own = None if l == len(Ws) - 1 else dH  # the dH that was given is not overwritten
+        Delta = np.multiply(dH, slope(Hs[l + 1]), out=own)
         dWs[l] = Delta @ Hs[l].T
         dcs[l] = Delta.sum(axis=1, keepdims=True)
         if l > 0:

@@ -360,9 +360,11 @@ def _scan(codes_query, codes_database, relevant):
 # %% tags=["export"]
 def _relevant_ranks(D, R):
     """Query number, rank r and count j of every relevant item; ties in database order."""
+    n_query, n_items = D.shape
     order = np.argsort(D, axis=1, kind="stable")
-    query, position = np.nonzero(np.take_along_axis(R, order, axis=1))
-    first = np.searchsorted(query, np.arange(len(D)))  # where each query's ranks begin
+    order += n_items * np.arange(n_query)[:, None]  # places in R.ravel(), which is quick to index
+    query, position = np.divmod(np.flatnonzero(R.ravel().take(order)), n_items)
+    first = np.searchsorted(query, np.arange(n_query))  # where each query's ranks begin
     return query, position + 1, np.arange(1, len(query) + 1) - first[query]
 
 
@@ -436,11 +438,10 @@ for L in (8, 16, 32, 64):
 # %% tags=["export"]
 def _tie_counts(D, R):
     """Number of items T and of relevant items S of each query at each distance."""
-    n_query, n_bins = len(D), int(D.max()) + 1
-    bins = D + n_bins * np.arange(n_query)[:, None]
-    counts = np.bincount((2 * bins + R).ravel(), minlength=2 * n_query * n_bins)
-    other, S = np.moveaxis(counts.reshape(n_query, n_bins, 2), 2, 0)
-    return other + S, S
+    n_bins = int(D.max()) + 1
+    T = [np.bincount(distances, minlength=n_bins) for distances in D]
+    S = [np.bincount(distances[hits], minlength=n_bins) for distances, hits in zip(D, R)]
+    return np.stack(T), np.stack(S)
 
 
 def _expected_sum(T, S, form):

@@ -44,7 +44,7 @@ def line(row):
 def measure(options):
     """Yield the rows, with the time that each group took on a progress bar."""
     size = "smoke" if options.smoke else "quick" if options.quick else "full"
-    watch = Stopwatch(options.threads, {"full": 7, "quick": 5, "smoke": 2}[size])
+    watch = Stopwatch(options.threads, {"full": 5, "quick": 5, "smoke": 2}[size])
     if objectives.has_torch():
         import torch
 

@@ -135,33 +135,41 @@ def evaluation_rows(watch, size):
         goal=1.0,
     )
     if has_faiss():
-        yield distance_row(watch, A[:1000], B)
+        yield from distance_rows(watch, A[:1000], B)
 
 
-def distance_row(watch, A, B):
-    """Distances to all items against faiss, which finds the nearest in its index of all codes."""
+def distance_rows(watch, A, B):
+    """Hamming distances against faiss: all of them, and those of its brute-force binary index."""
     import faiss
 
     faiss.omp_set_num_threads(watch.threads)
     a, b = pack_codes(A), pack_codes(B)
-    out = np.empty((len(a), len(b)), np.int32)
+    sizes = len(a), len(b), a.shape[1]
+    index = faiss.IndexBinaryFlat(8 * a.shape[1])
+    index.add(b)
 
-    def theirs():
-        faiss.hammings(
-            faiss.swig_ptr(a), faiss.swig_ptr(b), len(a), len(b), a.shape[1], faiss.swig_ptr(out)
-        )
+    def all_by_faiss():
+        out = np.empty(sizes[:2], np.int32)
+        pointers = faiss.swig_ptr(a), faiss.swig_ptr(b)
+        faiss.hammings(*pointers, *sizes, faiss.swig_ptr(out))
+        return out
 
-    theirs()
-    assert np.array_equal(metrics.hamming_distances(a, b), out)
-    case = f"{len(a):,} x {len(b):,}, 32 bits"
-    return watch.ratio(
-        "evaluation of codes",
-        "all distances / faiss",
-        case,
-        lambda: metrics.hamming_distances(a, b),
-        theirs,
-        goal=1.5,
-    )
+    def ball():
+        """Number and place of every item within radius 2, for 16 queries at a time."""
+        return [
+            np.flatnonzero(metrics.hamming_distances(a[k : k + 16], b) <= 2)
+            for k in range(0, len(a), 16)
+        ]
+
+    def all_by_us():
+        return metrics.hamming_distances(a, b)
+
+    assert np.array_equal(all_by_us(), all_by_faiss())
+    assert sum(map(len, ball())) == len(index.range_search(a, 3)[2])
+    case, group = f"{len(a):,} x {len(b):,}, 32 bits", "evaluation of codes"
+    yield watch.ratio(group, "all distances / faiss", case, all_by_us, all_by_faiss, goal=1.5)
+    what = "all in the ball of radius 2 / faiss's binary index"
+    yield watch.ratio(group, what, case, ball, lambda: index.range_search(a, 3), goal=1.5)
 
 
 def encoding_rows(watch, size):
