@@ -64,9 +64,10 @@ def plain_text(app, what, name, obj, options, lines):
 
 
 def foreign(app, what, name, obj, skip, options):
-    """Leave out what a class inherits from another library."""
+    """Leave out what a class inherits from another library, and the fields of named tuples."""
     module = getattr(obj, "__module__", None) or ""
-    return True if callable(obj) and not module.startswith("bdnn") else None
+    inherited = callable(obj) and not module.startswith("bdnn")
+    return True if inherited or type(obj).__name__ == "_tuplegetter" else None
 
 
 def equations(app, doctree, docname):
