@@ -33,6 +33,7 @@ COMMANDS = {
     "export": "text notebooks -> modules of bdnn, without executing anything",
     "site": "the course as a static site, to read without a kernel",
     "app": "notebook 14 alone as an application, without its code (Voila)",
+    "scale": "record a training on 2 GB from a file, and evaluations on a cluster",
     "bench": "the performance table: every ratio beside its goal, peers in the same run",
 }
 
@@ -44,6 +45,7 @@ EXTRAS = {
     "lab": ("scale",),
     "site": ("site",),
     "bench": ("bench",),
+    "scale": ("scale",),
 }
 WORD_EXTRAS = {"--paper": ("hog",), "cifar10-hog": ("hog",)}  # where its arguments have the word
 

@@ -1,0 +1,214 @@
+"""Trainings on more than memory holds, measured and recorded: `python3 course.py scale`.
+
+Three measurements go to notebooks/results/scale.jsonl, which notebook 16 reads. Those whose rows
+are there are left out, so that an interrupted run goes on where it stopped.
+
+file      ITQ and UH-BDNN on 4,000,000 x 128 float32, 2 GB, from a file, and the memory it took
+same      UH-BDNN on the first 40,000 of these samples, from the file and from memory
+cluster   evaluations of the encoder's objective on one and on two processes, and the bytes moved
+"""
+
+import argparse
+import json
+import os
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from bdnn import ITQ, UHBDNN, data
+from bdnn.base import atomic_path, versions
+from bdnn.records import append_row, code_hashes, read_rows
+
+RESULTS = Path(__file__).resolve().parents[1] / "notebooks" / "results" / "scale.jsonl"
+D, BITS, SEED = 128, 16, 0
+ROWS = 100_000  # written at a time
+SAME = 40_000  # samples that are also trained on in memory
+CLUSTER = (40_000, 80_000, 160_000)  # samples of the evaluations on a cluster
+SETTINGS = {  # of the training on the whole file: few steps, as memory is what it measures
+    "init": "random",
+    "n_init": 1,
+    "max_alternations": 1,
+    "max_iter": 3,
+    "n_validation": 200,
+}
+
+
+def main(argv=None):
+    """Parse the command line, make the file, measure what is not recorded yet."""
+    parser = argparse.ArgumentParser(prog="course.py scale", description=__doc__.splitlines()[0])
+    parser.add_argument("--samples", type=int, default=4_000_000, help="length of the file")
+    parser.add_argument("--folder", type=Path, default=Path("scratch"), help="where it is made")
+    parser.add_argument("--record", type=Path, default=RESULTS, help="the rows go here")
+    parser.add_argument("--keep", action="store_true", help="do not remove the file at the end")
+    parser.add_argument("--measure", help=argparse.SUPPRESS)  # a measurement, in this process
+    args = parser.parse_args(argv)
+    path = args.folder / f"scale-{args.samples}.npy"
+    if args.measure:
+        print(json.dumps(MEASUREMENTS[args.measure.partition(":")[0]](path, args.measure)))
+        return
+    done = {(row["measurement"], row["n_samples"]) for row in read_rows(args.record)}
+    for name in ("file:UHBDNN", "file:ITQ", "same:UHBDNN", "cluster:UHBDNN"):
+        if (name, args.samples) in done:
+            print(f"{name}: recorded")
+            continue
+        make_file(path, args.samples)
+        print(f"{name} ...", flush=True)
+        row = measure(name, args)
+        append_row(args.record, row)
+        print(json.dumps({key: row[key] for key in row if key not in ("versions", "code")}))
+    if not args.keep:
+        path.unlink(missing_ok=True)
+
+
+def make_file(path, m):
+    """Write m descriptors: SIFT with noise, or, without the data, samples of low rank."""
+    if path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rng, origin = np.random.default_rng(SEED), descriptors()
+    header = {"descr": "<f4", "fortran_order": False, "shape": (m, D)}
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for start in tqdm(range(0, m, ROWS), desc=path.name, leave=False):
+            rows = origin[rng.integers(len(origin), size=min(ROWS, m - start))]
+            noise = rng.standard_normal(rows.shape, dtype=np.float32)
+            (rows + 10 * noise).astype("<f4").tofile(file)
+
+
+def descriptors():
+    """Real SIFT descriptors from the folder BDNN_DATA, or made ones of falling variance."""
+    try:
+        return data.load("sift").database.astype(np.float32)
+    except FileNotFoundError:
+        rng = np.random.default_rng(SEED)
+        spread = 40 / np.sqrt(np.arange(1, D + 1))
+        return (rng.standard_normal((20_000, D)) * spread).astype(np.float32)
+
+
+def measure(name, args):
+    """Make one measurement in a process of its own, and complete the row."""
+    command = [sys.executable, "-m", "tools.scale", "--measure", name, "--folder", args.folder]
+    command += ["--samples", str(args.samples)]
+    run = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    kind, method = name.split(":")
+    row = {"measurement": name, "method": method, "data": f"sift-noise-{args.samples}"}
+    row |= {
+        "bits": BITS,
+        "seed": SEED,
+        "ground_truth": "none",
+        "split": "none",
+        "n_samples": args.samples,
+        "n_features": D,
+    }
+    row |= json.loads(run.stdout.splitlines()[-1])
+    row |= {"versions": versions(), "code": code_hashes()[method]}
+    return row | {"command": shlex.join(["python3", "course.py", "scale", *sys.argv[1:]])}
+
+
+def peak_mb():
+    """The most memory that was resident in this process, in MB of 1,000,000 bytes."""
+    status = Path("/proc/self/status").read_text()
+    kilobytes = next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))
+    return round(int(kilobytes) * 1024 / 1e6, 1)
+
+
+def from_file(path, name):
+    """Train from the file and encode it: time, memory, objective."""
+    method = name.partition(":")[2]
+    started, before = time.perf_counter(), peak_mb()
+    X = np.load(path, mmap_mode="r")
+    if method == "ITQ":
+        settings, model = {"n_iter": 50}, ITQ(BITS, n_iter=50, random_state=SEED).fit(X)
+        result = {"quantisation": model.history_[-1]["quantisation"]}
+    else:
+        settings, model = SETTINGS, UHBDNN(BITS, **SETTINGS, random_state=SEED, verbose=True).fit(X)
+        result = {"history": model.history_}
+    fitted = time.perf_counter()
+    packed = model.encode(X)
+    return {
+        **result,
+        "fit_seconds": round(fitted - started, 1),
+        "encode_seconds": round(time.perf_counter() - fitted, 1),
+        "peak_mb": peak_mb(),
+        "peak_mb_before": before,
+        "file_mb": round(path.stat().st_size / 1e6, 1),
+        "code_mb": round(packed.nbytes / 1e6, 1),
+        "settings": settings,
+    }
+
+
+def same(path, _):
+    """Train on the first samples of the file, mapped and loaded."""
+    mapped = np.load(path, mmap_mode="r")[:SAME]
+    options = {"n_init": 1, "max_alternations": 2, "max_iter": 20, "n_validation": 200}
+    models = [UHBDNN(BITS, **options, random_state=SEED).fit(X) for X in (mapped, np.array(mapped))]
+    objectives = [model.history_[-1]["objective"] for model in models]
+    return {
+        "trained_on": SAME,
+        "objective_from_file": objectives[0],
+        "objective_in_memory": objectives[1],
+        "relative_difference": abs(objectives[0] / objectives[1] - 1),
+        "same_codes": bool(np.array_equal(*(model.codes_ for model in models))),
+        "settings": options,
+    }
+
+
+def cluster(path, _):
+    """Evaluate the objective of UH-BDNN's encoder on one and on two processes."""
+    from distributed import Client, LocalCluster
+
+    evaluations = []
+    for n_workers in (1, 2):
+        options = {"n_workers": n_workers, "threads_per_worker": 1, "dashboard_address": None}
+        with LocalCluster(**options) as local, Client(local) as client:
+            evaluations.append([timed_evaluations(client, path, m) for m in CLUSTER])
+    return {"pairs": list(zip(*evaluations)), "settings": {}}
+
+
+def timed_evaluations(client, path, m, repetitions=5):
+    """Seconds and bytes of an evaluation for the first m samples of the file.
+
+    `seconds` are those of the clock, `worker_seconds` the processor time of the busiest worker.
+    """
+    from dask import array as da
+
+    from bdnn.network import flatten, hidden_sizes, initial_weights
+    from bdnn.scale import DaskSamples, SentBytes
+    from bdnn.sources import blockwise, stored
+    from bdnn.unsupervised import encoder_objective
+
+    rows = np.load(path, mmap_mode="r")[:m] / np.float32(255)
+    X = DaskSamples.of(da.from_array(rows, chunks=(25_000, D)), "float32")
+    sizes = (D, *hidden_sizes(BITS), BITS)
+    theta = flatten(*initial_weights(X, sizes, np.random.default_rng(SEED)))
+    B = stored(lambda X: np.where(X[:BITS] > 0.1, 1, -1).astype(np.int8), blockwise(abs, X))
+    objective = encoder_objective(X, B, sizes, (1e-5, 5e-2, 1e-2, 1e-6))
+    objective(theta)
+    seconds, used = [], client.run(time.process_time)
+    with SentBytes(client) as sent:
+        for _ in range(repetitions):
+            started = time.perf_counter()
+            objective(theta)
+            seconds.append(time.perf_counter() - started)
+    busiest = max(now - used[worker] for worker, now in client.run(time.process_time).items())
+    return {
+        "n_workers": len(used),
+        "m": m,
+        "seconds": min(seconds),
+        "worker_seconds": busiest / repetitions,
+        "bytes_sent": sent.total / repetitions,
+        "parameters": len(theta),
+        "cores": os.cpu_count(),
+    }
+
+
+MEASUREMENTS = {"file": from_file, "same": same, "cluster": cluster}
+
+
+if __name__ == "__main__":
+    main()
