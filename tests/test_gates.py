@@ -667,4 +667,4 @@ def test_the_command_prints_the_problems_and_fails(root):
     failed = subprocess.run(command, cwd=root, capture_output=True, text=True)
     assert failed.returncode == 1
     assert "bdnn/scale.py: is not what notebooks/03_scale.py exports. Mend: " in failed.stdout
-    assert failed.stdout.endswith("check: 1 problem in 22 gates\n")
+    assert failed.stdout.endswith(f"check: 1 problem in {len(GATES)} gates\n")
