@@ -229,6 +229,6 @@ def sweep_rows(watch, size):
                 "evaluation",
                 "SH-BDNN, |slope of log time by log m - 1|",
                 f"m to {values[-1]:,}",
-                abs(slope - 1),
+                float(abs(slope - 1)),
                 goal=0.1,
             )
