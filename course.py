@@ -138,14 +138,15 @@ class Environment:
     content, means that the environment is not to be trusted and is made or brought up to date.
     An extra is added when a command first needs it. Its lock holds the same pins as the main one,
     so it changes nothing that is installed, and an extra that fails leaves the rest as it was.
+    Another `kind` of environment has a folder and a lock of its own, of that name.
     """
 
-    def __init__(self, root):
+    def __init__(self, root, kind=""):
         self.root = Path(root)
-        self.folder = self.root / ".venv"
+        self.folder = self.root / (".venv-" + kind if kind else ".venv")
         self.marker = self.folder / "ready"
-        self.log = self.root / ".venv-install.log"
-        self.lock = self.root / "requirements.lock"
+        self.log = self.root / (self.folder.name + "-install.log")
+        self.lock = self.extra_lock(kind) if kind else self.root / "requirements.lock"
         scripts = "Scripts/python.exe" if os.name == "nt" else "bin/python"
         self.python = self.folder / scripts
 
@@ -191,7 +192,7 @@ class Environment:
         """Make or complete the environment unless it is ready; two starts at once take turns."""
         if self.is_ready() and not self.lacks(extras):
             return
-        with one_at_a_time(self.root / ".venv.lock", progress):
+        with one_at_a_time(self.root / (self.folder.name + ".lock"), progress):
             if not self.is_ready():
                 self.make(progress)
             for name in self.lacks(extras):
@@ -213,7 +214,7 @@ class Environment:
             need_ensurepip()
         try:
             if keep:
-                progress.say("bringing .venv up to date with requirements.lock")
+                progress.say(f"bringing {self.folder.name} up to date with {self.lock.name}")
                 self.marker.unlink()
             else:
                 self.create(progress)
@@ -221,15 +222,17 @@ class Environment:
             self.mark(wanted)
         except BaseException:
             remove(self.folder)
-            progress.say("The unfinished .venv has been removed; the same command starts afresh.")
+            name = self.folder.name
+            progress.say(f"The unfinished {name} has been removed; the same command starts afresh.")
             raise
-        progress.say("  .venv is ready")
+        progress.say(f"  {self.folder.name} is ready")
 
     def create(self, progress):
         """Make an empty environment with pip in it."""
         if os.path.lexists(str(self.folder)):
-            progress.say("replacing .venv, which is incomplete or was made for another place")
-        progress.say("making .venv (once; one to three minutes)")
+            what = "which is incomplete or was made for another place"
+            progress.say(f"replacing {self.folder.name}, {what}")
+        progress.say(f"making {self.folder.name} (once; one to three minutes)")
         remove(self.folder)
         # the Python underneath, also when this one runs inside the .venv that is to go
         base = getattr(sys, "_base_executable", None) or sys.executable
@@ -423,10 +426,13 @@ def main(argv=None):
     """Make sure of the environment, then do what the command line says."""
     command, arguments = parse(sys.argv[1:] if argv is None else argv)
     stop_on_termination()
-    environment = Environment(ROOT)
+    extras, kind = wanted_extras(command, arguments), ""
+    if command == "test" and "--oldest" in arguments:
+        command, arguments, extras, kind = "oldest", [], (), "oldest"
+    environment = Environment(ROOT, kind)
     try:
         need_python(sys.version_info)
-        environment.ensure(Progress(), wanted_extras(command, arguments))
+        environment.ensure(Progress(), extras)
     except SetupError as error:
         print(error, file=sys.stderr)
         return 1

@@ -37,8 +37,9 @@ examples:
   python -m bdnn train vectors.npz --method uhbdnn --settings '{"lambda2": 0.1, "max_iter": 50}'
 
 Without labels take uhbdnn (the default) or itq, which is quick; with labels shbdnn, or sdh. Ctrl-C
-ends the training of a network early and keeps its best state. python -m bdnn evaluate tells what
-it is worth; python -m bdnn compare tells which method suits your data."""
+ends the training of a network early and keeps its best state. With --checkpoint FILE a training
+that was cut off goes on where it was when the same command is given again. python -m bdnn evaluate
+tells what a model is worth; python -m bdnn compare tells which method suits your data."""
 
 ENCODE = """\
 example:
@@ -73,7 +74,10 @@ A tenth of the vectors, at most 1,000, are held out as queries; the rest is both
 database. A .npz with `train` and `query`, or a folder of .fvecs, comes split and stays so."""
 
 
-def main(argv=None):
+CHECKPOINTED = ("uhbdnn", "shbdnn", "dh", "supdh")
+
+
+def main(argv: list[str] | None = None) -> int:
     """Do what the command line says; return the exit code."""
     argv = sys.argv[1:] if argv is None else argv
     args = parser().parse_args(argv)
@@ -105,7 +109,10 @@ def train(args):
         raise ValueError(
             f"{args.method} learns from labels, and {args.data} has none; see --labels"
         )
-    estimator.fit(X, y)
+    options = {"checkpoint": args.checkpoint} if args.checkpoint else {}
+    if options and args.method not in CHECKPOINTED:
+        raise ValueError(f"--checkpoint is for {', '.join(CHECKPOINTED)}; {args.method} is quick")
+    estimator.fit(X, y, **options)
     estimator.save(args.model)
     print(f"{type(estimator).__name__}: {X.shape[1]} numbers -> {estimator.n_bits} bits, ", end="")
     print(f"learned from {len(X)} vectors, written to {args.model}")
@@ -167,7 +174,7 @@ def vectors(path, args, model):
     return model.encode(data.read_vectors(path, args.labels)[0])
 
 
-def nearest(queries, database, k):
+def nearest(queries: np.ndarray, database: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """Rows (n_query, k) of the nearest codes and their distances; of equal ones the lower row."""
     indices = np.empty((len(queries), k), np.int64)
     distances = np.empty((len(queries), k), np.int16)
@@ -288,6 +295,8 @@ def parser():
     sub.add_argument("--method", default="uhbdnn", help=f"{listed}; default uhbdnn", **methods)
     sub.add_argument("--bits", type=int, default=32, help="length of the code; default 32")
     sub.add_argument("--model", default="model.bdnn", help="file to write; default model.bdnn")
+    text = "keep the state of the training here; the same command goes on from it"
+    sub.add_argument("--checkpoint", metavar="FILE", help=text)
     add_training(sub)
 
     sub = command("encode", encode, ENCODE, model, ("data", "file of vectors"))

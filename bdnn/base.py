@@ -12,18 +12,22 @@ import os
 import platform
 import secrets
 import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 from tqdm import tqdm
 
-from bdnn.sources import Blocks, as_samples, is_source, stored
+from bdnn.sources import Blocks, Samples, as_samples, is_source, stored
 
 __all__ = [
     "BaseHasher",
+    "Checkpoint",
     "ModelFileError",
     "ProgressBar",
     "as_generator",
@@ -42,21 +46,26 @@ __all__ = [
     "versions",
 ]
 
-FORMAT = "bdnn-model-1"
+FORMAT, CHECKPOINT_FORMAT = "bdnn-model-1", "bdnn-checkpoint-1"
+CHECKPOINT_SECONDS = 10  # a state is written this often at most
 DTYPES = ("float32", "float64")
 PACKAGES = ("numpy", "scipy", "scikit-learn", "matplotlib")
+
+
+StrPath = str | os.PathLike[str]
+Seed = int | np.random.Generator | np.random.RandomState | None
 
 
 class ModelFileError(ValueError):
     """A file that is not a bdnn model, or one that was damaged on its way."""
 
 
-def sgn(Z):
+def sgn(Z: ArrayLike) -> np.ndarray:
     """Sign in {-1, +1} as int8, with sgn(0) = +1 so that every code is legal."""
     return np.where(np.asarray(Z) >= 0, np.int8(1), np.int8(-1))
 
 
-def pack_codes(codes):
+def pack_codes(codes: ArrayLike) -> np.ndarray:
     """Pack codes in {-1, +1} into bytes, little-endian, as faiss's binary indexes take them.
 
     Parameters
@@ -82,7 +91,7 @@ def pack_codes(codes):
     return np.packbits(codes > 0, axis=1, bitorder="little")
 
 
-def unpack_codes(packed, n_bits):
+def unpack_codes(packed: ArrayLike, n_bits: int) -> np.ndarray:
     """Undo :func:`pack_codes`: bytes to int8 codes (n_samples, n_bits) in {-1, +1}."""
     packed = np.asarray(packed)
     if packed.ndim != 2 or packed.dtype != np.uint8:
@@ -93,7 +102,7 @@ def unpack_codes(packed, n_bits):
     return 2 * bits.astype(np.int8) - 1
 
 
-def as_generator(random_state):
+def as_generator(random_state: Seed) -> np.random.Generator:
     """A NumPy Generator from None, an integer seed, a Generator or a RandomState."""
     if isinstance(random_state, np.random.RandomState):
         return np.random.Generator(random_state._bit_generator)
@@ -106,28 +115,28 @@ def as_generator(random_state):
         ) from None
 
 
-def check_option(name, value, allowed):
+def check_option(name: str, value: object, allowed: Iterable) -> None:
     """Raise a ValueError that lists the allowed values, unless ``value`` is one of them."""
     if value not in allowed:
         options = ", ".join(repr(option) for option in allowed)
         raise ValueError(f"{name}={value!r} is not known; choose one of {options}")
 
 
-def check_whole_number(name, value, lowest):
+def check_whole_number(name: str, value: Any, lowest: int) -> None:
     """Raise a ValueError unless ``value`` is a whole number of at least ``lowest``."""
     whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
     if not whole or value < lowest:
         raise ValueError(f"{name} must be a whole number of at least {lowest}, got {value!r}")
 
 
-def check_number(name, value, lowest=0.0):
+def check_number(name: str, value: Any, lowest: float = 0.0) -> None:
     """Raise a ValueError unless ``value`` is a finite real number of at least ``lowest``."""
     real = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
     if not real or not np.isfinite(value) or value < lowest:
         raise ValueError(f"{name} must be a finite number of at least {lowest:g}, got {value!r}")
 
 
-def check_matrix(name, A):
+def check_matrix(name: str, A: ArrayLike) -> np.ndarray:
     """A as a real matrix with samples in columns; whole numbers (codes) become float64."""
     A = np.asarray(A)
     if A.ndim != 2 or A.size == 0:
@@ -135,7 +144,7 @@ def check_matrix(name, A):
     return A if A.dtype.kind == "f" else A.astype(np.float64)
 
 
-def class_numbers(y, m):
+def class_numbers(y: ArrayLike, m: int) -> np.ndarray:
     """Labels of m samples, of any type that sorts, as numbers 0, 1, ... of their classes."""
     y = np.unique(y, return_inverse=True)[1]
     if y.shape != (m,):
@@ -143,13 +152,13 @@ def class_numbers(y, m):
     return y
 
 
-def versions():
+def versions() -> dict[str, str]:
     """Versions of Python and of the packages that decide the numbers, as a dict."""
     found = {"python": platform.python_version()}
     return found | {name: importlib.metadata.version(name) for name in PACKAGES}
 
 
-def shortest_time(call, repetitions=5):
+def shortest_time(call: Callable[[], object], repetitions: int = 5) -> float:
     """The least processor time, in seconds, that a function without arguments has taken."""
     times = []
     for _ in range(repetitions):
@@ -159,7 +168,7 @@ def shortest_time(call, repetitions=5):
     return min(times)
 
 
-def show_versions():
+def show_versions() -> None:
     """Print the versions in use on one line."""
     print(", ".join(f"{name} {version}" for name, version in versions().items()))
 
@@ -171,14 +180,14 @@ class atomic_path:
     well, and removes it when the block raises (a full disk, an interruption).
     """
 
-    def __init__(self, path):
+    def __init__(self, path: StrPath) -> None:
         self.path = Path(path)
         self.temporary = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}")
 
-    def __enter__(self):
+    def __enter__(self) -> Path:
         return self.temporary
 
-    def __exit__(self, kind, error, trace):
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
         if kind is None:
             os.replace(self.temporary, self.path)
         else:
@@ -201,11 +210,17 @@ class ProgressBar(tqdm):
         As for tqdm.
     """
 
-    def __init__(self, total, callback=None, verbose=False, **options):
+    def __init__(
+        self,
+        total: int,
+        callback: Callable[[float], object] | None = None,
+        verbose: bool = False,
+        **options: Any,
+    ) -> None:
         self.done, self.callback = 0, callback
         super().__init__(total=total, disable=not verbose, leave=False, unit="it", **options)
 
-    def update(self, n=1):
+    def update(self, n: Any = 1) -> None:
         """Count n more steps."""
         super().update(n)
         self.done += n
@@ -225,7 +240,7 @@ class BaseHasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
     _requires_labels = False
     _takes_sources = False  # whether `_fit` works on `sources.Samples` as on an array
 
-    def fit(self, X, y=None, **options):
+    def fit(self, X: Any, y: ArrayLike | None = None, **options: Any) -> Self:
         """Learn the hash function.
 
         Parameters
@@ -237,7 +252,9 @@ class BaseHasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
             Class labels; only the supervised methods look at them.
         **options
             What a class takes beyond the data, such as `start` and `callback` of
-            :class:`bdnn.UHBDNN` and :class:`bdnn.DeepHashing`; most take nothing.
+            :class:`bdnn.UHBDNN` and :class:`bdnn.DeepHashing`; most take nothing. All networks
+            take `checkpoint`, a path: the state of the training is kept there, and a training of
+            the same data with the same parameters goes on from it to the same codes.
 
         Returns
         -------
@@ -260,7 +277,7 @@ class BaseHasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
                 f"n_bits={self.n_bits} is more than n_samples = {m} allow: fewer samples than "
                 "bits cannot make the bits independent. Use fewer bits or more samples"
             )
-        names = vars(self).pop("feature_names_in_", None)  # _fit encodes arrays, without names
+        names = self.__dict__.pop("feature_names_in_", None)  # _fit encodes arrays, without names
         self._fit(X, y, **options)
         if names is not None:
             self.feature_names_in_ = names
@@ -292,15 +309,15 @@ class BaseHasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         check_whole_number("n_bits", self.n_bits, 1)
         check_option("dtype", getattr(self.dtype, "__name__", str(self.dtype)), DTYPES)
 
-    def decision_function(self, X):
+    def decision_function(self, X: Any) -> np.ndarray:
         """Real values (n_samples, n_bits) whose signs are the bits."""
         return self._encode_blocks(X, lambda H: H, self.dtype)
 
-    def transform(self, X):
+    def transform(self, X: Any) -> np.ndarray:
         """Codes (n_samples, n_bits), int8, entries -1 and +1; sgn(0) = +1."""
         return self._encode_blocks(X, sgn, np.int8)
 
-    def encode(self, X):
+    def encode(self, X: Any) -> np.ndarray:
         """Packed codes (n_samples, ceil(n_bits / 8)), uint8; see :func:`pack_codes`."""
         return self._encode_blocks(X, lambda H: pack_codes((H >= 0).T).T, np.uint8)
 
@@ -332,25 +349,22 @@ class BaseHasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
     def _n_features_out(self):
         return self.n_bits
 
-    def save(self, path):
+    def save(self, path: StrPath) -> None:
         """Write the fitted estimator to ``path``: an .npz archive without pickle.
 
         The file is written under a temporary name and renamed, so a full disk or an
         interruption never leaves half a file at ``path``.
         """
         check_is_fitted(self)
-        arrays = {}
-        state = {name: value for name, value in vars(self).items() if name.endswith("_")}
+        arrays: dict[str, np.ndarray] = {}
         header = {
             "format": FORMAT,
             "class": type(self).__name__,
             "params": _encode(self.get_params(deep=False), arrays),
-            "state": _encode(state, arrays),
+            "state": _encode(_learned(self), arrays),
             "versions": versions(),
         }
-        header["digest"] = _digest(header, arrays)
-        with atomic_path(path) as temporary, open(temporary, "wb") as file:
-            np.savez(file, header=np.array(json.dumps(header)), **arrays)
+        _write_archive(path, header, arrays)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -400,7 +414,7 @@ def _check_labels(y):
         )
 
 
-def load(path):
+def load(path: StrPath) -> BaseHasher:
     """Read an estimator that :meth:`BaseHasher.save` wrote.
 
     Raises
@@ -412,8 +426,7 @@ def load(path):
     """
     import bdnn
 
-    with open(path, "rb") as file:
-        header, arrays = _read_archive(file, path)
+    header, arrays = _read_archive(path, FORMAT, "bdnn model")
     public = (getattr(bdnn, name) for name in bdnn.__all__)
     known = {c.__name__: c for c in public if isinstance(c, type) and issubclass(c, BaseHasher)}
     try:
@@ -425,24 +438,101 @@ def load(path):
             raise TypeError(f"the state has other names than those of what is learned: {[*state]}")
     except (TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ModelFileError(f"{path} was saved by another version of bdnn: {error}") from error
-    vars(estimator).update(state)
+    estimator.__dict__.update(state)
     return estimator
 
 
-def _read_archive(file, path):
-    """Header and arrays of a model file, verified against its digest."""
-    try:
-        with np.load(file, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-        header = json.loads(str(arrays.pop("header")))
-        digest = header.pop("digest")
-        sound = header["format"] == FORMAT and digest == _digest(header, arrays)
-    except Exception as error:  # whatever the parsers of zip, npy and JSON stumble over
-        raise ModelFileError(f"{path} is not a bdnn model, or was damaged: {error}") from error
+class Checkpoint:
+    """The state of a training on disk, from which it goes on after it was cut off.
+
+    Parameters
+    ----------
+    path : path or None
+        The file, which is replaced whole whenever a state is written; None: nothing is kept.
+    estimator, X, y
+        What is trained on what. A checkpoint of another training is refused.
+    """
+
+    def __init__(
+        self, path: StrPath | None, estimator: BaseHasher, X: np.ndarray, y: ArrayLike | None = None
+    ) -> None:
+        self.path, self.written = path, -np.inf
+        if path is not None:
+            if isinstance(X, Samples):
+                raise TypeError("a checkpoint needs the samples in an array in memory")
+            params = estimator.get_params(deep=False) | {"verbose": None}
+            about = {"class": type(estimator).__name__, "versions": versions()}
+            data = {"X": X, "y": np.asarray("" if y is None else y)}
+            self.training = _digest(about | {"params": _encode(params, data)}, data)
+
+    def write(self, estimator: BaseHasher, loop: tuple) -> None:
+        """Keep what `estimator` has learned and the variables of its loop.
+
+        Nothing is written within `CHECKPOINT_SECONDS` after the last time.
+        """
+        if self.path is None or time.monotonic() - self.written < CHECKPOINT_SECONDS:
+            return
+        arrays: dict[str, np.ndarray] = {}
+        state = _encode({"learned": _learned(estimator), "loop": loop}, arrays)
+        header = {"format": CHECKPOINT_FORMAT, "training": self.training, "state": state}
+        _write_archive(self.path, header, arrays)
+        self.written = time.monotonic()
+
+    def read(self, estimator: BaseHasher) -> tuple | None:
+        """Put back what `estimator` had learned; return the variables of its loop, or None.
+
+        Raises
+        ------
+        ValueError
+            If the file belongs to another training.
+        ModelFileError
+            If it is no checkpoint, or was damaged.
+        """
+        if self.path is None or not Path(self.path).exists():
+            return None
+        header, arrays = _read_archive(self.path, CHECKPOINT_FORMAT, "checkpoint")
+        if header["training"] != self.training:
+            raise ValueError(
+                f"{self.path} belongs to another training: other data, parameters or versions. "
+                "Give another path, or remove the file to begin anew"
+            )
+        state = _decode(header["state"], arrays)
+        estimator.__dict__.update(state["learned"])
+        return state["loop"]
+
+
+def _learned(estimator):
+    """What an estimator has learned, by name."""
+    return {name: value for name, value in vars(estimator).items() if name.endswith("_")}
+
+
+def _write_archive(path, header, arrays):
+    """Write header and arrays with their digest, whole or not at all."""
+    header = header | {"digest": _digest(header, arrays)}
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        np.savez(file, header=np.array(json.dumps(header)), **arrays)
+
+
+def _read_archive(path, kind, name):
+    """Header and arrays of a file of this kind, verified against its digest."""
+    with open(path, "rb") as file:
+        if file.read(2) != b"PK":
+            raise ModelFileError(
+                f"{path} is not a {name}, or was damaged: it does not begin as one"
+            )
+        file.seek(0)
+        try:
+            with np.load(file, allow_pickle=False) as archive:
+                arrays = {key: archive[key] for key in archive.files}
+            header = json.loads(str(arrays.pop("header")))
+            digest = header.pop("digest")
+            sound = header["format"] == kind and digest == _digest(header, arrays)
+        except Exception as error:  # whatever the parsers of zip, npy and JSON stumble over
+            raise ModelFileError(f"{path} is not a {name}, or was damaged: {error}") from error
     if not sound:
         raise ModelFileError(
-            f"{path} was damaged, or made by another version of the file format: its checksum "
-            "does not match. Save the model again, or fetch the file again"
+            f"{path} was damaged, is no {name}, or was made by another version of the file format: "
+            "its checksum does not match. Save it again, or fetch the file again"
         )
     return header, arrays
 

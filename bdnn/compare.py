@@ -11,13 +11,16 @@ import sys
 import tempfile
 import time
 import tracemalloc
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 from sklearn.utils import get_tags
 
 import bdnn
 from bdnn import metrics, plotting
-from bdnn.base import atomic_path, versions
+from bdnn.base import BaseHasher, StrPath, atomic_path, versions
+from bdnn.data import Dataset
 
 __all__ = [
     "COLUMNS",
@@ -36,7 +39,9 @@ __all__ = [
     "write_report",
 ]
 
-METHODS = {
+Row = dict[str, Any]  # of results
+
+METHODS: dict[str, type[BaseHasher]] = {
     "sh": bdnn.SpectralHashing,
     "sph": bdnn.SphericalHashing,
     "kmh": bdnn.KMeansHashing,
@@ -72,7 +77,7 @@ MOST_ENTRIES = 60  # of a recorded history
 TRACE_FROM = 20_000  # training vectors; below, tracing memory costs more than some 3 % of the time
 
 
-def json_object(text):
+def json_object(text: str) -> dict[str, Any]:
     """The object that a JSON text holds; for argparse, where a setting is an option."""
     try:
         value = json.loads(text)
@@ -83,17 +88,17 @@ def json_object(text):
     return value
 
 
-def supervised(names):
+def supervised(names: Iterable[str]) -> list[str]:
     """Those of the methods that need labels."""
     return [name for name in names if get_tags(METHODS[name]()).target_tags.required]
 
 
-def parameters(name):
+def parameters(name: str) -> Mapping[str, inspect.Parameter]:
     """The parameters of a method, by name."""
     return inspect.signature(METHODS[name]).parameters
 
 
-def usable(names, dataset, lenient):
+def usable(names: list[str], dataset: Dataset, lenient: bool) -> list[str]:
     """The methods that the data allow: without labels none that needs them."""
     if dataset.labels is not None:
         return names
@@ -105,7 +110,7 @@ def usable(names, dataset, lenient):
     return [name for name in names if name not in needy]
 
 
-def describe(dataset):
+def describe(dataset: Dataset) -> str:
     """One line that states the data, the split and the ground truth."""
     return (
         f"{dataset.name}: {len(dataset.train)} training vectors, {len(dataset.database)} in the "
@@ -115,14 +120,14 @@ def describe(dataset):
     )
 
 
-def make(name, bits, seed, settings):
+def make(name: str, bits: int, seed: int, settings: Row) -> BaseHasher:
     """The estimator, with those of the settings that it knows."""
     settings = settings | {"random_state": seed, "verbose": sys.stderr.isatty()}
     known = settings.keys() & parameters(name).keys()
     return METHODS[name](n_bits=bits, **{key: settings[key] for key in known})
 
 
-def measure(estimator, dataset, row):
+def measure(estimator: BaseHasher, dataset: Dataset, row: Row) -> Row:
     """Fit, encode, evaluate; percentages in percent, seconds, memory in megabytes.
 
     `precision_by_radius` and `recall_by_radius` are the precision-recall curve, from radius 0 on.
@@ -181,7 +186,7 @@ def rounded(value):
     return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
-def table(rows):
+def table(rows: list[Row]) -> str:
     """The rows as a text table; a dash where a row, recorded earlier, lacks a measure."""
     return aligned(_lines(rows))
 
@@ -195,12 +200,12 @@ def _lines(rows):
     ]
 
 
-def cell(value, form):
+def cell(value: float | str | None, form: str) -> str:
     """A value in its format, a dash for None."""
     return "-" if value is None else format(value, form)
 
 
-def aligned(lines):
+def aligned(lines: list[list[str]]) -> str:
     """Lines of cells as text, columns aligned to the right, a rule below the first line."""
     widths = [max(map(len, column)) for column in zip(*lines)]
     head, *rest = ["  ".join(c.rjust(w) for c, w in zip(line, widths)) for line in lines]
@@ -247,7 +252,7 @@ LEGEND = (
 )
 
 
-def write_report(path, rows, dataset, command):
+def write_report(path: StrPath, rows: list[Row], dataset: Dataset, command: str) -> None:
     """Write a comparison as one HTML page that stands alone: table, figures, settings.
 
     Parameters

@@ -30,7 +30,7 @@ from scipy.sparse import issparse
 from sklearn.datasets import load_digits
 from tqdm import tqdm
 
-from bdnn.base import as_generator, atomic_path, check_option
+from bdnn.base import Seed, StrPath, as_generator, atomic_path, check_option
 
 __all__ = [
     "DATASETS",
@@ -122,11 +122,11 @@ class Dataset:
     protocol: str = "bdnn"
 
     @cached_property
-    def fingerprint(self):
+    def fingerprint(self) -> str:
         """SHA-256 over the vectors and labels of all parts: equal only for equal splits."""
         return _digest(self.train, self.database, self.query, *(self.labels or ()))
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         database = "the same" if self.database is self.train else f"{len(self.database):,}"
         return (
             f"{self.name}: {len(self.train):,} training vectors, {database} as database, "
@@ -136,16 +136,16 @@ class Dataset:
 
 
 def load(
-    name,
+    name: StrPath,
     *,
-    protocol="bdnn",
-    ground_truth="auto",
-    n_neighbors=50,
-    seed=0,
-    n_query=None,
-    labels=None,
-    data_home=None,
-):
+    protocol: str = "bdnn",
+    ground_truth: str | None = "auto",
+    n_neighbors: int = 50,
+    seed: Seed = 0,
+    n_query: int | None = None,
+    labels: StrPath | None = None,
+    data_home: StrPath | None = None,
+) -> Dataset:
     """Load a data set, split it, and find the right answers for its queries.
 
     Parameters
@@ -224,7 +224,12 @@ def load(
     return with_ground_truth(dataset, ground_truth, n_neighbors, data_home)
 
 
-def with_ground_truth(dataset, ground_truth, n_neighbors=50, data_home=None):
+def with_ground_truth(
+    dataset: Dataset,
+    ground_truth: str | None,
+    n_neighbors: int = 50,
+    data_home: StrPath | None = None,
+) -> Dataset:
     """The same vectors with other right answers.
 
     Parameters
@@ -256,7 +261,7 @@ def with_ground_truth(dataset, ground_truth, n_neighbors=50, data_home=None):
     return replace(dataset, relevant=None, ground_truth="none")
 
 
-def nearest_neighbours(query, database, k):
+def nearest_neighbours(query: np.ndarray, database: np.ndarray, k: int) -> np.ndarray:
     """The k nearest database rows of every query row by Euclidean distance, exactly.
 
     A matrix product in the precision of the vectors gives approximate distances with a bound on
@@ -686,7 +691,9 @@ def _idx_bytes(array):
     return header + np.ascontiguousarray(array).tobytes()
 
 
-def read_vectors(path, labels=None):
+def read_vectors(
+    path: StrPath, labels: StrPath | None = None
+) -> tuple[np.ndarray, np.ndarray | None]:
     """Vectors of one file, and their labels if it has any.
 
     Parameters
@@ -942,7 +949,8 @@ def _read_numpy(path):
         with loaded:
             return {key: loaded[key] for key in loaded.files}
     except Exception as error:  # a damaged file can raise nearly anything
-        raise ValueError(f"{path} is damaged or not a plain NumPy file: {error}") from error
+        what = "it holds objects, or no arrays at all" if "pickle" in str(error) else error
+        raise ValueError(f"{path} is damaged or not a plain NumPy file: {what}") from error
 
 
 def _read_npz(path, keys):

@@ -15,6 +15,7 @@ from sklearn.utils.multiclass import check_classification_targets
 
 from bdnn.base import (
     BaseHasher,
+    Checkpoint,
     ProgressBar,
     as_generator,
     check_number,
@@ -393,18 +394,29 @@ def initial_network(X, sizes, rng, init="itq"):
 class _Recorder:
     """Watches a training: history, the state with the lowest objective, when to stop."""
 
-    def __init__(self, terms, stride, bar):
-        self.terms, self.stride, self.bar = terms, stride, bar
+    def __init__(self, terms, stride, bar, keep):
+        self.terms, self.stride, self.bar, self.keep = terms, stride, bar, keep
         self.started, self.history = time.perf_counter(), []
-        self.iteration, self.best, self.theta = -1, np.inf, None
+        self.iteration, self.best, self.theta, self.state = -1, np.inf, None, None
 
-    def __call__(self, theta, J):
-        """Take note of the next state."""
+    def go_on_from(self, state):
+        """Be as before that state, which will be noted again; return it and its memory."""
+        iteration, theta, pairs, self.best, self.theta, self.history = state
+        self.iteration = iteration - 1
+        self.bar.update(iteration)
+        return theta, pairs
+
+    def __call__(self, theta, J, pairs=()):
+        """Take note of the next state; the one before it is sound, since no rule ended there."""
+        if self.state:
+            self.keep(self.state)
         self.iteration += 1
         if J < self.best:
             self.best, self.theta = J, theta.copy()
         if self.iteration % self.stride == 0:
             self.note(theta)
+        state = self.iteration, theta, list(pairs), self.best, self.theta
+        self.state = *state, list(self.history)
         self.bar.update(self.iteration > 0)
 
     def note(self, theta):
@@ -470,10 +482,11 @@ def _network_of(start, sizes):
 class DeepHashing(BaseHasher):
     """Deep Hashing (Liong et al., CVPR 2015), unsupervised.
 
-    `fit` takes two options beyond the data. `start`, an estimator of this class that was fitted
+    `fit` takes three options beyond the data. `start`, an estimator of this class that was fitted
     with as many bits and units: training goes on from its network. `callback`, a function: it is
     called after every step with the share of the most steps that is done; what it raises ends the
-    training.
+    training. `checkpoint`, a path: the state is kept there, and if the file is there, training goes
+    on from it: `base.Checkpoint`.
 
     Parameters
     ----------
@@ -570,11 +583,12 @@ class DeepHashing(BaseHasher):
         check_option("init", self.init, ("itq", "pca"))
         check_option("optimizer", self.optimizer, ("gd", "lbfgs"))
 
-    def _fit(self, X, y, start=None, callback=None):
+    def _fit(self, X, y, start=None, callback=None, checkpoint=None):
         self._check_parameters()
-        self._learn(X, {"reduction": self.reduction}, start, callback)
+        checkpoint = Checkpoint(checkpoint, self, X)
+        self._learn(X, {"reduction": self.reduction}, start, callback, checkpoint)
 
-    def _learn(self, X, options, start, callback):
+    def _learn(self, X, options, start, callback, checkpoint):
         """Train the network on samples (D, m); `options` as for `DHObjective`."""
         hidden = narrowing_sizes(self.n_bits) if self.hidden is None else tuple(self.hidden)
         X, sizes = self._scale(X), (len(X), *hidden, self.n_bits)
@@ -592,22 +606,28 @@ class DeepHashing(BaseHasher):
 
         with ProgressBar(self.max_iter, callback, self.verbose) as bar:
             bar.set_description(f"{type(self).__name__}, {self.n_bits} bits")
-            watch = _Recorder(objective.terms, max(1, -(-self.max_iter // 100)), bar)
-            self._train(scaled, flatten(*network), watch)
+            stride = max(1, -(-self.max_iter // 100))
+            keep = partial(checkpoint.write, self)
+            watch = _Recorder(objective.terms, stride, bar, keep)
+            theta, pairs = flatten(*network), ()
+            if saved := checkpoint.read(self):
+                theta, pairs = watch.go_on_from(saved)
+            self._train(scaled, theta, pairs, watch)
         Ws, cs = self.Ws_, self.cs_ = unflatten(watch.theta, sizes)
         self.history_, self.n_iter_ = watch.history, watch.iteration
         self.codes_ = stored(lambda X: sgn(DeepHashing._outputs(Ws, cs, X)), X).T
 
-    def _train(self, fun, theta, watch):
+    def _train(self, fun, theta, pairs, watch):
         """Minimise; an interruption keeps the best state, if a step was made."""
-        last = theta
+        last, steps = theta, self.max_iter - (watch.iteration + 1)
         try:
             if self.optimizer == "gd":
-                last = descend(fun, theta, self.learning_rate, self.max_iter, self.tol, watch)
+                last = descend(fun, theta, self.learning_rate, steps, self.tol, watch)
             else:
-                watch(theta, fun(theta)[0])
-                options = {"max_iter": self.max_iter, "ftol": self.tol, "gtol": 0}
-                last = minimize(fun, theta, callback=lambda r: watch(r.x, r.fun), **options).x
+                watch(theta, fun(theta)[0], pairs)
+                options = {"max_iter": steps, "ftol": self.tol, "gtol": 0, "pairs": pairs}
+                note = {"callback": lambda r: watch(r.x, r.fun, r.pairs)}
+                last = minimize(fun, theta, **options, **note).x
         except KeyboardInterrupt:
             if watch.iteration < 1:
                 raise
@@ -699,10 +719,11 @@ class SupervisedDeepHashing(DeepHashing):
         )
         self.alpha = alpha
 
-    def _fit(self, X, y, start=None, callback=None):
+    def _fit(self, X, y, start=None, callback=None, checkpoint=None):
         self._check_parameters()
+        checkpoint = Checkpoint(checkpoint, self, X, y)
         check_number("alpha", self.alpha)
         check_classification_targets(y)
         y = np.unique(y, return_inverse=True)[1]
         options = {"y": y, "alpha": self.alpha, "reduction": self.reduction}
-        self._learn(X, options, start, callback)
+        self._learn(X, options, start, callback, checkpoint)

@@ -706,9 +706,10 @@ def _remember(pairs, s, y):
         pairs.append((s, y, 1 / sy))
 
 
-def _report(x, f, g, nit, calls):
+def _report(x, f, g, nit, calls, pairs):
     """What is known after a step."""
-    return OptimizeResult(x=x, fun=f, jac=g, nit=nit, nfev=calls, njev=calls)
+    counts = {"nit": nit, "nfev": calls, "njev": calls}
+    return OptimizeResult(x=x, fun=f, jac=g, pairs=list(pairs), **counts)
 
 
 def _asks_to_stop(callback, report):
@@ -804,6 +805,7 @@ def minimize(
     c1=1e-4,
     c2=0.9,
     callback=None,
+    pairs=(),
 ):
     """Minimise a smooth function by L-BFGS.
 
@@ -830,15 +832,18 @@ def minimize(
     c1, c2 : float
         Constants of the strong Wolfe conditions, which every accepted step fulfils.
     callback : callable, optional
-        Called after every step with a result that holds x, fun, jac, nit, nfev and is not to be
-        modified; it may raise StopIteration to end the run.
+        Called after every step with a result that holds x, fun, jac, nit, nfev, pairs and is not to
+        be modified; it may raise StopIteration to end the run.
+    pairs : sequence of (s, y, rho), optional
+        The memory to begin with. With x and pairs of an earlier run, taken in its callback, the
+        steps are those that it made next.
 
     Returns
     -------
     scipy.optimize.OptimizeResult
         x, fun, jac (the gradient) of the last accepted step, which is the best one; nit steps,
-        nfev = njev evaluations; status (an index of `MESSAGES`), message, success (True for
-        status 0 and 1: converged).
+        nfev = njev evaluations; pairs, the memory; status (an index of `MESSAGES`), message,
+        success (True for status 0 and 1: converged).
 
     Raises
     ------
@@ -849,7 +854,7 @@ def minimize(
     limit = math.inf if max_evaluations is None else max_evaluations
     _check_options(max_iter, history, limit, gtol, ftol, c1, c2)
     evaluate, x, f, g = _begin(fun, x0)
-    pairs, nit, decrease, status = deque(maxlen=history), 0, math.inf, None
+    pairs, nit, decrease, status = deque(pairs, maxlen=history), 0, math.inf, None
     while status is None:
         calls = evaluate.calls
         rules = np.max(np.abs(g)) <= gtol, decrease <= ftol, nit >= max_iter, calls >= limit
@@ -867,10 +872,9 @@ def minimize(
         _remember(pairs, new.x - x, new.g - g)
         decrease = (f - new.f) / max(abs(f), abs(new.f), 1.0)
         x, f, g, nit = new.x, new.f, new.g, nit + 1
-        report = _report(x, f, g, nit, evaluate.calls)
-        if callback is not None and _asks_to_stop(callback, report):
+        if callback and _asks_to_stop(callback, _report(x, f, g, nit, evaluate.calls, pairs)):
             status = 5
-    result = _report(x, f, g, nit, evaluate.calls)
+    result = _report(x, f, g, nit, evaluate.calls, pairs)
     result.update(status=status, message=MESSAGES[status], success=status < 2)
     return result
 

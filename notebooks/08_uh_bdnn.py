@@ -46,6 +46,7 @@ from sklearn.neighbors import NearestNeighbors
 from bdnn import losses
 from bdnn.base import (
     BaseHasher,
+    Checkpoint,
     ProgressBar,
     as_generator,
     check_number,
@@ -77,7 +78,9 @@ from bdnn.sources import (
 )
 
 # %%
+import contextlib
 import json
+import tempfile
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -1053,8 +1056,9 @@ print(f"bits in which sgn(H) agrees with B: {(sgn(H) == B).mean():.1%}")
 # ## The estimator
 #
 # The rest is bookkeeping: the paper's values as defaults, every term by name in a history, the best
-# state by validation, an interruption that keeps it, and a start from an earlier solution, which
-# notebook 14 needs. In `_fit` you find the set-up from above, in `_alternate` the loop.
+# state by validation, an interruption that keeps it, a checkpoint on disk, and a start from an
+# earlier solution, which notebook 14 needs. In `_fit` you find the set-up from above, in
+# `_alternate` the loop.
 
 
 # %% tags=["export"]
@@ -1122,10 +1126,11 @@ class _Problem(NamedTuple):
 class UHBDNN(BaseHasher):
     """Unsupervised hashing with a binary deep neural network (Do et al., ECCV 2016).
 
-    `fit` takes two options beyond the data. `start`, a UHBDNN that was fitted to the same samples
+    `fit` takes three options beyond the data. `start`, a UHBDNN that was fitted to the same samples
     with as many bits and units: training goes on from its encoder and its codes. `callback`, a
     function: it is called after every iteration of L-BFGS with the share of the most iterations
-    that is done; what it raises ends the training.
+    that is done; what it raises ends the training. `checkpoint`, a path: the state is kept there
+    after every alternation, and if the file is there, training goes on from it: `base.Checkpoint`.
 
     Parameters
     ----------
@@ -1268,8 +1273,9 @@ class UHBDNN(BaseHasher):
         check_option("conditioning", self.conditioning, ("whiten", "none"))
         check_option("code_activation", self.code_activation, ("identity", "tanh"))
 
-    def _fit(self, X, y, start=None, callback=None):
+    def _fit(self, X, y, start=None, callback=None, checkpoint=None):
         self._check_parameters()
+        checkpoint = Checkpoint(checkpoint, self, X)
         rng = as_generator(self.random_state)
         scale = self.scale_ = range_scaling(X)[1]
         shift = self.shift_ = sample_mean(X).astype(X.dtype)
@@ -1287,7 +1293,7 @@ class UHBDNN(BaseHasher):
         with ProgressBar(total, callback, self.verbose) as bar:
             bar.set_description(f"UHBDNN, {self.n_bits} bits")
             try:
-                self._alternate(problem, B, theta, bar)
+                self._alternate(problem, B, theta, bar, checkpoint)
             except KeyboardInterrupt:
                 if not self.history_:
                     raise
@@ -1323,12 +1329,15 @@ class UHBDNN(BaseHasher):
         B = alongside(X, codes) if isinstance(X, Samples) else codes.astype(X.dtype)
         return theta.astype(X.dtype), B
 
-    def _alternate(self, problem, B, theta, bar):
+    def _alternate(self, problem, B, theta, bar, checkpoint):
         """New codes, then decoder and encoder, until the score no longer rises."""
         X, A, activations = problem.X, problem.A, problem.activations
         W, c = np.eye(len(X), self.n_bits, dtype=X.dtype), np.zeros((len(X), 1), X.dtype)
-        H, best_score, stalled = None, -np.inf, False
-        for t in range(self.max_alternations + 1):
+        begin, H, best_score, stalled = 0, None, -np.inf, False
+        if saved := checkpoint.read(self):
+            begin, B, theta, W, c, H, best_score, stalled = saved
+            bar.update(self.n_iter_)
+        for t in range(begin, self.max_alternations + 1):
             started, old = time.perf_counter(), B
             if t > 0:
                 B = self._new_codes(X, W, c, H, B, stalled)
@@ -1349,10 +1358,10 @@ class UHBDNN(BaseHasher):
                 self.Ws_ = [Ws[0] @ problem.P.T, *map(np.copy, Ws[1:])]
                 self.cs_, self.codes_ = [*map(np.copy, cs)], stored(sgn, B)
                 self.decoder_W_, self.decoder_c_ = W, c
-                continue
-            stalled = True
+            stalled = self.best_ < t or stalled
             if t - self.best_ >= self.patience:
                 break
+            checkpoint.write(self, (t + 1, B, theta, W, c, H, best_score, stalled))
 
     def _new_codes(self, X, W, c, H, B, stalled):
         """Codes for a given decoder and given outputs of the encoder, sample by sample."""
@@ -1415,6 +1424,29 @@ class UHBDNN(BaseHasher):
 # %% [markdown]
 # An interruption (the stop button, Ctrl-C) ends the training with the best state so far and says
 # so; before the first round is complete there is nothing to keep, and it is passed on.
+#
+# Against a machine that stops, `fit(X, checkpoint="run.checkpoint")` keeps the state of the loop on
+# disk, whole and with a checksum. The same call then goes on from there and ends at the same codes,
+# bit for bit, because the loop depends on nothing else: L-BFGS begins every round with an empty
+# memory, and the seed is spent before the first. We stop a training after two rounds and let
+# another estimator go on.
+
+
+# %%
+def stop_in_third_round(done):
+    if done > 2.5 * 10 / 60:  # 10 iterations in each of at most 6 rounds
+        raise RuntimeError("the machine stops")
+
+
+checkpoint = Path(tempfile.mkdtemp()) / "run.checkpoint"
+options = {"max_iter": 10, "max_alternations": 5, "n_init": 1}
+with contextlib.suppress(RuntimeError):
+    UHBDNN(16, **options).fit(dataset.train, callback=stop_in_third_round, checkpoint=checkpoint)
+resumed = UHBDNN(16, **options).fit(dataset.train, checkpoint=checkpoint)
+whole = UHBDNN(16, **options).fit(dataset.train)
+print("the same codes:", (resumed.codes_ == whole.codes_).all())
+
+# %% [markdown]
 #
 # ## UH-BDNN against ITQ
 #

@@ -47,6 +47,7 @@ from tqdm import tqdm
 from bdnn import losses
 from bdnn.base import (
     BaseHasher,
+    Checkpoint,
     as_generator,
     check_number,
     check_option,
@@ -778,6 +779,9 @@ class _LabelledProblem(NamedTuple):
 class SHBDNN(BaseHasher):
     """Supervised hashing with a binary deep neural network (Do et al., ECCV 2016).
 
+    `fit` takes an option beyond the data. `checkpoint`, a path: the state is kept there after every
+    alternation, and if the file is there, training goes on from it: `base.Checkpoint`.
+
     Parameters
     ----------
     n_bits : int
@@ -898,8 +902,9 @@ class SHBDNN(BaseHasher):
         check_option("init", self.init, ("classes", "itq", "random"))
         check_option("scaling", self.scaling, ("centred", "range"))
 
-    def _fit(self, X, y):
+    def _fit(self, X, y, checkpoint=None):
         self._check_parameters()
+        checkpoint = Checkpoint(checkpoint, self, X, y)
         rng = as_generator(self.random_state)
         self.classes_, y = np.unique(y, return_inverse=True)
         held_out = rng.permutation(len(y))[: min(self.n_validation, len(y) // 8)]
@@ -911,7 +916,10 @@ class SHBDNN(BaseHasher):
         with tqdm(total=rounds * self.max_iter, disable=not self.verbose, leave=False) as bar:
             bar.set_description(f"SHBDNN, {self.n_bits} bits")
             try:
-                self._alternate(problem, *self._start(problem, theta, rng, bar), bar)
+                begin = checkpoint.read(self)
+                if begin is None:
+                    begin = (0, *self._start(problem, theta, rng, bar), -np.inf)
+                self._alternate(problem, *begin, bar, checkpoint)
             except KeyboardInterrupt:
                 if not self.history_:
                     raise
@@ -958,12 +966,12 @@ class SHBDNN(BaseHasher):
         self.n_iter_ += found.nit
         return found.x, found.nit
 
-    def _alternate(self, problem, B, theta, bar):
+    def _alternate(self, problem, begin, B, theta, best_score, bar, checkpoint):
         """Encoder, then codes, until the score no longer rises."""
         A, y, sizes, lambdas = problem.A, problem.labels, problem.sizes, problem.lambdas
         n_classes, dtype = int(problem.y.max()) + 1, code_type(A)
-        best_score = -np.inf
-        for t in range(self.max_alternations + 1):
+        bar.update(self.n_iter_ - bar.n)
+        for t in range(begin, self.max_alternations + 1):
             started, old = time.perf_counter(), B
             objective = supervised_objective(A, B, y, sizes, lambdas, n_classes)
             theta, n_iter = self._minimise(objective, theta, bar)
@@ -986,6 +994,7 @@ class SHBDNN(BaseHasher):
                 self.cs_ = [*map(np.copy, cs)]
             elif t - self.best_ >= self.patience:
                 break
+            checkpoint.write(self, (t + 1, B, theta, best_score))
 
     def _score(self, problem, Ws, cs, B):
         """How well the queries held out find their classes among the training samples."""

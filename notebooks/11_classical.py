@@ -870,7 +870,7 @@ class KMeansHashing(BaseHasher):
         check_number("affinity_weight", self.affinity_weight)
         check_number("tol", self.tol)
         full, rest = divmod(self.n_bits, self.bits_per_subspace)
-        self.names_ = [self.bits_per_subspace] * full + [rest] * (rest > 0)
+        self.names_ = [self.bits_per_subspace] * full + [rest] * bool(rest)
         mean, P = principal_directions(X, len(X))
         V = P.T.astype(X.dtype) @ X - (P.T @ mean).astype(X.dtype)
         hands = deal_directions(np.var(V, axis=1, dtype=np.float64), len(self.names_))

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 import course
+from tools import oldest
 
 ROOT = Path(course.__file__).parent
 PROJECT = """
@@ -260,6 +261,25 @@ def test_every_extra_that_a_command_needs_has_a_lock():
     tables = [*course.EXTRAS.values(), *course.WORD_EXTRAS.values()]
     names = {name for extras in tables for name in extras}
     assert [n for n in names if not course.Environment(ROOT).extra_lock(n).exists()] == []
+
+
+def test_the_oldest_dependencies_have_an_environment_of_their_own(monkeypatch):
+    seen = []
+    monkeypatch.setattr(course.Environment, "ensure", lambda *args: seen.append(args[0]))
+    monkeypatch.setattr(course, "hand_over", lambda *args: seen.extend(args[1:]) or 7)
+    assert course.main(["test", "--oldest"]) == 7
+    environment, command, arguments = seen
+    assert (command, arguments) == ("oldest", []) and (ROOT / "tools/oldest.py").exists()
+    assert environment.folder == ROOT / ".venv-oldest"
+    assert environment.lock == ROOT / "requirements/oldest.lock" and environment.lock.exists()
+    assert course.main(["test", "--quick"]) == 7
+    assert seen[3].folder == ROOT / ".venv" and seen[4:] == ["test", ["--quick"]]
+
+
+def test_the_tests_of_the_library_need_no_tools():
+    names = {path.name for path in oldest.library_tests(ROOT)}
+    assert {"test_bad_input.py", "test_estimators.py", "test_unsupervised.py"} <= names
+    assert not names & {"test_course.py", "test_gates.py", "test_build.py", "test_run.py"}
 
 
 def test_words_among_the_arguments_need_extras():

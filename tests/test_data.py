@@ -10,6 +10,7 @@ import sys
 import tarfile
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import numpy as np
 import pandas
@@ -791,6 +792,19 @@ def test_a_damaged_copy_in_the_cache_is_fetched_again(mirror, small_mnist, no_bi
         check_small_mnist(load("mnist"), small_mnist)
         assert server.asked == [("good", file)]
         assert path.read_bytes() == whole
+
+
+def test_a_full_disk_leaves_nothing_half_made(mirror, no_big_data, monkeypatch):
+    mirror("good", "good")
+
+    def full(self, url, output_file, *args, **kwargs):
+        Path(output_file).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(data.pooch.HTTPDownloader, "__call__", full)
+    with pytest.raises(ConnectionError, match="No space left on device"):
+        load("mnist")
+    assert list((no_big_data / "mnist").iterdir()) == []
 
 
 def test_content_is_checked_apart_from_the_packed_file(mirror, monkeypatch):

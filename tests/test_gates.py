@@ -540,6 +540,11 @@ BREAKS = {
         append("requirements/browser.lock", "tqdm==4.0\n"),
         ["requirements/browser.lock: tqdm is pinned otherwise", "python3 -m tools.lock"],
     ),
+    "dependency not pinned to its oldest release": (
+        project.oldest,
+        edit("requirements/oldest.lock", "numpy==2.1.0", "numpy==2.2.0"),
+        ["requirements/oldest.lock: numpy<3,>=2.1 is pinned to 2.2.0, not to 2.1", "tools.lock"],
+    ),
     "other range in pyproject": (
         project.dependencies,
         edit("pyproject.toml", '"tqdm>=4.67,<5"', '"tqdm>=4,<5"'),

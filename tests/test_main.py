@@ -174,6 +174,10 @@ def test_compare_leaves_out_what_needs_labels(files, tmp_path, capsys):
         ("train train.npy --model no/such/m", "there is no folder .*such for no/such/m"),
         ('train train.npy --settings {"lambda9":1}', "'lambda9' is not known; known are code_"),
         ('train train.npy --settings {"lambda2":-1}', "lambda2 must be a finite number"),
+        (
+            "train train.npy --method itq --checkpoint c",
+            "--checkpoint is for uhbdnn, shbdnn, dh, supd",
+        ),
         ("encode train.npy train.npy", "train.npy is not a bdnn model, or was damaged"),
         ("encode absent.bdnn train.npy", "No such file"),
         ("search model.bdnn train.npy query.npy -k 0", "k must be a whole number"),

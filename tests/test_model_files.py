@@ -5,6 +5,7 @@ import io
 import json
 import os
 import sys
+import tempfile
 import zipfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zoo
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 import bdnn
 from bdnn.base import _digest
@@ -256,6 +260,32 @@ def test_round_trip(name, saved, tmp_path):
     assert [row.keys() for row in loaded.history_] == [row.keys() for row in fitted.history_]
     loaded.save(tmp_path / "again.bdnn")
     assert state(bdnn.load(tmp_path / "again.bdnn")) == state(loaded)
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner) | st.tuples(inner, inner) | st.dictionaries(st.text(), inner),
+    max_leaves=8,
+)
+ARRAYS = hnp.arrays(
+    st.sampled_from([np.float32, np.float64, np.int8, np.int64, bool, "<U3"]),
+    hnp.array_shapes(min_dims=0, min_side=0, max_side=4),
+)
+
+
+@given(VALUES, ARRAYS)
+def test_every_state_survives_the_file(value, array):
+    """Whatever an estimator may have learned comes back with its type, shape and bytes."""
+    model = bdnn.ITQ(4).fit(X)
+    model.value_, model.nested_ = value, [array, {"a": (array, value)}]
+    with tempfile.TemporaryDirectory() as folder:
+        model.save(f"{folder}/m")
+        loaded = bdnn.load(f"{folder}/m")
+    assert loaded.value_ == value and type(loaded.value_) is type(value)
+    for found in (loaded.nested_[0], loaded.nested_[1]["a"][0]):
+        assert found.dtype == array.dtype and found.shape == array.shape
+        assert found.tobytes() == array.tobytes()
+    assert loaded.nested_[1]["a"][1] == value
 
 
 FORBIDDEN = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "eval", "exec"}

@@ -34,6 +34,7 @@ GATES = [
     project.formatting,
     project.lock,
     project.same_pins,
+    project.oldest,
     project.dependencies,
     project.address,
     results.results,

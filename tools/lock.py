@@ -1,7 +1,8 @@
 """Pin the requirements to one set of releases with hashes: `python3 -m tools.lock [--upgrade]`.
 
 `requirements.lock` answers `requirements.txt`; `requirements/EXTRA.lock` answers an extra of
-`pyproject.toml` that the course installs, with the same pins for what both contain. One lock serves
+`pyproject.toml` that the course installs, with the same pins for what both contain;
+`requirements/oldest.lock` holds the lowest releases that the library allows. One lock serves
 Linux, macOS and Windows and every Python of the course. It is made by uv, which only this step
 needs; installing from a lock needs nothing but pip. Existing pins are kept as long as they fit;
 `--upgrade` takes the newest releases.
@@ -10,6 +11,7 @@ needs; installing from a lock needs nothing but pip. Existing pins are kept as l
 import argparse
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -21,6 +23,7 @@ HEADER = """\
 # Made from {} by `python3 -m tools.lock`; do not edit by hand.
 # pip installs it with --require-hashes: a file that differs from these is refused.
 """
+TESTERS = ("pytest", "pytest-xdist", "hypothesis", "setuptools")
 NO_UV = "uv is needed to make the lock: `python3 -m pip install uv`, or see its documentation."
 
 
@@ -55,6 +58,16 @@ def locked_extras(project):
     return {name: ranges for name, ranges in extras.items() if name != "course"}
 
 
+def oldest_ranges(project, lock):
+    """Return the ranges of the library, and the pins of the tools that test it, one on a line.
+
+    `lock` is the text of requirements.lock.
+    """
+    tools = "|".join(TESTERS)
+    pins = re.findall(rf"^(?:{tools})==[^\s;]+", lock, flags=re.MULTILINE)
+    return [*project["dependencies"], *project["optional-dependencies"]["parquet"], *pins]
+
+
 def main():
     """Parse the command line and write the locks."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -66,6 +79,10 @@ def main():
     tables = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     for name, ranges in locked_extras(tables["project"]).items():
         compile_lock(ROOT, "-", f"requirements/{name}.lock", options, "\n".join(ranges))
+    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    ranges = "\n".join(oldest_ranges(tables["project"], lock))
+    lowest = ["--resolution", "lowest-direct"]
+    compile_lock(ROOT, "-", "requirements/oldest.lock", lowest, ranges)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from tools.notebooks import ROOT, find, kernel_environment
 NO_TESTS = 5  # pytest's exit code where it found nothing to run
 BROWSER = "tests/browser"
 PARALLEL = ["-n", "2", "--dist", "loadfile"]
+COVERAGE = ["--cov", "--cov-report=term:skip-covered"]  # its settings are in pyproject.toml
 NBVAL = [
     "--nbval",
     "--nbval-current-env",
@@ -30,7 +31,8 @@ NBVAL = [
 def steps(quick):
     """Return (title, arguments of Python) for each step, cheapest first."""
     yield "check", ["-m", "tools.check"]
-    yield "unit tests", ["-m", "pytest", "tests", "--ignore", BROWSER, *PARALLEL]
+    yield "types", ["-m", "mypy"]
+    yield "unit tests", ["-m", "pytest", "tests", "--ignore", BROWSER, *PARALLEL, *COVERAGE]
     if quick:
         return
     notebooks = [str(notebook.path) for notebook in find(ROOT)]
@@ -44,6 +46,8 @@ def main():
     """Parse the command line and run the steps; the first one that fails ends the run."""
     parser = argparse.ArgumentParser(prog="course.py test", description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="leave notebooks and browser out")
+    text = "the library's tests alone, with the oldest dependencies it allows, in .venv-oldest"
+    parser.add_argument("--oldest", action="store_true", help=text)  # see course.py
     quick = parser.parse_args().quick
     warm_up()
     with tempfile.TemporaryDirectory() as scratch:

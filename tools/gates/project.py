@@ -6,6 +6,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 from tools.export import stale, stray_modules
 from tools.lock import locked_extras
@@ -86,6 +87,19 @@ def same_pins(course):
             if not versions <= main.get(package, versions):
                 what = f"{package} is pinned otherwise than in requirements.lock"
                 yield Problem(where, what, RELOCK)
+
+
+def oldest(course):
+    """requirements/oldest.lock pins what the library needs to the lowest releases it allows."""
+    where = "requirements/oldest.lock"
+    pins = pinned(course.root / where)
+    for text in course.project["dependencies"]:
+        requirement = Requirement(text)
+        lowest = next(Version(s.version) for s in requirement.specifier if s.operator == ">=")
+        found = pins.get(canonicalize_name(requirement.name), set())
+        if {Version(pin).release[: len(lowest.release)] for pin in found} != {lowest.release}:
+            what = f"{requirement} is pinned to {', '.join(found) or 'nothing'}, not to {lowest}"
+            yield Problem(where, what, RELOCK)
 
 
 def dependencies(course):
