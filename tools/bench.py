@@ -30,7 +30,7 @@ def parse(argv):
     parser.add_argument("--smoke", action="store_true", help="tiny sizes: does it run? (no goals)")
     parser.add_argument("--only", nargs="+", choices=GROUPS, default=list(GROUPS), help="groups")
     parser.add_argument("--threads", type=int, default=1, help="threads of both sides (default: 1)")
-    parser.add_argument("--record", metavar="FILE", help="write the rows as JSON lines")
+    parser.add_argument("--record", metavar="FILE", help="write the rows as JSON")
     return parser.parse_args(argv)
 
 
@@ -58,10 +58,11 @@ def measure(options):
 
 
 def record(path, rows, options):
-    """Write the rows as JSON lines, each with the versions and threads of the run."""
+    """Write the rows as a JSON list, each with the versions and threads of the run."""
     common = {"threads": options.threads, "versions": versions(), "date": time.strftime("%Y-%m-%d")}
     with atomic_path(Path(path)) as temporary:
-        temporary.write_text("".join(json.dumps(row.record() | common) + "\n" for row in rows))
+        lines = ",\n".join(json.dumps(row.record() | common) for row in rows)
+        temporary.write_text(f"[\n{lines}\n]\n")
 
 
 def main(argv=None):

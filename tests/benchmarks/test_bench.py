@@ -108,9 +108,9 @@ class TwoRows:
 @pytest.mark.parametrize(("size", "code"), [("--quick", 1), ("--smoke", 0)])
 def test_the_command_prints_the_table_and_records_it(size, code, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(bench.GROUPS, "codes", TwoRows)
-    path = tmp_path / "bench.jsonl"
+    path = tmp_path / "bench.json"
     assert bench.main([size, "--only", "codes", "--record", str(path)]) == code
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    rows = json.loads(path.read_text())
     assert [row["met"] for row in rows] == [True, False] and rows[0]["threads"] == 1
     printed = capsys.readouterr().out
     assert "2 rows on 1 of" in printed and "1 miss their goal" in printed and "NO" in printed
