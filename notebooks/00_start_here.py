@@ -226,7 +226,7 @@ save_figure(fig, "00_network")
 #
 # ## The map
 #
-# Each notebook answers one question, and most of them end in a module of the library `bdnn`, which is made from their cells. Notebooks without a link are to come.
+# Each notebook answers one question, and most of them end in a module of the library `bdnn`, which is made from their cells.
 #
 # | notebook | question | module |
 # |---|---|---|
@@ -244,9 +244,11 @@ save_figure(fig, "00_network")
 # | [**11** Classical methods](11_classical.ipynb) | What did others do without labels? | `classical` |
 # | [**12** Supervised baselines](12_supervised_baselines.ipynb) | What did others do with labels? | `kernels` |
 # | [**13** Background losses](13_background_losses.ipynb) | Pairs, triplets, blocks: which other losses are there? | `background` |
-# | **14** The lambdas | What does each λ buy? Sliders. | `explore` |
-# | **15** Results | Where do we agree with the published tables, where not, and why? | |
-# | **16** Scale | What if the data do not fit into memory, or into one machine? | `scale` |
+# | [**14** The lambdas](14_lambdas.ipynb) | What does each λ buy? Sliders. | `explore` |
+# | [**15** Results](15_results.ipynb) | Where do we agree with the published tables, where not, and why? | |
+# | [**16** Scale](16_scale.ipynb) | What if the data do not fit into memory, or into one machine? | `scale` |
+# | [**17** Cost](17_cost.ipynb) | What does each step cost, and what limits it? | |
+# | [**18** Your own data](18_own_data.ipynb) | How do I hash vectors of my own? | |
 #
 # In a hurry? Read 02, 03 and 08, and look things up in the rest. In a course, one notebook is a session; 04 and 05 are the ones to do on paper first.
 #
@@ -256,6 +258,7 @@ save_figure(fig, "00_network")
 # |---|---|
 # | read and run the notebooks | `python3 course.py lab` |
 # | see the comparison table on real digits | `python3 course.py run` |
+# | read without a kernel, sliders included | `python3 course.py site` |
 # | run every check | `python3 course.py test` |
 # | rebuild after an edit of notebook 03 | `python3 course.py build 03` |
 #
