@@ -292,7 +292,7 @@ for row in sweeps:
 #
 # | step | limit | what was done | what is left |
 # | --- | --- | --- | --- |
-# | objective and gradient | matrix products | two passes over blocks, kept memory, no $m\times m$ and no $m\times D$ array (notebooks 04, 08, 09) | sigmoids and slopes: some 10 % |
+# | objective and gradient | matrix products | two passes over blocks, kept memory, no $m\times m$ and no $m\times D$ array (notebooks 04, 08, 09) | sigmoids and slopes: 10 to 25 % |
 # | L-BFGS | memory: $4kp$ numbers | vectors updated in place (notebook 06) | with 100 pairs it reads 100 MB in an iteration; 20 pairs fit into the cache |
 # | decoder | the product $XB^\top$ | closed form in place of iterations (notebook 08) | nothing |
 # | DCC | the product $W^\top X$, then the cache | $W^\top W$ and $W^\top X$ once for all cycles; stop when nothing changes (notebook 07) | nothing |

@@ -244,7 +244,7 @@ def test_a_kernel_sees_none_of_the_persons_own_settings(root, monkeypatch):
 
 def test_the_tests_run_cheapest_first(monkeypatch):
     titles = [title for title, _ in test.steps(quick=True)]
-    assert titles == ["check", "unit tests"]
+    assert titles == ["check", "types", "unit tests"]
     titles += ["notebooks", "site", "browser tests"]
     assert [title for title, _ in test.steps(quick=False)] == titles
     monkeypatch.setattr(test, "find", lambda root: [])
@@ -262,7 +262,7 @@ def test_the_first_step_that_fails_ends_the_run(monkeypatch):
     monkeypatch.setattr(test.subprocess, "run", fake_run)
     monkeypatch.setattr(test.sys, "argv", ["test"])
     assert test.main() == 3
-    assert ran == ["tools.check", "pytest"]
+    assert ran == ["tools.check", "mypy"]
 
 
 def test_the_notebooks_are_executed_and_compared(root):
