@@ -23,7 +23,14 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 from tqdm import tqdm
 
-from bdnn.sources import Blocks, Samples, as_samples, is_source, stored
+from bdnn.sources import (
+    Blocks,
+    Samples,
+    as_samples,
+    is_source,
+    stored,
+    with_blocks_in_threads,
+)
 
 __all__ = [
     "BaseHasher",
@@ -278,7 +285,8 @@ class BaseHasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
                 "bits cannot make the bits independent. Use fewer bits or more samples"
             )
         names = self.__dict__.pop("feature_names_in_", None)  # _fit encodes arrays, without names
-        self._fit(X, y, **options)
+        with with_blocks_in_threads():
+            self._fit(X, y, **options)
         if names is not None:
             self.feature_names_in_ = names
         return self
@@ -329,7 +337,9 @@ class BaseHasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         checked = validate_data(
             self, _stand_in(X, self.dtype) if streamed else X, dtype=self.dtype, reset=False
         )
-        return self._encoded(as_samples(X, self.dtype) if streamed else checked.T, encode, dtype)
+        samples = as_samples(X, self.dtype) if streamed else checked.T
+        with with_blocks_in_threads():
+            return self._encoded(samples, encode, dtype)
 
     def _encoded(self, X, encode, dtype):
         """What `encode` makes of the outputs for samples (D, m), one sample per row."""

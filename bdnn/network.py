@@ -10,7 +10,7 @@ import numpy as np
 from scipy.linalg import eigh
 
 from bdnn.base import as_generator, check_option
-from bdnn.sources import BLOCK, blockwise, total
+from bdnn.sources import BLOCK, blockwise, each, total
 
 __all__ = [
     "ACTIVATIONS",
@@ -327,16 +327,28 @@ class Workspace:
             Xk = X[:, samples]
             yield samples, Xk, [H[:, : Xk.shape[1]] for H in outputs]
 
-    def forward(self, Ws, cs, X):
-        """Pass forward. Yields (samples, H): a slice of columns, and the last layer for them.
+    def forward(self, Ws, cs, X, visit):
+        """Pass forward.
 
         Parameters
         ----------
         Ws, cs, X
-            As for :func:`forward`. `H` is overwritten by the next pass.
+            As for :func:`forward`.
+        visit : callable
+            ``visit(samples, H)`` is called for every block: a slice of columns, and the last layer
+            for them, which the next pass overwrites.
+
+        Returns
+        -------
+        list
+            What `visit` returned, block after block.
         """
-        for samples, Xk, outputs in self._blocks(X):
-            yield samples, forward(Ws, cs, Xk, self.activations, outputs)[-1]
+
+        def one_block(block):
+            samples, Xk, outputs = block
+            return visit(samples, forward(Ws, cs, Xk, self.activations, outputs)[-1])
+
+        return list(each(one_block, self._blocks(X)))
 
     def backward(self, Ws, X, slope):
         """Pass back through the outputs of the last pass forward, which must be complete.
@@ -353,9 +365,13 @@ class Workspace:
         dWs, dcs : lists of arrays
             Gradients, summed over all samples.
         """
+
+        def one_block(block):
+            samples, Xk, outputs = block
+            return backward(Ws, [Xk, *outputs], slope(samples, outputs[-1]), self.activations)
+
         sums = [np.zeros(shape) for shape in (*map(np.shape, Ws), *((len(W), 1) for W in Ws))]
-        for samples, Xk, outputs in self._blocks(X):
-            parts = backward(Ws, [Xk, *outputs], slope(samples, outputs[-1]), self.activations)
+        for parts in each(one_block, self._blocks(X)):
             for whole, part in zip(sums, (*parts[0], *parts[1])):
                 whole += part
         sums = [whole.astype(Ws[0].dtype) for whole in sums]

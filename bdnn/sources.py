@@ -3,13 +3,18 @@
 The trainers reach their samples through the functions of this module alone, and these work alike
 on an array (D, m), samples in columns, and on :class:`Samples`, of which only one block at a time
 is in memory. Blocks always hold `BLOCK` samples and sums are taken in float64 in their order, so
-that the result does not depend on where the samples are.
+that the result depends neither on where the samples are nor on the number of threads.
 """
 
 import functools
 import mmap
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
+from itertools import islice
 
 import numpy as np
+from threadpoolctl import ThreadpoolController
 
 __all__ = [
     "BLOCK",
@@ -19,15 +24,56 @@ __all__ = [
     "as_samples",
     "blockwise",
     "drop",
+    "each",
     "is_source",
     "merged",
     "restore",
     "stored",
     "take",
     "total",
+    "with_blocks_in_threads",
 ]
 
 BLOCK = 2048  # samples per block: what is computed for them fits into a processor's cache
+_threads = ContextVar("threads", default=(None, 1))  # that share the blocks with the caller; all
+
+
+@functools.cache
+def _libraries():
+    return ThreadpoolController()  # looks through all that is loaded, so once
+
+
+@contextmanager
+def with_blocks_in_threads():
+    """Within it the blocks are shared among the threads that the user gives to BLAS.
+
+    The products of one block are too small to be shared: each thread does its own block alone.
+    """
+    blas = _libraries().select(user_api="blas")
+    n = max((library["num_threads"] for library in blas.info()), default=1)
+    if n == 1:
+        yield
+        return
+    with blas.limit(limits=1), ThreadPoolExecutor(n - 1) as threads:
+        before = _threads.set((threads, n))
+        try:
+            yield
+        finally:
+            _threads.reset(before)
+
+
+def each(fun, items):
+    """Results of a function of every item, in the order of the items, perhaps in threads.
+
+    As many items are taken at a time as there are threads.
+    """
+    threads, n = _threads.get()
+    items = iter(items)
+    while batch := list(islice(items, n)):
+        others = [threads.submit(fun, item) for item in batch[1:]]
+        yield fun(batch[0])
+        for other in others:
+            yield other.result()
 
 
 class Blocks:
@@ -187,10 +233,14 @@ class Stream(Samples):
         return np.asfortranarray(self._function(X))
 
     def _parts(self, fun, samples):
-        """Yield (columns, result of fun) for one block of all samples after the other."""
-        for X, columns in self._columns:
+        """Pairs (columns, result of fun) for one block of all samples after the other."""
+
+        def part(block):
+            X, columns = block
             blocks = (A._block(X) if isinstance(A, Stream) else A[..., columns] for A in samples)
-            yield columns, fun(*blocks)
+            return columns, fun(*blocks)
+
+        return each(part, self._columns)
 
     def _merged(self, merge, fun, samples):
         return functools.reduce(merge, (part for _, part in self._parts(fun, samples)))
@@ -232,11 +282,14 @@ def _fill(parts, m):
 
 
 def _array_parts(fun, arrays):
-    """Yield (columns, result of fun) for one block of the arrays after the other."""
+    """Pairs (columns, result of fun) for one block of the arrays after the other."""
     m = arrays[0].shape[-1]
-    for start in range(0, m, BLOCK):
+
+    def part(start):
         columns = slice(start, min(start + BLOCK, m))
-        yield columns, fun(*(A[..., columns] for A in arrays))
+        return columns, fun(*(A[..., columns] for A in arrays))
+
+    return each(part, range(0, m, BLOCK))
 
 
 def _engine(samples):

@@ -303,17 +303,18 @@ def two_loop(g, pairs):
     array (n,)
         The product; `g` itself (a copy) if there are no pairs.
     """
-    q, axpy = g.copy(), get_blas_funcs("axpy", (g,))  # axpy(x, q, a=a): q += a x, in place
+    dot, axpy = get_blas_funcs(("dot", "axpy"), (g,))  # axpy(x, q, a=a): q += a x, in place
+    q = g.copy()
     alphas = []
     for s, y, rho in reversed(pairs):
-        alpha = rho * _dot(s, q)
+        alpha = rho * dot(s, q)
         q = axpy(y, q, a=-alpha)
         alphas.append(alpha)
     if pairs:
         s, y, rho = pairs[-1]
-        q *= 1 / (rho * _dot(y, y))
+        q *= 1 / (rho * dot(y, y))
     for (s, y, rho), alpha in zip(pairs, reversed(alphas)):
-        beta = rho * _dot(y, q)
+        beta = rho * dot(y, q)
         q = axpy(s, q, a=alpha - beta)
     return q
 

@@ -513,8 +513,11 @@ class EncoderObjective:
 
     def moments(self, Ws, cs):
         """Pass forward: the moments of all samples."""
-        passes = self.workspace.forward(Ws, cs, self.X)
-        return total_moments(moments(H, *self._codes(s), self.n_classes) for s, H in passes)
+
+        def of_block(samples, H):
+            return moments(H, *self._codes(samples), self.n_classes)
+
+        return total_moments(self.workspace.forward(Ws, cs, self.X, of_block))
 
     def gradient(self, Ws, slope):
         """Pass back: gradients (dWs, dcs), without weight decay, for a slope of `terms`."""

@@ -540,9 +540,11 @@ class DHObjective:
 
     def _sums(self, Ws, cs):
         """Pass forward: the `output_sums` of all samples."""
-        passes = self.workspace.forward(Ws, cs, self.X)
-        parts = (output_sums(H, self.y[samples], len(self.n)) for samples, H in passes)
-        return [sum(part) for part in zip(*parts)]
+
+        def of_block(samples, H):
+            return output_sums(H, self.y[samples], len(self.n))
+
+        return [sum(part) for part in zip(*self.workspace.forward(Ws, cs, self.X, of_block))]
 
     def _gradient(self, Ws, cs, slope):
         """Pass back, after `_sums`, for a slope (H, y) -> dH."""

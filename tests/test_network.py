@@ -368,7 +368,7 @@ def test_workspace_agrees_with_the_passes_in_one_piece(seed, dtype):
     whole = backward(Ws, Hs, Hs[-1] - T, kinds)
     workspace = Workspace(sizes, X.shape[1] + 3, dtype, kinds, block=int(rng.integers(1, 6)))
     for _ in range(2):  # the second time in memory that is not empty
-        seen = [(samples, H.copy()) for samples, H in workspace.forward(Ws, cs, X)]
+        seen = workspace.forward(Ws, cs, X, lambda samples, H: (samples, H.copy()))
         parts = workspace.backward(Ws, X, lambda samples, H: H - T[:, samples])
     assert np.concatenate([np.arange(12)[s] for s, _ in seen]).tolist() == list(range(X.shape[1]))
     eps = 100 * float(np.finfo(dtype).eps)
@@ -381,7 +381,7 @@ def test_workspace_agrees_with_the_passes_in_one_piece(seed, dtype):
 def test_workspace_refuses_more_samples_than_it_was_made_for():
     Ws, cs = unflatten(np.zeros(n_parameters([2, 1])), [2, 1])
     with pytest.raises(ValueError, match="made for 3 samples, X has 4"):
-        list(Workspace([2, 1], 3, float).forward(Ws, cs, np.ones((2, 4))))
+        Workspace([2, 1], 3, float).forward(Ws, cs, np.ones((2, 4)), lambda samples, H: None)
 
 
 def test_workspace_takes_no_memory_that_grows_with_the_samples():
@@ -390,8 +390,7 @@ def test_workspace_takes_no_memory_that_grows_with_the_samples():
         Ws, cs = initial_weights(X := rng.standard_normal((20, m)), sizes, rng)
         workspace = Workspace(sizes, m, X.dtype, block=256)
         tracemalloc.start()
-        for _ in workspace.forward(Ws, cs, X):
-            pass
+        workspace.forward(Ws, cs, X, lambda samples, H: None)
         workspace.backward(Ws, X, lambda samples, H: H)
         used = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
