@@ -81,7 +81,7 @@ def main():
         compile_lock(ROOT, "-", f"requirements/{name}.lock", options, "\n".join(ranges))
     lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
     ranges = "\n".join(oldest_ranges(tables["project"], lock))
-    lowest = ["--resolution", "lowest-direct"]
+    lowest = ["--resolution", "lowest-direct", "--upgrade"]  # an existing pin may be too high
     compile_lock(ROOT, "-", "requirements/oldest.lock", lowest, ranges)
 
 
