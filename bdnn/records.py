@@ -52,7 +52,9 @@ def append_row(path, row):
 
 
 def code_hashes(folder=None):
-    """Short SHA-256 of the module of each class, comments and docstrings aside.
+    """Short SHA-256 of the module of each class; what computes nothing is left aside.
+
+    That is comments, docstrings, the types of arguments and results, and imports for these alone.
 
     Parameters
     ----------
@@ -72,9 +74,29 @@ def code_hashes(folder=None):
                 node
             ):
                 node.body = node.body[1:]
+        _leave_out_types(tree)
         code = hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:12]
         hashes |= {node.name: code for node in tree.body if isinstance(node, ast.ClassDef)}
     return hashes
+
+
+def _leave_out_types(tree):
+    """Remove the types of arguments and results from a module, and what it imports for them."""
+    types = []
+    for node in ast.walk(tree):
+        for field in ("annotation", "returns"):
+            if isinstance(node, (ast.arg, ast.FunctionDef)) and getattr(node, field, None):
+                types.append(getattr(node, field))
+                setattr(node, field, None)
+    spare = set().union(*map(_names, types)) - _names(tree)
+    for node in tree.body:
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            node.names = [a for a in node.names if (a.asname or a.name) not in spare]
+    tree.body = [node for node in tree.body if getattr(node, "names", True)]
+
+
+def _names(tree):
+    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
 
 
 def older_codes(folder):

@@ -37,6 +37,45 @@ def test_hash_of_the_code_ignores_prose(tmp_path):
     assert len(hashes["code"]) == 12
 
 
+PLAIN = """
+import numpy as np
+from a import b
+
+class A:
+    def f(self, x, *y, z=1):
+        return np.dot(x, b)
+"""
+TYPED = """
+import numpy as np
+from a import Size, b
+from typing import Self
+
+class A:
+    def f(self, x: np.ndarray, *y: Size, z: "int" = 1) -> Self:
+        return np.dot(x, b)
+"""
+
+
+def test_hash_of_the_code_ignores_types(tmp_path):
+    """Types and their imports compute nothing; a default does, and so does an import in use."""
+    texts = {
+        "plain": PLAIN,
+        "typed": TYPED,
+        "default": TYPED.replace("= 1", "= 2"),
+        "import": TYPED.replace("Size, b", "Size, c as b"),
+        "plain, in use": PLAIN.replace("import b", "import Size, b").replace("(x", "(Size"),
+        "typed, in use": TYPED.replace("(x", "(Size"),
+    }
+    hashes = {}
+    for name, text in texts.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "module.py").write_text(text)
+        hashes[name] = records.code_hashes(tmp_path / name)["A"]
+    assert hashes["plain"] == hashes["typed"]
+    assert hashes["plain, in use"] == hashes["typed, in use"]
+    assert len(set(hashes.values())) == 4
+
+
 def test_classes_of_one_module_share_its_hash():
     hashes = records.code_hashes()
     assert hashes["ITQ"] == hashes["ITQCCA"] != hashes["UHBDNN"]
