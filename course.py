@@ -40,11 +40,11 @@ COMMANDS = {
 # What a command needs beyond the course itself: extras of pyproject.toml, each with its own lock.
 EXTRAS = {
     "app": ("app",),
-    "test": ("bench", "browser", "hog", "parquet", "quality", "scale", "site"),
+    "test": ("bench", "browser", "fast", "hog", "parquet", "quality", "scale", "site"),
     "build": ("scale",),
     "lab": ("scale",),
     "site": ("site",),
-    "bench": ("bench",),
+    "bench": ("bench", "fast"),
     "scale": ("scale",),
 }
 WORD_EXTRAS = {"--paper": ("hog",), "cifar10-hog": ("hog",)}  # where its arguments have the word

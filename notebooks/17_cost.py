@@ -206,8 +206,8 @@ print(f"balanced at {rate / bandwidth:.0f} operations per byte")
 # ## What was measured
 #
 # Times do not repeat from machine to machine, nor from hour to hour on a shared one. `python3 course.py bench` therefore measures *ratios*: our step and
-# a reference in turn, pair by pair, and the median of the quotients. The rows below were recorded that way, on one thread;
-# `bench --record` writes them anew.
+# a reference in turn, pair by pair, and the median of the quotients. The rows below were recorded by
+# `python3 course.py bench --record notebooks/results/bench.json`: on one thread, in processor time, which other programs lengthen least.
 
 # %%
 bench = json.loads(Path("results/bench.json").read_text())
@@ -298,7 +298,7 @@ for row in sweeps:
 # | DCC | the product $W^\top X$, then the cache | $W^\top W$ and $W^\top X$ once for all cycles; stop when nothing changes (notebook 07) | nothing |
 # | similarity | none | never formed (notebooks 05, 09) | nothing |
 # | encoding | matrix products | blocks of samples, bits packed at once | the scaling of the input, sigmoids, and new memory for each block, which `Workspace` spares the training |
-# | evaluation of codes | the sort of each query's distances | a sort of bytes, which counts in place of comparing; blocks of queries (notebook 02) | a compiled loop could rank without a sort |
+# | evaluation of codes | the sort of each query's distances | a sort of bytes, which counts in place of comparing; blocks of queries; with numba a loop that counts and does not sort (notebook 02) | the distances: a quarter of the time |
 #
 # PyTorch does the same products with another library, which is quicker in float32 on some processors; autograd then pays for what it keeps and allocates. So the
 # ratio to it says as much about the two libraries of products as about the rest.

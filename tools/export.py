@@ -21,6 +21,7 @@ PLUMBING = (
     "__main__",
     "base",
     "compare",
+    "compiled",
     "data",
     "plotting",
     "records",
