@@ -11,16 +11,14 @@ import os
 import re
 import secrets
 import shutil
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
+from tests.servers import first_answer, free_port, stop
 from tools.notebooks import ROOT, kernel_environment
 
 ARTEFACTS = ROOT / "build" / "browser"
@@ -179,25 +177,6 @@ def write_settings(folder):
         path.write_text(json.dumps(content))
 
 
-def free_port():
-    """Return a port of the loopback interface that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def wait_for(url, process, log, seconds):
-    """Return once a server answers; fail with the end of its log if it stops or takes too long."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end and process.poll() is None:
-        try:
-            urllib.request.urlopen(url, timeout=2).close()
-            return
-        except OSError:
-            time.sleep(0.2)
-    pytest.fail(f"no answer from the server; its log ends with\n{log.read_text()[-3000:]}")
-
-
 @pytest.fixture(scope="session")
 def lab(browser, tmp_path_factory):
     """A JupyterLab on the loopback interface, with a token, on a copy of notebooks and figures."""
@@ -217,17 +196,8 @@ def lab(browser, tmp_path_factory):
         process = subprocess.Popen(command, cwd=folder, env=env, stdout=file, stderr=file)
     try:
         url = f"http://127.0.0.1:{port}"
-        wait_for(f"{url}/api?token={token}", process, log, LAB_SECONDS)
+        if first_answer(f"{url}/api?token={token}", process, LAB_SECONDS) is None:
+            pytest.fail(f"no answer from the server; its log ends with\n{log.read_text()[-3000:]}")
         yield Lab(url, token, folder)
     finally:
         stop(process)
-
-
-def stop(process):
-    """End a server and wait until it has ended; it ends its kernels."""
-    process.terminate()
-    try:
-        process.wait(20)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
