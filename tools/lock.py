@@ -59,13 +59,14 @@ def locked_extras(project):
 
 
 def oldest_ranges(project, lock):
-    """Return the ranges of the library, and the pins of the tools that test it, one on a line.
+    """Return the ranges of the library and its extras, and the pins of the tools that test it.
 
     `lock` is the text of requirements.lock.
     """
     tools = "|".join(TESTERS)
     pins = re.findall(rf"^(?:{tools})==[^\s;]+", lock, flags=re.MULTILINE)
-    return [*project["dependencies"], *project["optional-dependencies"]["parquet"], *pins]
+    extras = project["optional-dependencies"]
+    return [*project["dependencies"], *extras["parquet"], *extras["scale"], *pins]
 
 
 def main():
