@@ -8,6 +8,7 @@ import copy
 import hashlib
 import importlib.metadata
 import json
+import operator
 import os
 import platform
 import secrets
@@ -26,8 +27,10 @@ from tqdm import tqdm
 from bdnn.sources import (
     Blocks,
     Samples,
+    Stream,
     as_samples,
     is_source,
+    merged,
     stored,
     with_blocks_in_threads,
 )
@@ -261,7 +264,8 @@ class BaseHasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
             What a class takes beyond the data, such as `start` and `callback` of
             :class:`bdnn.UHBDNN` and :class:`bdnn.DeepHashing`; most take nothing. All networks
             take `checkpoint`, a path: the state of the training is kept there, and a training of
-            the same data with the same parameters goes on from it to the same codes.
+            the same data with the same parameters goes on from it to the same codes. Only with
+            a Dask array that is a TypeError.
 
         Returns
         -------
@@ -460,19 +464,26 @@ class Checkpoint:
     path : path or None
         The file, which is replaced whole whenever a state is written; None: nothing is kept.
     estimator, X, y
-        What is trained on what. A checkpoint of another training is refused.
+        What is trained on what, X in columns. A checkpoint of another training is refused; that
+        of an array is one, too, for samples in files or blocks, whose sums are rounded otherwise.
     """
 
     def __init__(
-        self, path: StrPath | None, estimator: BaseHasher, X: np.ndarray, y: ArrayLike | None = None
+        self,
+        path: StrPath | None,
+        estimator: BaseHasher,
+        X: np.ndarray | Samples,
+        y: ArrayLike | None = None,
     ) -> None:
         self.path, self.written = path, -np.inf
         if path is not None:
-            if isinstance(X, Samples):
-                raise TypeError("a checkpoint needs the samples in an array in memory")
+            if isinstance(X, Samples) and not isinstance(X, Stream):
+                raise TypeError(
+                    "a checkpoint needs samples in memory or in files, not on a cluster"
+                )
             params = estimator.get_params(deep=False) | {"verbose": None}
-            about = {"class": type(estimator).__name__, "versions": versions()}
-            data = {"X": X, "y": np.asarray("" if y is None else y)}
+            about = {"class": type(estimator).__name__, "versions": versions(), "X": _print_of(X)}
+            data = {"y": np.asarray("" if y is None else y)}
             self.training = _digest(about | {"params": _encode(params, data)}, data)
 
     def write(self, estimator: BaseHasher, loop: tuple) -> None:
@@ -483,6 +494,7 @@ class Checkpoint:
         if self.path is None or time.monotonic() - self.written < CHECKPOINT_SECONDS:
             return
         arrays: dict[str, np.ndarray] = {}
+        loop = tuple(stored(lambda H: H, v) if isinstance(v, Stream) else v for v in loop)
         state = _encode({"learned": _learned(estimator), "loop": loop}, arrays)
         header = {"format": CHECKPOINT_FORMAT, "training": self.training, "state": state}
         _write_archive(self.path, header, arrays)
@@ -509,6 +521,13 @@ class Checkpoint:
         state = _decode(header["state"], arrays)
         estimator.__dict__.update(state["learned"])
         return state["loop"]
+
+
+def _print_of(X):
+    """SHA-256 over samples (D, m), block by block, and whether they are in an array."""
+    blocks = merged(operator.add, lambda X: hashlib.sha256(X.tobytes("F")).digest(), X)
+    kind = f"{type(X).__name__} {X.dtype} {X.shape}"
+    return hashlib.sha256(kind.encode() + blocks).hexdigest()
 
 
 def _learned(estimator):

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 import bdnn
-from bdnn import base
+from bdnn import base, sources
 from bdnn.data import load
 from bdnn.lbfgs import minimize
+from bdnn.sources import Blocks
 
 NETWORK = {"hidden": (12, 10), "max_iter": 8, "max_alternations": 4, "patience": 9}
 CASES = {
@@ -144,10 +145,23 @@ def test_damaged_and_foreign_checkpoints(digits, tmp_path, often):
         bdnn.load(path)
 
 
-def test_samples_that_are_not_in_memory(digits, tmp_path):
-    blocks = bdnn.sources.Blocks(lambda: [digits[0]])
-    with pytest.raises(TypeError, match="a checkpoint needs the samples in an array in memory"):
-        make("UHBDNN").fit(blocks, checkpoint=tmp_path / "c")
+@EVERY
+def test_samples_that_are_not_in_memory(case, digits, tmp_path, often, monkeypatch):
+    """A training that began with a file goes on with blocks of the same samples."""
+    X, y = digits
+    np.save(tmp_path / "X.npy", X)
+    mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
+    blocks = Blocks(lambda: np.split(X, [50, 330]))
+    path = tmp_path / "run.checkpoint"
+    monkeypatch.setattr(sources, "BLOCK", 64)
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        stop_after(2, patch)
+        make(case).fit(mapped, y, checkpoint=path)
+    for other in (Blocks(lambda: [X + 1]), Blocks(lambda: [np.roll(X, 1, axis=0)]), X):
+        with pytest.raises(ValueError, match="belongs to another training"):
+            make(case).fit(other, y, checkpoint=path)
+    resumed = make(case).fit(blocks, y, checkpoint=path)
+    assert same(resumed, make(case).fit(mapped, y))
 
 
 def test_a_full_disk_leaves_the_last_checkpoint(digits, tmp_path, often, monkeypatch):

@@ -151,3 +151,9 @@ def test_cuts_are_whole_blocks():
         (3 * sources.BLOCK, 5 * sources.BLOCK + 1),
     ]
     assert scale._cuts(3, 4) == [(0, 3)]
+
+
+def test_a_checkpoint_is_refused(client, tmp_path):
+    X = da.from_array(some_rows(100), chunks=(50, 20))
+    with pytest.raises(TypeError, match="not on a cluster"):
+        UHBDNN(**SMALL).fit(X, checkpoint=tmp_path / "run.checkpoint")
