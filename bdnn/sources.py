@@ -8,7 +8,7 @@ that the result depends neither on where the samples are nor on the number of th
 
 import functools
 import mmap
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from contextvars import ContextVar
 from itertools import islice
@@ -65,15 +65,19 @@ def with_blocks_in_threads():
 def each(fun, items):
     """Results of a function of every item, in the order of the items, perhaps in threads.
 
-    As many items are taken at a time as there are threads.
+    As many items are taken at a time as there are threads. When it ends, also by an exception or
+    because it is left early, none of them is still computing.
     """
     threads, n = _threads.get()
     items = iter(items)
     while batch := list(islice(items, n)):
         others = [threads.submit(fun, item) for item in batch[1:]]
-        yield fun(batch[0])
-        for other in others:
-            yield other.result()
+        try:
+            yield fun(batch[0])
+            for other in others:
+                yield other.result()
+        finally:
+            wait(others)
 
 
 class Blocks:

@@ -1,15 +1,18 @@
 """Trainings that are cut off: by a machine that stops, by a full disk, by Ctrl-C."""
 
+import itertools
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import warnings
 from functools import partial
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 import bdnn
 from bdnn import base, sources
@@ -267,6 +270,32 @@ def test_ctrl_c_keeps_the_best_state_and_says_so(case, digits, tmp_path):
     assert stopped.transform(X).shape == stopped.codes_.shape == (400, 8)
     stopped.save(tmp_path / "model.bdnn")
     np.testing.assert_array_equal(bdnn.load(tmp_path / "model.bdnn").codes_, stopped.codes_)
+
+
+@pytest.mark.parametrize("case", ["UHBDNN", "DeepHashing", "SupervisedDeepHashing"])
+def test_ctrl_c_while_threads_share_the_blocks(case, digits):
+    """A real SIGINT at a moment that nobody chose: what is kept is one state, and whole."""
+    X, y = np.tile(digits[0], (15, 1)), np.tile(digits[1], 15)
+    assert len(X) > 2 * sources.BLOCK
+    endless = {"max_iter": 100_000, "tol": 0}
+    if case == "UHBDNN":
+        endless = {"max_iter": 4, "max_alternations": 10_000, "patience": 10_000}
+    steps = itertools.count(1)
+
+    def interrupt_soon(done):
+        if next(steps) == 10:
+            threading.Timer(0.02, signal.raise_signal, [signal.SIGINT]).start()
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with threadpool_limits(2, user_api="blas"), pytest.warns(UserWarning, match="is kept"):
+            stopped = make(case, **endless).fit(X, y, callback=interrupt_soon)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    codes = stopped.transform(X)
+    assert codes.shape == stopped.codes_.shape == (6000, 8)
+    if case != "UHBDNN":  # whose codes are not those of its encoder
+        np.testing.assert_array_equal(stopped.codes_, codes)
 
 
 @pytest.mark.parametrize("case", ["UHBDNN", "DeepHashing"])

@@ -2,6 +2,9 @@
 
 import subprocess
 import sys
+import threading
+import time
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.base import clone
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from bdnn import (
     ITQ,
@@ -20,7 +24,19 @@ from bdnn import (
     SupervisedDeepHashing,
     sources,
 )
-from bdnn.sources import Blocks, as_samples, blockwise, drop, merged, restore, stored, take, total
+from bdnn.sources import (
+    Blocks,
+    as_samples,
+    blockwise,
+    drop,
+    each,
+    merged,
+    restore,
+    stored,
+    take,
+    total,
+    with_blocks_in_threads,
+)
 
 
 def some_rows(m=1000, D=5, seed=0):
@@ -90,6 +106,129 @@ def test_columns_can_be_dropped_twice_and_are_numbered_anew():
 def test_restore_undoes_drop():
     X, index = some_rows(20).T, np.array([7, 0, 19])
     assert np.array_equal(restore(drop(X, index), index, take(X, index)), X)
+
+
+# --- threads
+
+
+def blas_threads():
+    return {
+        library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"
+    }
+
+
+def in_threads(n):
+    """Blocks in n threads, whatever the tests run with."""
+    threads = ExitStack()
+    threads.enter_context(threadpool_limits(n, user_api="blas"))
+    threads.enter_context(with_blocks_in_threads())
+    return threads
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_results_come_in_the_order_of_the_items(n):
+    def slowest_first(item):
+        time.sleep(0.02 / (1 + item))
+        return item, threading.get_ident()
+
+    with in_threads(n):
+        found = list(each(slowest_first, iter(range(7))))
+        assert list(each(slowest_first, [])) == []
+    assert [item for item, _ in found] == list(range(7))
+    assert len({thread for _, thread in found}) == n
+
+
+def test_items_are_taken_when_their_turn_comes():
+    taken = []
+    with in_threads(2):
+        results = each(lambda item: item, (taken.append(i) or i for i in range(100)))
+        assert [next(results) for _ in range(3)] == [0, 1, 2] and taken == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("bad", [0, 1, 2, 5])
+def test_an_exception_in_a_block_reaches_the_caller(bad):
+    def fun(item):
+        if item == bad:
+            raise KeyError(item)
+        return item
+
+    with in_threads(3):
+        results, found = each(fun, range(6)), []
+        with pytest.raises(KeyError, match=str(bad)):
+            found.extend(results)
+        assert found == list(range(bad)) and list(results) == []
+        assert list(each(fun, range(6, 12))) == list(range(6, 12))
+    assert list(each(fun, range(6, 9))) == [6, 7, 8]
+
+
+@pytest.mark.parametrize("how", ["an exception", "left early"])
+def test_nothing_is_computed_after_the_end(how):
+    finished = []
+
+    def fun(item):
+        if item == 0 and how == "an exception":
+            raise KeyError
+        time.sleep(0.05 * item)
+        finished.append(item)
+
+    with in_threads(2):
+        results = each(fun, range(9))
+        with pytest.raises(KeyError) if how == "an exception" else nullcontext():
+            next(results)
+        results.close()
+        assert finished[-1] == 1
+        assert list(each(abs, [-1, -2, -3])) == [1, 2, 3]
+
+
+def test_blocks_within_a_block():
+    """Not even blocks that ask for threads of their own wait for each other."""
+
+    def inner(item):
+        with with_blocks_in_threads():
+            return sum(each(abs, range(item)))
+
+    def outer(item):
+        return list(each(inner, range(item, item + 4)))
+
+    expected = [[sum(range(k)) for k in range(item, item + 4)] for item in range(5)]
+    with in_threads(2):
+        assert list(each(outer, range(5))) == expected
+        with with_blocks_in_threads():
+            assert list(each(outer, range(5))) == expected
+
+
+@pytest.mark.parametrize("error", [None, KeyError, KeyboardInterrupt])
+def test_blas_has_its_threads_back(error):
+    def fun(item):
+        assert blas_threads() == {1}
+        if error and item == 1:
+            raise error
+        return item
+
+    with threadpool_limits(2, user_api="blas"):
+        before = blas_threads()
+        with pytest.raises(error) if error else nullcontext(), with_blocks_in_threads():
+            assert list(each(fun, range(4))) == [0, 1, 2, 3]
+        assert blas_threads() == before == {2}
+        running = {thread.name for thread in threading.enumerate()}
+        assert not any(name.startswith("ThreadPoolExecutor") for name in running)
+
+
+def test_sums_do_not_depend_on_threads(monkeypatch):
+    monkeypatch.setattr(sources, "BLOCK", 70)
+    rows = some_rows(1000).astype(np.float32)
+    found = []
+    for n in (1, 2, 3):
+        for samples in (rows.T, as_samples(in_blocks(rows, [3, 500]), "float32")):
+            with in_threads(n):
+                products = total(lambda X: (X @ X.T, X.sum()), samples)
+                kept = stored(lambda X: np.tanh(X[:2]), samples)
+                found.append(
+                    (*products, kept, merged(np.maximum, lambda X: X.max(axis=1), samples))
+                )
+    for other in found[1:]:
+        for a, b in zip(found[0], other, strict=True):
+            np.testing.assert_array_equal(a, b)
 
 
 # --- sources
