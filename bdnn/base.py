@@ -98,7 +98,8 @@ def pack_codes(codes: ArrayLike) -> np.ndarray:
     numbers = codes.dtype.kind in "iuf"
     if codes.ndim != 2 or not (codes.dtype == bool or numbers and np.all(np.abs(codes) == 1)):
         raise ValueError("codes must be a matrix (n_samples, n_bits) with entries -1 and +1")
-    return np.packbits(codes > 0, axis=1, bitorder="little")
+    bits = np.ascontiguousarray(codes > 0)  # packbits is slow where a sample's bits lie apart
+    return np.packbits(bits, axis=1, bitorder="little")
 
 
 def unpack_codes(packed: ArrayLike, n_bits: int) -> np.ndarray:

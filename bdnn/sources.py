@@ -43,12 +43,24 @@ def _libraries():
     return ThreadpoolController()  # looks through all that is loaded, so once
 
 
+@functools.cache
+def _keep_freed_memory():
+    """Let the C library keep the memory that a block frees for the next one.
+
+    glibc returns what is free beyond twice the largest array that was freed before (mallopt(3),
+    M_MMAP_THRESHOLD), and pages that come anew cost up to half as much as the work on a block. So
+    a large array is freed once; its pages are never touched.
+    """
+    np.empty(2**23, np.uint8)
+
+
 @contextmanager
 def with_blocks_in_threads():
     """Within it the blocks are shared among the threads that the user gives to BLAS.
 
     The products of one block are too small to be shared: each thread does its own block alone.
     """
+    _keep_freed_memory()
     blas = _libraries().select(user_api="blas")
     n = max((library["num_threads"] for library in blas.info()), default=1)
     if n == 1:

@@ -874,11 +874,14 @@ class Workspace:
             samples, Xk, outputs = block
             return backward(Ws, [Xk, *outputs], slope(samples, outputs[-1]), self.activations)
 
-        sums = [np.zeros(shape) for shape in (*map(np.shape, Ws), *((len(W), 1) for W in Ws))]
-        for parts in each(one_block, self._blocks(X)):
-            for whole, part in zip(sums, (*parts[0], *parts[1])):
+        gradients = ((*dWs, *dcs) for dWs, dcs in each(one_block, self._blocks(X)))
+        sums = next(gradients)
+        if X.shape[1] > self.block:
+            sums = [part.astype(np.float64) for part in sums]
+        for parts in gradients:
+            for whole, part in zip(sums, parts):
                 whole += part
-        sums = [whole.astype(Ws[0].dtype) for whole in sums]
+        sums = [whole.astype(Ws[0].dtype, copy=False) for whole in sums]
         return sums[: len(Ws)], sums[len(Ws) :]
 
 

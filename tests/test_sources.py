@@ -1,5 +1,7 @@
 """bdnn.sources: every source gives what the array gives, whatever its blocks, in bounded memory."""
 
+import mmap
+import platform
 import subprocess
 import sys
 import threading
@@ -390,3 +392,23 @@ def test_memory_does_not_grow_with_the_file(tmp_path):
         peaks.append(int(found.stdout) / 1024)
     assert path.stat().st_size > 60e6
     assert peaks[1] - peaks[0] < 25  # MB: codes and numbers of the samples, not the 64 MB of rows
+
+
+PAGES = """
+import resource
+import numpy as np
+from bdnn.sources import stored, with_blocks_in_threads
+X = np.zeros((128, 50 * 2048), np.float32)
+with with_blocks_in_threads():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    stored(lambda X: [X - 1, X - 2, X - 3, X - 4][0][:1].copy(), X)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="what free does is glibc's affair")
+def test_blocks_take_their_memory_from_the_blocks_before():
+    run = [sys.executable, "-c", PAGES]
+    found = subprocess.run(run, capture_output=True, text=True, check=True)
+    of_a_block = 4 * 128 * 2048 * 4 / mmap.PAGESIZE
+    assert int(found.stdout) < 10 * of_a_block

@@ -2,7 +2,8 @@
 
 Each ratio is the median over pairs of calls in turn, so that a machine whose speed drifts slows
 both sides. On one thread processor time is measured, on several the clock on the wall. PyTorch and
-faiss are compared with where they are installed; where one is not, its rows are left out.
+faiss are compared with where they are installed; where one is not, its rows are left out. Of
+several threads we share the blocks of samples, as `fit` does, and a reference its products.
 """
 
 import argparse
@@ -16,6 +17,7 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from bdnn.base import atomic_path, versions
+from bdnn.sources import with_blocks_in_threads
 from tests.benchmarks import objectives, optimiser, retrieval
 from tests.benchmarks.measure import Stopwatch
 
@@ -49,7 +51,11 @@ def measure(options):
         import torch
 
         torch.set_num_threads(options.threads)
-    with threadpool_limits(limits=options.threads), tqdm(disable=None, leave=False) as bar:
+    with (
+        threadpool_limits(limits=options.threads),
+        with_blocks_in_threads(),
+        tqdm(disable=None, leave=False) as bar,
+    ):
         for name in options.only:
             bar.set_description(name)
             for row in GROUPS[name].rows(watch, size):

@@ -5,6 +5,8 @@ import statistics
 import time
 from dataclasses import asdict, dataclass, field
 
+from threadpoolctl import threadpool_limits
+
 
 @dataclass
 class Row:
@@ -46,12 +48,17 @@ class Stopwatch:
         result = call()
         return self.clock() - started, result
 
+    def reference(self, call):
+        """Seconds that one call of a reference takes, whose products may share the threads."""
+        with threadpool_limits(limits=self.threads, user_api="blas"):
+            return self.time(call)[0]
+
     def pairs(self, ours, reference, repetitions=None):
         """Times (ours, reference) of calls in turn, after one call of each that does not count."""
         ours(), reference()
         gc.collect()
         count = repetitions or self.repetitions
-        return [(self.time(ours)[0], self.time(reference)[0]) for _ in range(count)]
+        return [(self.time(ours)[0], self.reference(reference)) for _ in range(count)]
 
     def ratio(self, group, what, case, ours, reference, repetitions=None, **options):
         """A row with the median of time(ours) / time(reference); with `at_least` the inverse."""

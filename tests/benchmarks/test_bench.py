@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 
+from bdnn import sources
 from tests.benchmarks import objectives, optimiser, retrieval
 from tests.benchmarks.measure import Row, Stopwatch
 from tools import bench
@@ -114,3 +115,26 @@ def test_the_command_prints_the_table_and_records_it(size, code, tmp_path, capsy
     assert [row["met"] for row in rows] == [True, False] and rows[0]["threads"] == 1
     printed = capsys.readouterr().out
     assert "2 rows on 1 of" in printed and "1 miss their goal" in printed and "NO" in printed
+
+
+class Threads:
+    """A group without rows that notes threads of blocks and of products on both sides."""
+
+    seen = []
+
+    @classmethod
+    def rows(cls, watch, size):
+        def note():
+            blas = sources._libraries().select(user_api="blas").info()
+            products = {library["num_threads"] for library in blas}
+            cls.seen.append((sources._threads.get()[1], products))
+
+        watch.pairs(note, note, repetitions=1)
+        return []
+
+
+def test_we_share_blocks_among_the_threads_and_the_reference_its_products(monkeypatch):
+    monkeypatch.setitem(bench.GROUPS, "codes", Threads)
+    bench.main(["--smoke", "--only", "codes", "--threads", "2"])
+    ours, reference = Threads.seen[-2:]
+    assert ours == (2, {1}) and reference == (2, {2})
