@@ -64,6 +64,9 @@ PACKAGES = ("numpy", "scipy", "scikit-learn", "matplotlib")
 
 StrPath = str | os.PathLike[str]
 Seed = int | np.random.Generator | np.random.RandomState | None
+Array = np.ndarray
+Layers = list[np.ndarray]  # an array for each layer of a network
+Objective = Callable[[Array], tuple[float, Array]]  # value and gradient
 
 
 class ModelFileError(ValueError):

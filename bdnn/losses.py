@@ -7,8 +7,9 @@ taken in float64, so that values are exact to about the precision of the input a
 """
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from bdnn.base import check_matrix, class_numbers
+from bdnn.base import Array, Layers, check_matrix, class_numbers
 
 __all__ = [
     "balance",
@@ -25,7 +26,9 @@ def _squared_norm(A):
     return float(np.square(A).sum(dtype=np.float64))
 
 
-def reconstruction(X, B, W, c, block=256):
+def reconstruction(
+    X: Array, B: Array, W: Array, c: Array, block: int = 256
+) -> tuple[float, tuple[Array, Array]]:
     """Reconstruction of the samples from their codes: Eqs. (2), (3) of notebook 05.
 
     Value: 1/(2m) ||X - W B - c 1^T||^2. The residual is made for `block` samples at a time, so
@@ -70,7 +73,7 @@ def reconstruction(X, B, W, c, block=256):
     return value / (2 * m), (dW, dc.reshape(c.shape))
 
 
-def weight_decay(Ws):
+def weight_decay(Ws: Layers) -> tuple[float, Layers]:
     """Squared length of all weights: Eqs. (4), (5) of notebook 05. Biases do not count.
 
     Parameters
@@ -88,7 +91,7 @@ def weight_decay(Ws):
     return sum(_squared_norm(W) for W in Ws) / 2, [W.copy() for W in Ws]
 
 
-def equality(H, B):
+def equality(H: Array, B: Array) -> tuple[float, Array]:
     """Distance between the outputs of the code layer and the codes: Eqs. (6), (7) of notebook 05.
 
     Parameters
@@ -114,7 +117,7 @@ def equality(H, B):
     return value, E
 
 
-def independence(H):
+def independence(H: Array) -> tuple[float, Array]:
     """Distance of the bits' second moments from the identity: Eqs. (8), (9) of notebook 05.
 
     Parameters
@@ -135,7 +138,7 @@ def independence(H):
     return _squared_norm(G) / 2, (2 / m * G) @ H
 
 
-def balance(H):
+def balance(H: Array) -> tuple[float, Array]:
     """Squared sum of each bit over all samples: Eqs. (10), (11) of notebook 05.
 
     Parameters
@@ -156,7 +159,7 @@ def balance(H):
     return _squared_norm(h) / (2 * m), np.repeat((h / m).astype(H.dtype), m, axis=1)
 
 
-def pairwise_similarity(H, y):
+def pairwise_similarity(H: Array, y: ArrayLike) -> tuple[float, Array]:
     """Distance between H^T H / L and the pairwise label matrix S: Eqs. (14), (15) of notebook 05.
 
     S_ij is +1 where the labels of samples i and j agree and -1 where they differ. S has m x m

@@ -7,10 +7,11 @@ queries and items there are.
 """
 
 import functools
+from typing import Any
 
 import numpy as np
 
-from bdnn.base import check_option, pack_codes
+from bdnn.base import Array, check_option, pack_codes
 from bdnn.sources import each, with_blocks_in_threads
 
 __all__ = [
@@ -78,7 +79,7 @@ def _word_distances(A, B):
     return D
 
 
-def hamming_distances(A, B):
+def hamming_distances(A: Array, B: Array) -> Array:
     """Hamming distances between all rows of A and all rows of B.
 
     Parameters
@@ -210,7 +211,7 @@ def _expected_sum(T, S, form):
     return np.sum(np.where(S > 0, S / np.maximum(T, 1) * total, 0.0), axis=1)
 
 
-def average_precision(D, R, form="standard", ties="stable"):
+def average_precision(D: Array, R: Array, form: str = "standard", ties: str = "stable") -> Array:
     """Average precision (AP) of each query over the ranking of the whole database.
 
     Parameters
@@ -247,13 +248,21 @@ def average_precision(D, R, form="standard", ties="stable"):
     if D.dtype.kind not in "iu" or D.min() < 0:
         raise ValueError("D must hold whole numbers from 0 on: Hamming distances")
     if ties == "stable":
-        total = _stable_sum(*_relevant_ranks(D, R), len(D), form)
+        query, r, j = _relevant_ranks(D, R)
+        total = _stable_sum(query, r, j, len(D), form)
     else:
-        total = _expected_sum(*_tie_counts(D, R), form)
+        T, S = _tie_counts(D, R)
+        total = _expected_sum(T, S, form)
     return total / np.maximum(R.sum(axis=1), 1)
 
 
-def mean_average_precision(codes_query, codes_database, relevant, form="standard", ties="stable"):
+def mean_average_precision(
+    codes_query: Array,
+    codes_database: Array,
+    relevant: Any,
+    form: str = "standard",
+    ties: str = "stable",
+) -> float:
     """Mean over all queries of the average precision (mAP).
 
     Parameters
@@ -288,7 +297,9 @@ def _ball_precision(size, hits):
     return np.where(size > 0, hits / np.maximum(size, 1), np.nan)
 
 
-def precision_at_radius(codes_query, codes_database, relevant, radius=2, empty=0.0):
+def precision_at_radius(
+    codes_query: Array, codes_database: Array, relevant: Any, radius: int = 2, empty: float = 0.0
+) -> float:
     """Mean over all queries of the precision within a Hamming ball, Eq. (9) of notebook 02.
 
     Parameters
@@ -340,7 +351,9 @@ def _expected_hits(T, S, n):
     return np.sum(np.clip(n - N, 0, T) * S / np.maximum(T, 1), axis=1)
 
 
-def precision_at(codes_query, codes_database, relevant, n=500, ties="stable"):
+def precision_at(
+    codes_query: Array, codes_database: Array, relevant: Any, n: int = 500, ties: str = "stable"
+) -> float:
     """Mean over all queries of the precision among the first n items, Eq. (10) of notebook 02.
 
     Parameters
@@ -388,7 +401,7 @@ def _signs(codes):
     return codes.astype(np.float64)
 
 
-def balance(codes):
+def balance(codes: Array) -> float:
     """How far bits are from dividing the samples into halves: 0 is best, 1 worst.
 
     Parameters
@@ -409,7 +422,7 @@ def balance(codes):
     return float(np.mean(np.abs(_signs(codes).mean(axis=0))))
 
 
-def independence(codes):
+def independence(codes: Array) -> float:
     """How much bits repeat each other: 0 is best, 1 worst.
 
     Parameters
@@ -444,7 +457,7 @@ def _ball_curves(T, S, L):
     return hits / np.maximum(size, 1), hits / np.maximum(hits[:, -1:], 1)
 
 
-def radius_curve(codes_query, codes_database, relevant):
+def radius_curve(codes_query: Array, codes_database: Array, relevant: Any) -> tuple[Array, Array]:
     """Precision and recall within Hamming balls of every radius, Eqs. (9) and (14) of notebook 02.
 
     Parameters
@@ -495,7 +508,9 @@ def _fastest_count(n_pairs):
     return ranked_counts
 
 
-def evaluate(codes_query, codes_database, relevant, radius=2, curves=False):
+def evaluate(
+    codes_query: Array, codes_database: Array, relevant: Any, radius: int = 2, curves: bool = False
+) -> dict[str, Any]:
     """All measures of the course in one pass over the distances.
 
     With many pairs and numba installed the ranking is compiled: the results are the same bits.

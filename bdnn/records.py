@@ -10,12 +10,14 @@ import json
 import sys
 from pathlib import Path
 
+from bdnn.base import StrPath
+
 __all__ = ["OLDER", "append_row", "code_hashes", "older_codes", "read_folder", "read_rows"]
 
 OLDER = "older.json"  # in the folder of the results
 
 
-def read_rows(path):
+def read_rows(path: Path | None) -> list[dict]:
     """The rows of a results file; a last line that an interruption cut short is left out.
 
     Parameters
@@ -38,12 +40,12 @@ def read_rows(path):
     return rows
 
 
-def read_folder(folder):
+def read_folder(folder: StrPath) -> dict[str, list[dict]]:
     """The rows of all results files in a folder: {name of the file: list of dict}."""
     return {path.name: read_rows(path) for path in sorted(Path(folder).glob("*.jsonl"))}
 
 
-def append_row(path, row):
+def append_row(path: Path, row: dict) -> None:
     """Add a row to a results file, behind a line that an interruption may have left unfinished."""
     path.parent.mkdir(parents=True, exist_ok=True)
     cut_short = path.exists() and not path.read_bytes().endswith(b"\n")
@@ -51,7 +53,7 @@ def append_row(path, row):
         file.write(("\n" if cut_short else "") + json.dumps(row) + "\n")
 
 
-def code_hashes(folder=None):
+def code_hashes(folder: StrPath | None = None) -> dict[str, str]:
     """Short SHA-256 of the module of each class; what computes nothing is left aside.
 
     That is comments, docstrings, the types of arguments and results, and imports for these alone.
@@ -66,7 +68,7 @@ def code_hashes(folder=None):
     dict of str -> str
         From the name of a class to the hash of the module that defines it.
     """
-    hashes = {}
+    hashes: dict[str, str] = {}
     for path in sorted(Path(folder or Path(__file__).parent).glob("*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         for node in ast.walk(tree):
@@ -99,7 +101,7 @@ def _names(tree):
     return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
 
 
-def older_codes(folder):
+def older_codes(folder: StrPath) -> dict[str, dict]:
     """What is declared of older codes in a folder of results.
 
     Parameters

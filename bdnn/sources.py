@@ -8,12 +8,15 @@ that the result depends neither on where the samples are nor on the number of th
 
 import functools
 import mmap
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from contextvars import ContextVar
 from itertools import islice
+from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
 from threadpoolctl import ThreadpoolController
 
 __all__ = [
@@ -34,8 +37,12 @@ __all__ = [
     "with_blocks_in_threads",
 ]
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
 BLOCK = 2048  # samples per block: what is computed for them fits into a processor's cache
-_threads = ContextVar("threads", default=(None, 1))  # that share the blocks with the caller; all
+# The threads that share the blocks with the caller, and the number of all.
+_threads: ContextVar[Any] = ContextVar("threads", default=(None, 1))
 
 
 @functools.cache
@@ -55,7 +62,7 @@ def _keep_freed_memory():
 
 
 @contextmanager
-def with_blocks_in_threads():
+def with_blocks_in_threads() -> Iterator[None]:
     """Within it the blocks are shared among the threads that the user gives to BLAS.
 
     The products of one block are too small to be shared: each thread does its own block alone.
@@ -74,7 +81,7 @@ def with_blocks_in_threads():
             _threads.reset(before)
 
 
-def each(fun, items):
+def each(fun: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
     """Results of a function of every item, in the order of the items, perhaps in threads.
 
     As many items are taken at a time as there are threads. When it ends, also by an exception or
@@ -109,7 +116,12 @@ class Blocks:
     >>> UHBDNN().fit(Blocks(lambda: map(np.load, files)))  # doctest: +SKIP
     """
 
-    def __init__(self, factory, n_samples=None, n_features=None):
+    def __init__(
+        self,
+        factory: Callable[[], Iterable[ArrayLike]],
+        n_samples: int | None = None,
+        n_features: int | None = None,
+    ) -> None:
         if not callable(factory):
             raise TypeError(
                 "factory must be callable and return an iterable of blocks anew at every call, "
@@ -157,13 +169,13 @@ def _is_dask(X):
     return type(X).__module__.partition(".")[0] == "dask"
 
 
-def is_source(X):
+def is_source(X: object) -> bool:
     """True for what `as_samples` takes: a memory-mapped matrix, `Blocks`, a Dask array."""
     mapped = isinstance(X, np.memmap) and X.ndim == 2 and X.size > 0 and X.dtype.kind in "fiub"
     return mapped or isinstance(X, Blocks) or _is_dask(X)
 
 
-def as_samples(X, dtype):
+def as_samples(X: Any, dtype: DTypeLike) -> "Samples":
     """Samples in columns from a source with samples in rows.
 
     Parameters
@@ -189,8 +201,21 @@ def as_samples(X, dtype):
 class Samples:
     """Samples in columns that are not in one array; `shape`, `dtype` and `len` as of an array."""
 
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    _merged: Any  # what a kind of samples does in its own way: the functions below say what
+    _stored: Any
+    _blockwise: Any
+    _alongside: Any
+    _take: Any
+    _drop: Any
+    _restore: Any
+
     def __len__(self):
         return self.shape[0]
+
+
+AnySamples = np.ndarray | Samples  # samples in columns, wherever they are
 
 
 class _Columns:
@@ -313,7 +338,9 @@ def _engine(samples):
     return next((A for A in samples if isinstance(A, Samples)), None)
 
 
-def merged(merge, fun, *samples):
+def merged(
+    merge: Callable[[Result, Result], Result], fun: Callable[..., Result], *samples: AnySamples
+) -> Result:
     """Results of a function of every block, put together two at a time.
 
     Parameters
@@ -334,7 +361,7 @@ def merged(merge, fun, *samples):
     return functools.reduce(merge, (part for _, part in _array_parts(fun, samples)))
 
 
-def total(fun, *samples):
+def total(fun: Callable[..., Iterable[ArrayLike]], *samples: AnySamples) -> list:
     """Sums over the blocks of samples.
 
     Parameters
@@ -358,7 +385,7 @@ def _add(a, b):
     return [x + y for x, y in zip(a, b)]
 
 
-def stored(fun, *samples):
+def stored(fun: Callable[..., np.ndarray], *samples: AnySamples) -> Any:
     """A function of every block, computed now and kept.
 
     Returns an array (rows, m) for arrays and streams; what is distributed stays so.
@@ -369,30 +396,30 @@ def stored(fun, *samples):
     return _fill(_array_parts(fun, samples), samples[0].shape[-1])
 
 
-def blockwise(fun, *samples):
+def blockwise(fun: Callable[..., np.ndarray], *samples: AnySamples) -> Any:
     """A function of every block; for a stream it is computed anew whenever it is needed."""
     engine = _engine(samples)
     return engine._blockwise(fun, samples) if engine is not None else stored(fun, *samples)
 
 
-def alongside(samples, values):
+def alongside(samples: AnySamples, values: np.ndarray) -> Any:
     """An array (..., m) of one value per sample, in the form that goes with the samples."""
     return samples._alongside(values) if isinstance(samples, Samples) else values
 
 
-def take(samples, index):
+def take(samples: AnySamples, index: np.ndarray) -> np.ndarray:
     """The samples of these numbers as an array (D, k), in the order of the numbers."""
     return samples._take(index) if isinstance(samples, Samples) else samples[:, index]
 
 
-def drop(samples, index):
+def drop(samples: AnySamples, index: np.ndarray) -> Any:
     """All samples but those of these numbers."""
     if isinstance(samples, Samples):
         return samples._drop(index)
     return np.delete(samples, index, axis=1)
 
 
-def restore(samples, index, values):
+def restore(samples: AnySamples, index: np.ndarray, values: np.ndarray) -> Any:
     """Undo :func:`drop`: `values` (rows, k) at the numbers `index`, the samples everywhere else."""
     if isinstance(samples, Samples):
         return samples._restore(index, values)

@@ -34,11 +34,16 @@ counts from 0 and the paper from 1: `Hs[0]` is its $H^{(1)} = X$, `Ws[0]` its $W
 that lead from layer 1 to layer 2. Everything works in the precision of its input.
 """
 
+from collections.abc import Callable, Sequence
+from itertools import repeat
+from typing import Any
+
 import numpy as np
+from numpy.typing import DTypeLike
 from scipy.linalg import eigh
 
-from bdnn.base import as_generator, check_option
-from bdnn.sources import BLOCK, blockwise, each, total
+from bdnn.base import Array, Layers, Objective, Seed, as_generator, check_option
+from bdnn.sources import BLOCK, AnySamples, blockwise, each, total
 
 # %%
 from functools import partial
@@ -113,7 +118,7 @@ save_figure(fig, "04_layers")
 PAPER_HIDDEN = {8: (90, 20), 16: (90, 30), 24: (100, 40), 32: (120, 50)}
 
 
-def hidden_sizes(n_bits):
+def hidden_sizes(n_bits: int) -> tuple[int, int]:
     """Units of the two hidden layers in front of a code layer of `n_bits` units.
 
     Gives the sizes of the paper's authors at 8, 16, 24 and 32 bits (`PAPER_HIDDEN`), and at every
@@ -171,7 +176,7 @@ with np.errstate(over="ignore", invalid="ignore"):
 
 
 # %% tags=["export"]
-def sigmoid(Z, out=None):
+def sigmoid(Z: Array, out: Array | None = None) -> Array:
     """Logistic function 1 / (1 + exp(-Z)) without overflow: Eq. (3) of notebook 04.
 
     Parameters
@@ -190,14 +195,14 @@ def sigmoid(Z, out=None):
     return np.multiply(np.add(H, 1, out=out), 0.5, out=out)
 
 
-def sigmoid_slope(H):
+def sigmoid_slope(H: Array) -> Array:
     """The slope H (1 - H) of the sigmoid where its output is H."""
     slope = 1 - H
     slope *= H
     return slope
 
 
-def identity(Z, out=None):
+def identity(Z: Array, out: Array | None = None) -> Array:
     """Return `Z` itself; `out` is there because the other activations have it."""
     return Z
 
@@ -219,7 +224,7 @@ print("at -1e30, -100, 0, 100, 1e30:", sigmoid(np.float32([-1e30, -100, 0, 100, 
 
 # %% tags=["export"]
 # name -> (f, derivative of f at Z in terms of the output H = f(Z)): Eq. (4) of notebook 04
-ACTIVATIONS = {
+ACTIVATIONS: dict[str, tuple[Callable, Callable]] = {
     "sigmoid": (sigmoid, sigmoid_slope),
     "tanh": (np.tanh, lambda H: 1 - H * H),
     "identity": (identity, lambda H: 1),
@@ -270,7 +275,13 @@ def _check_network(Ws, activations):
     return activations
 
 
-def forward(Ws, cs, X, activations=None, out=None):
+def forward(
+    Ws: Layers,
+    cs: Layers,
+    X: Array,
+    activations: Sequence[str] | None = None,
+    out: Layers | None = None,
+) -> Layers:
     """Outputs of all layers: Eq. (1) of notebook 04.
 
     Parameters
@@ -294,7 +305,8 @@ def forward(Ws, cs, X, activations=None, out=None):
     """
     activations = _check_network(Ws, activations)
     Hs = [X]
-    for W, c, name, Z in zip(Ws, cs, activations, out or [None] * len(Ws)):
+    places = repeat(None) if out is None else out
+    for W, c, name, Z in zip(Ws, cs, activations, places):
         if W.shape[1:] != Hs[-1].shape[:1] or c.shape != (len(W), 1):
             raise ValueError(
                 f"layer {len(Hs) + 1}: W {W.shape} and c {c.shape} do not fit each other "
@@ -407,7 +419,9 @@ dW1, dc1 = Delta2 @ H1.T, Delta2.sum(axis=1, keepdims=True)
 
 
 # %% tags=["export"]
-def backward(Ws, Hs, dH, activations=None):
+def backward(
+    Ws: Layers, Hs: Layers, dH: Array, activations: Sequence[str] | None = None
+) -> tuple[Layers, Layers]:
     """Gradients by backpropagation: Eqs. (9) to (11) of notebook 04.
 
     Parameters
@@ -429,16 +443,16 @@ def backward(Ws, Hs, dH, activations=None):
     activations = _check_network(Ws, activations)
     if dH.shape != Hs[-1].shape:
         raise ValueError(f"dH has shape {dH.shape}, the last layer {Hs[-1].shape}")
-    dWs, dcs = [None] * len(Ws), [None] * len(Ws)
+    dWs, dcs = [], []
     for l in reversed(range(len(Ws))):
         _, slope = ACTIVATIONS[activations[l]]
         own = None if l == len(Ws) - 1 else dH  # the dH that was given is not overwritten
         Delta = np.multiply(dH, slope(Hs[l + 1]), out=own)
-        dWs[l] = Delta @ Hs[l].T
-        dcs[l] = Delta.sum(axis=1, keepdims=True)
+        dWs.append(Delta @ Hs[l].T)
+        dcs.append(Delta.sum(axis=1, keepdims=True))
         if l > 0:
             dH = Ws[l].T @ Delta
-    return dWs, dcs
+    return dWs[::-1], dcs[::-1]
 
 
 # %%
@@ -459,12 +473,12 @@ print("same as by hand:", all(np.array_equal(a, b) for a, b in zip(dWs + dcs, by
 
 
 # %% tags=["export"]
-def flatten(Ws, cs):
+def flatten(Ws: Layers, cs: Layers) -> Array:
     """One vector of all parameters, layer by layer W, then c: Eq. (12) of notebook 04."""
     return np.concatenate([A.ravel() for pair in zip(Ws, cs) for A in pair])
 
 
-def unflatten(theta, sizes):
+def unflatten(theta: Array, sizes: Sequence[int]) -> tuple[Layers, Layers]:
     """Undo :func:`flatten`: matrices that are views of the vector.
 
     Parameters
@@ -567,7 +581,13 @@ print("error at h = 6e-6 below 1e-9:", central[np.argmin(np.abs(np.log(steps / 6
 
 
 # %% tags=["export"]
-def gradient_error(fun, theta, rng=None, n_directions=None, step=6e-6):
+def gradient_error(
+    fun: Objective,
+    theta: Array,
+    rng: Seed = None,
+    n_directions: int | None = None,
+    step: float = 6e-6,
+) -> float:
     """Relative error of a gradient against central differences: Eqs. (13), (14) of notebook 04.
 
     Parameters
@@ -653,7 +673,12 @@ for wrong in (forgets_the_slope, forgets_a_bias):
 
 
 # %% tags=["export"]
-def initial_weights(X, sizes, rng, activations=None):
+def initial_weights(
+    X: AnySamples,
+    sizes: Sequence[int],
+    rng: np.random.Generator,
+    activations: Sequence[str] | None = None,
+) -> tuple[Layers, Layers]:
     """Weights from the data, layer by layer; biases 0.
 
     The rows of each W are the eigenvectors with the largest eigenvalues of the uncentred
@@ -814,7 +839,14 @@ class Workspace:
         Samples per block.
     """
 
-    def __init__(self, sizes, m, dtype, activations=None, block=BLOCK):
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        m: int,
+        dtype: DTypeLike,
+        activations: Sequence[str] | None = None,
+        block: int = BLOCK,
+    ) -> None:
         self.activations, self.m, self.block = activations, m, block
         self.outputs = [
             [np.empty((units, min(block, m - start)), dtype) for units in sizes[1:]]
@@ -831,7 +863,9 @@ class Workspace:
             Xk = X[:, samples]
             yield samples, Xk, [H[:, : Xk.shape[1]] for H in outputs]
 
-    def forward(self, Ws, cs, X, visit):
+    def forward(
+        self, Ws: Layers, cs: Layers, X: Array, visit: Callable[[slice, Array], Any]
+    ) -> list:
         """Pass forward.
 
         Parameters
@@ -854,7 +888,9 @@ class Workspace:
 
         return list(each(one_block, self._blocks(X)))
 
-    def backward(self, Ws, X, slope):
+    def backward(
+        self, Ws: Layers, X: Array, slope: Callable[[slice, Array], Array]
+    ) -> tuple[Layers, Layers]:
         """Pass back through the outputs of the last pass forward, which must be complete.
 
         Parameters
@@ -874,7 +910,7 @@ class Workspace:
             samples, Xk, outputs = block
             return backward(Ws, [Xk, *outputs], slope(samples, outputs[-1]), self.activations)
 
-        gradients = ((*dWs, *dcs) for dWs, dcs in each(one_block, self._blocks(X)))
+        gradients = ([*dWs, *dcs] for dWs, dcs in each(one_block, self._blocks(X)))
         sums = next(gradients)
         if X.shape[1] > self.block:
             sums = [part.astype(np.float64) for part in sums]

@@ -35,8 +35,9 @@ taken in float64, so that values are exact to about the precision of the input a
 """
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from bdnn.base import check_matrix, class_numbers
+from bdnn.base import Array, Layers, check_matrix, class_numbers
 
 # %%
 import matplotlib.pyplot as plt
@@ -116,7 +117,9 @@ def naive_reconstruction(X, B, W, c):
 
 
 # %% tags=["export"]
-def reconstruction(X, B, W, c, block=256):
+def reconstruction(
+    X: Array, B: Array, W: Array, c: Array, block: int = 256
+) -> tuple[float, tuple[Array, Array]]:
     """Reconstruction of the samples from their codes: Eqs. (2), (3) of notebook 05.
 
     Value: 1/(2m) ||X - W B - c 1^T||^2. The residual is made for `block` samples at a time, so
@@ -223,7 +226,7 @@ save_figure(fig, "05_reconstruction", png=True)
 
 
 # %% tags=["export"]
-def weight_decay(Ws):
+def weight_decay(Ws: Layers) -> tuple[float, Layers]:
     """Squared length of all weights: Eqs. (4), (5) of notebook 05. Biases do not count.
 
     Parameters
@@ -287,7 +290,7 @@ for ax, name in zip(axes, ["length of W", "reconstruction"]):
 
 
 # %% tags=["export"]
-def equality(H, B):
+def equality(H: Array, B: Array) -> tuple[float, Array]:
     """Distance between the outputs of the code layer and the codes: Eqs. (6), (7) of notebook 05.
 
     Parameters
@@ -338,7 +341,7 @@ print(f"h = 0.5 and 3 against b = 1: value {value:.4f}, gradient {dH}")
 
 
 # %% tags=["export"]
-def independence(H):
+def independence(H: Array) -> tuple[float, Array]:
     """Distance of the bits' second moments from the identity: Eqs. (8), (9) of notebook 05.
 
     Parameters
@@ -396,7 +399,7 @@ print(f"independence of the outputs: {independence(H)[0]:.2f}")
 
 
 # %% tags=["export"]
-def balance(H):
+def balance(H: Array) -> tuple[float, Array]:
     """Squared sum of each bit over all samples: Eqs. (10), (11) of notebook 05.
 
     Parameters
@@ -525,7 +528,7 @@ verify("naive form", lambda rng: case_similarity(rng, naive_pairwise_similarity)
 
 
 # %% tags=["export"]
-def pairwise_similarity(H, y):
+def pairwise_similarity(H: Array, y: ArrayLike) -> tuple[float, Array]:
     """Distance between H^T H / L and the pairwise label matrix S: Eqs. (14), (15) of notebook 05.
 
     S_ij is +1 where the labels of samples i and j agree and -1 where they differ. S has m x m

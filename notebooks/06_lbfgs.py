@@ -38,11 +38,14 @@ length of the step by bracketing and zooming with cubic interpolation.
 
 import math
 from collections import deque
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg import get_blas_funcs
 from scipy.optimize import OptimizeResult
+
+from bdnn.base import Array, Objective
 
 # %%
 import time
@@ -284,7 +287,7 @@ def _dot(u, v):
     return float(np.dot(u, v))
 
 
-def two_loop(g, pairs):
+def two_loop(g: Array, pairs: Sequence[tuple]) -> Array:
     """Multiply a vector by the limited-memory estimate of the inverse Hessian.
 
     Eq. (8) of notebook 06: the BFGS matrix that the pairs make of the start
@@ -470,7 +473,7 @@ class Trial(NamedTuple):
 
 
 # %% tags=["export"]
-def cubic_minimiser(p, q):
+def cubic_minimiser(p: Trial, q: Trial) -> float:
     """Return where the cubic through two trials has its minimum, Eq. (13) of notebook 06.
 
     The cubic takes the values and the slopes of the trials `p` and `q`, which may stand in
@@ -546,7 +549,14 @@ def _between(low, high, halve):
 MAX_TRIALS = 25
 
 
-def strong_wolfe(phi, start, a, c1=1e-4, c2=0.9, max_trials=MAX_TRIALS):
+def strong_wolfe(
+    phi: Callable[[float], Trial],
+    start: Trial,
+    a: float,
+    c1: float = 1e-4,
+    c2: float = 0.9,
+    max_trials: int = MAX_TRIALS,
+) -> Trial | None:
     """Find a step that fulfils the strong Wolfe conditions, Eqs. (10) and (11) of notebook 06.
 
     Parameters
@@ -795,19 +805,19 @@ def _check_options(max_iter, history, max_evaluations, gtol, ftol, c1, c2):
 
 # %% tags=["export"]
 def minimize(
-    fun,
-    x0,
+    fun: Objective,
+    x0: Array,
     *,
-    max_iter=400,
-    history=20,
-    max_evaluations=None,
-    gtol=1e-5,
-    ftol=1e-9,
-    c1=1e-4,
-    c2=0.9,
-    callback=None,
-    pairs=(),
-):
+    max_iter: int = 400,
+    history: int = 20,
+    max_evaluations: int | None = None,
+    gtol: float = 1e-5,
+    ftol: float = 1e-9,
+    c1: float = 1e-4,
+    c2: float = 0.9,
+    callback: Callable[[OptimizeResult], object] | None = None,
+    pairs: Sequence[tuple] = (),
+) -> OptimizeResult:
     """Minimise a smooth function by L-BFGS.
 
     Notebook 06 derives every part. BDNN trains its weights this way (Do et al., 2016; slide

@@ -36,6 +36,8 @@ given decoder W, c and given outputs H of the encoder (Do et al., 2016; slide "O
 
 import numpy as np
 
+from bdnn.base import Array
+
 # %%
 import time
 from itertools import product
@@ -267,7 +269,9 @@ def _check_arguments(X, W, c, H, lambda2, B, cycles):
 
 
 # %% tags=["export"]
-def coordinate_descent(X, W, c, H, lambda2, B, cycles=10):
+def coordinate_descent(
+    X: Array, W: Array, c: Array, H: Array, lambda2: float, B: Array, cycles: int = 10
+) -> Array:
     """Minimise ||X - W B - c 1^T||^2 + lambda2 ||H - B||^2 over the codes B.
 
     One row of bits after the other is set to its exact minimiser for the other rows, Eq. (6) of
