@@ -1,4 +1,4 @@
-"""The ranking of many items by counting, compiled with numba: `pip install "bdnn[fast]"`.
+"""The ranking of many items by counting, compiled with numba, which the extra `fast` brings.
 
 Distances are whole numbers up to the number of bits, so no sort is needed: how many items are
 nearer, and how many at the same distance come before, is a matter of counting. Every sum is taken

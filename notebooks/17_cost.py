@@ -293,11 +293,11 @@ for row in sweeps:
 # | step | limit | what was done | what is left |
 # | --- | --- | --- | --- |
 # | objective and gradient | matrix products | two passes over blocks, kept memory, no $m\times m$ and no $m\times D$ array (notebooks 04, 08, 09) | sigmoids and slopes: 10 to 25 % |
-# | L-BFGS | memory: $4kp$ numbers | vectors updated in place (notebook 06) | with 100 pairs it reads 100 MB in an iteration; 20 pairs fit into the cache |
+# | L-BFGS | memory: $4kp$ numbers | vectors updated in place, inner products straight from BLAS (notebook 06) | with 100 pairs it reads 100 MB in an iteration; 20 pairs fit into the cache |
 # | decoder | the product $XB^\top$ | closed form in place of iterations (notebook 08) | nothing |
 # | DCC | the product $W^\top X$, then the cache | $W^\top W$ and $W^\top X$ once for all cycles; stop when nothing changes (notebook 07) | nothing |
 # | similarity | none | never formed (notebooks 05, 09) | nothing |
-# | encoding | matrix products | blocks of samples, bits packed at once | the scaling of the input, sigmoids, and new memory for each block, which `Workspace` spares the training |
+# | encoding | matrix products | blocks of samples, each in the memory of the one before; bits packed at once | the scaling of the input and the sigmoids, a third of the time |
 # | evaluation of codes | the sort of each query's distances | a sort of bytes, which counts in place of comparing; blocks of queries; with numba a loop that counts and does not sort (notebook 02) | the distances: a quarter of the time |
 #
 # PyTorch does the same products with another library, which is quicker in float32 on some processors; autograd then pays for what it keeps and allocates. So the

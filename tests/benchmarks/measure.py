@@ -5,7 +5,9 @@ import statistics
 import time
 from dataclasses import asdict, dataclass, field
 
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
+
+ENOUGH = 0.5, 50  # seconds in all, or pairs: then a ratio of short calls is stable
 
 
 @dataclass
@@ -41,6 +43,7 @@ class Stopwatch:
     def __init__(self, threads=1, repetitions=7):
         self.clock = time.process_time if threads == 1 else time.perf_counter
         self.threads, self.repetitions = threads, repetitions
+        self.blas = ThreadpoolController().select(user_api="blas")
 
     def time(self, call):
         """Seconds that one call takes, and what it returns."""
@@ -50,15 +53,22 @@ class Stopwatch:
 
     def reference(self, call):
         """Seconds that one call of a reference takes, whose products may share the threads."""
-        with threadpool_limits(limits=self.threads, user_api="blas"):
+        with self.blas.limit(limits=self.threads):
             return self.time(call)[0]
 
     def pairs(self, ours, reference, repetitions=None):
-        """Times (ours, reference) of calls in turn, after one call of each that does not count."""
+        """Times (ours, reference) of calls in turn, after one call of each that does not count.
+
+        At least `repetitions` of them, and more where the calls are short.
+        """
         ours(), reference()
         gc.collect()
-        count = repetitions or self.repetitions
-        return [(self.time(ours)[0], self.reference(reference)) for _ in range(count)]
+        times, (seconds, most) = [], ENOUGH
+        while len(times) < (repetitions or self.repetitions) or (
+            len(times) < most and sum(map(sum, times)) < seconds
+        ):
+            times.append((self.time(ours)[0], self.reference(reference)))
+        return times
 
     def ratio(self, group, what, case, ours, reference, repetitions=None, **options):
         """A row with the median of time(ours) / time(reference); with `at_least` the inverse."""
