@@ -9,11 +9,12 @@ BDNN.
 from functools import partial
 
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
 from scipy.linalg import eigh
 from sklearn.utils.multiclass import check_classification_targets
 
-from bdnn.base import BaseHasher, as_generator, check_number, check_whole_number, sgn
-from bdnn.sources import alongside, blockwise, merged, total
+from bdnn.base import Array, BaseHasher, Seed, as_generator, check_number, check_whole_number, sgn
+from bdnn.sources import AnySamples, alongside, blockwise, merged, total
 
 __all__ = [
     "ITQ",
@@ -29,7 +30,7 @@ __all__ = [
 ]
 
 
-def sample_mean(X):
+def sample_mean(X: AnySamples) -> Array:
     """Mean (D, 1) of the columns of X, in float64."""
     (sums,) = total(lambda X: (X.sum(axis=1, keepdims=True, dtype=np.float64),), X)
     return sums / X.shape[1]
@@ -52,7 +53,7 @@ def _with_fixed_signs(P):
     return P * np.where(P[largest, np.arange(P.shape[1])] < 0, -1, 1)
 
 
-def principal_directions(X, L):
+def principal_directions(X: AnySamples, L: int) -> tuple[Array, Array]:
     """Mean and the L directions of largest variance (PCA).
 
     Parameters
@@ -83,18 +84,18 @@ def _quantise(R, V):
     return B, float(np.sum((B - RV) ** 2, dtype=np.float64)) / V.shape[1]
 
 
-def random_rotation(L, rng):
+def random_rotation(L: int, rng: np.random.Generator) -> Array:
     """Orthogonal matrix (L, L), uniformly distributed: QR of a normal matrix, signs fixed."""
     Q, T = np.linalg.qr(rng.standard_normal((L, L)))
     return Q * np.where(np.diag(T) < 0, -1, 1)
 
 
-def procrustes_rotation(B, V):
+def procrustes_rotation(B: Array, V: Array) -> Array:
     """The orthogonal R (L, L) that brings V closest to B, both (L, m): Eq. (5) of notebook 03."""
     return rotation_from_product((B @ V.T).astype(np.float64))
 
 
-def rotation_from_product(BVt):
+def rotation_from_product(BVt: Array) -> Array:
     """The same from the product B V^T (L, L), all that the rotation needs to know of them."""
     U, _, At = np.linalg.svd(BVt)
     return U @ At
@@ -106,7 +107,7 @@ def _codes_to_fit(R, V):
     return B @ V.T, loss * V.shape[1]
 
 
-def itq_rotation(V, n_iter, rng):
+def itq_rotation(V: AnySamples, n_iter: int, rng: np.random.Generator) -> tuple[Array, list[float]]:
     """Rotation that brings projected samples close to the corners of the cube {-1, +1}^L.
 
     Parameters
@@ -185,7 +186,14 @@ class ITQ(_RotatedProjection):
     Gong and Lazebnik, CVPR 2011; derived in notebook 03.
     """
 
-    def __init__(self, n_bits=16, *, n_iter=50, dtype="float32", random_state=0):
+    def __init__(
+        self,
+        n_bits: int = 16,
+        *,
+        n_iter: int = 50,
+        dtype: DTypeLike = "float32",
+        random_state: Seed = 0,
+    ) -> None:
         self.n_bits = n_bits
         self.n_iter = n_iter
         self.dtype = dtype
@@ -195,7 +203,7 @@ class ITQ(_RotatedProjection):
         self._rotate(X, *principal_directions(X, self.n_bits))
 
 
-def range_scaling(X):
+def range_scaling(X: AnySamples) -> tuple[Array, float]:
     """Shift and scale that BDNN applies to its input: (X - shift) / scale lies in [0, 1].
 
     Parameters
@@ -219,7 +227,9 @@ def range_scaling(X):
     return shift, largest if largest > 0 else 1.0
 
 
-def canonical_directions(X, y, L, rho=1e-4):
+def canonical_directions(
+    X: AnySamples, y: ArrayLike, L: int, rho: float = 1e-4
+) -> tuple[Array, Array]:
     """Mean and the directions of X best correlated with the class labels (CCA).
 
     Parameters
@@ -298,7 +308,15 @@ class ITQCCA(_RotatedProjection):
 
     _requires_labels = True
 
-    def __init__(self, n_bits=16, *, rho=1e-4, n_iter=50, dtype="float32", random_state=0):
+    def __init__(
+        self,
+        n_bits: int = 16,
+        *,
+        rho: float = 1e-4,
+        n_iter: int = 50,
+        dtype: DTypeLike = "float32",
+        random_state: Seed = 0,
+    ) -> None:
         self.n_bits = n_bits
         self.rho = rho
         self.n_iter = n_iter

@@ -7,16 +7,20 @@ stand in columns in the functions, and in rows at the face of the estimator.
 
 import time
 import warnings
+from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
 from tqdm import tqdm
 
 from bdnn import losses
 from bdnn.base import (
+    Array,
     BaseHasher,
     Checkpoint,
+    Seed,
     as_generator,
     check_number,
     check_option,
@@ -28,7 +32,7 @@ from bdnn.itq import itq_rotation, range_scaling, rotation_from_product, sample_
 from bdnn.lbfgs import minimize
 from bdnn.metrics import hamming_distances, mean_average_precision
 from bdnn.network import flatten, forward, hidden_sizes, initial_weights, unflatten
-from bdnn.sources import Samples, alongside, blockwise, drop, stored, take, total
+from bdnn.sources import AnySamples, Samples, alongside, blockwise, drop, stored, take, total
 from bdnn.unsupervised import (
     BlockwiseObjective,
     CodeSlope,
@@ -60,7 +64,7 @@ __all__ = [
 SAMPLE_LENGTH = 10.0
 
 
-def centred_scaling(X):
+def centred_scaling(X: AnySamples) -> tuple[Array, float]:
     """Mean of the samples, and the number that makes what is left `SAMPLE_LENGTH` long.
 
     Parameters
@@ -82,7 +86,7 @@ def centred_scaling(X):
     return mean.astype(X.dtype), X.dtype.type(scale)
 
 
-def class_vectors(counts, L):
+def class_vectors(counts: Array, L: int) -> tuple[Array, float]:
     """One output of the code layer for each class, with the similarity at its floor.
 
     Parameters
@@ -108,7 +112,7 @@ def class_vectors(counts, L):
     return V, (m**2 - np.sum(mu**2)) / (2 * m)
 
 
-def supervised_terms(total, lambdas):
+def supervised_terms(total: Moments, lambdas: Iterable[float]) -> tuple[float, CodeSlope]:
     """Similarity, equality, independence and balance, weighted, from the moments of all samples.
 
     Parameters
@@ -155,11 +159,20 @@ class SupervisedObjective(EncoderObjective):
 
     terms = staticmethod(supervised_terms)
 
-    def __init__(self, X, B, y, sizes, lambdas):
+    def __init__(
+        self, X: Array, B: Array, y: ArrayLike, sizes: Sequence[int], lambdas: Sequence[float]
+    ) -> None:
         super().__init__(X, B, sizes, lambdas, y=class_numbers(y, X.shape[1]))
 
 
-def supervised_objective(X, B, y, sizes, lambdas, n_classes):
+def supervised_objective(
+    X: AnySamples,
+    B: Any,
+    y: Any,
+    sizes: Sequence[int],
+    lambdas: Sequence[float],
+    n_classes: int,
+) -> EncoderObjective:
     """`SupervisedObjective`, or for `sources.Samples` and whole numbers y the same block by block.
 
     `n_classes` is more than the largest of the numbers.
@@ -169,7 +182,7 @@ def supervised_objective(X, B, y, sizes, lambdas, n_classes):
     return SupervisedObjective(X, B, y, sizes, lambdas)
 
 
-def turn_to_codes(H, n_iter=50):
+def turn_to_codes(H: AnySamples, n_iter: int = 50) -> Array:
     """Turn the outputs of the code layer to where they are close to codes: Eq. (7) of notebook 09.
 
     Parameters
@@ -191,7 +204,7 @@ def turn_to_codes(H, n_iter=50):
     return R
 
 
-def class_codes(counts, L, rng, n_init=50):
+def class_codes(counts: Array, L: int, rng: np.random.Generator, n_init: int = 50) -> Array:
     """One code for each class, chosen for a low similarity loss.
 
     Each of `n_init` random turns of the class vectors is brought close to codes by ITQ.
@@ -233,7 +246,14 @@ def _class_counts(codes, y_queries, B, y, radius=2):
     return ball.sum(axis=1), (ball & (y_queries[:, None] == y)).sum(axis=1)
 
 
-def weighted_supervised_terms(H, B, y, Ws, lambdas, n_classes=None):
+def weighted_supervised_terms(
+    H: AnySamples,
+    B: AnySamples,
+    y: Any,
+    Ws: list[Array],
+    lambdas: Sequence[float],
+    n_classes: int | None = None,
+) -> dict[str, float]:
     """Every term of Eq. (1) of notebook 09 times its weight, by name, and their sum `objective`.
 
     Parameters
@@ -345,27 +365,27 @@ class SHBDNN(BaseHasher):
 
     def __init__(
         self,
-        n_bits=16,
+        n_bits: int = 16,
         *,
-        lambda1=1e-3,
-        lambda2=5.0,
-        lambda3=1.0,
-        lambda4=1e-4,
-        hidden=None,
-        max_alternations=20,
-        max_iter=60,
-        history=100,
-        init="classes",
-        rotate=True,
-        scaling="centred",
-        energy=0.95,
-        n_validation=2000,
-        criterion="precision",
-        patience=5,
-        dtype="float32",
-        random_state=0,
-        verbose=False,
-    ):
+        lambda1: float = 1e-3,
+        lambda2: float = 5.0,
+        lambda3: float = 1.0,
+        lambda4: float = 1e-4,
+        hidden: Sequence[int] | None = None,
+        max_alternations: int = 20,
+        max_iter: int = 60,
+        history: int = 100,
+        init: str = "classes",
+        rotate: bool = True,
+        scaling: str = "centred",
+        energy: float = 0.95,
+        n_validation: int = 2000,
+        criterion: str = "precision",
+        patience: int = 5,
+        dtype: DTypeLike = "float32",
+        random_state: Seed = 0,
+        verbose: bool = False,
+    ) -> None:
         self.n_bits = n_bits
         self.lambda1 = lambda1
         self.lambda2 = lambda2

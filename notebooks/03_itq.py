@@ -37,11 +37,12 @@ BDNN.
 from functools import partial
 
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
 from scipy.linalg import eigh
 from sklearn.utils.multiclass import check_classification_targets
 
-from bdnn.base import BaseHasher, as_generator, check_number, check_whole_number, sgn
-from bdnn.sources import alongside, blockwise, merged, total
+from bdnn.base import Array, BaseHasher, Seed, as_generator, check_number, check_whole_number, sgn
+from bdnn.sources import AnySamples, alongside, blockwise, merged, total
 
 # %%
 import json
@@ -76,7 +77,7 @@ print(f"X: {D} dimensions, {m:,} samples in columns")
 
 
 # %% tags=["export"]
-def sample_mean(X):
+def sample_mean(X: AnySamples) -> Array:
     """Mean (D, 1) of the columns of X, in float64."""
     (sums,) = total(lambda X: (X.sum(axis=1, keepdims=True, dtype=np.float64),), X)
     return sums / X.shape[1]
@@ -101,7 +102,7 @@ def _with_fixed_signs(P):
 
 
 # %% tags=["export"]
-def principal_directions(X, L):
+def principal_directions(X: AnySamples, L: int) -> tuple[Array, Array]:
     """Mean and the L directions of largest variance (PCA).
 
     Parameters
@@ -222,19 +223,19 @@ for angle in (0, angle_2):
 
 
 # %% tags=["export"]
-def random_rotation(L, rng):
+def random_rotation(L: int, rng: np.random.Generator) -> Array:
     """Orthogonal matrix (L, L), uniformly distributed: QR of a normal matrix, signs fixed."""
     Q, T = np.linalg.qr(rng.standard_normal((L, L)))
     return Q * np.where(np.diag(T) < 0, -1, 1)
 
 
 # %% tags=["export"]
-def procrustes_rotation(B, V):
+def procrustes_rotation(B: Array, V: Array) -> Array:
     """The orthogonal R (L, L) that brings V closest to B, both (L, m): Eq. (5) of notebook 03."""
     return rotation_from_product((B @ V.T).astype(np.float64))
 
 
-def rotation_from_product(BVt):
+def rotation_from_product(BVt: Array) -> Array:
     """The same from the product B V^T (L, L), all that the rotation needs to know of them."""
     U, _, At = np.linalg.svd(BVt)
     return U @ At
@@ -272,7 +273,7 @@ def _codes_to_fit(R, V):
 
 
 # %% tags=["export"]
-def itq_rotation(V, n_iter, rng):
+def itq_rotation(V: AnySamples, n_iter: int, rng: np.random.Generator) -> tuple[Array, list[float]]:
     """Rotation that brings projected samples close to the corners of the cube {-1, +1}^L.
 
     Parameters
@@ -388,7 +389,14 @@ class ITQ(_RotatedProjection):
     Gong and Lazebnik, CVPR 2011; derived in notebook 03.
     """
 
-    def __init__(self, n_bits=16, *, n_iter=50, dtype="float32", random_state=0):
+    def __init__(
+        self,
+        n_bits: int = 16,
+        *,
+        n_iter: int = 50,
+        dtype: DTypeLike = "float32",
+        random_state: Seed = 0,
+    ) -> None:
         self.n_bits = n_bits
         self.n_iter = n_iter
         self.dtype = dtype
@@ -439,7 +447,7 @@ print("fewer than 1 % of the bits differ:", np.mean(single.codes_ != itq.codes_)
 
 
 # %% tags=["export"]
-def range_scaling(X):
+def range_scaling(X: AnySamples) -> tuple[Array, float]:
     """Shift and scale that BDNN applies to its input: (X - shift) / scale lies in [0, 1].
 
     Parameters
@@ -464,7 +472,9 @@ def range_scaling(X):
 
 
 # %% tags=["export"]
-def canonical_directions(X, y, L, rho=1e-4):
+def canonical_directions(
+    X: AnySamples, y: ArrayLike, L: int, rho: float = 1e-4
+) -> tuple[Array, Array]:
     """Mean and the directions of X best correlated with the class labels (CCA).
 
     Parameters
@@ -593,7 +603,15 @@ class ITQCCA(_RotatedProjection):
 
     _requires_labels = True
 
-    def __init__(self, n_bits=16, *, rho=1e-4, n_iter=50, dtype="float32", random_state=0):
+    def __init__(
+        self,
+        n_bits: int = 16,
+        *,
+        rho: float = 1e-4,
+        n_iter: int = 50,
+        dtype: DTypeLike = "float32",
+        random_state: Seed = 0,
+    ) -> None:
         self.n_bits = n_bits
         self.rho = rho
         self.n_iter = n_iter

@@ -37,17 +37,23 @@ stand in columns in the functions, and in rows at the face of the estimator.
 
 import time
 import warnings
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import DTypeLike
 from sklearn.neighbors import NearestNeighbors
 
 from bdnn import losses
 from bdnn.base import (
+    Array,
     BaseHasher,
     Checkpoint,
+    Layers,
+    Objective,
     ProgressBar,
+    Seed,
     as_generator,
     check_number,
     check_option,
@@ -55,17 +61,12 @@ from bdnn.base import (
     sgn,
 )
 from bdnn.dcc import coordinate_descent
-from bdnn.itq import (
-    itq_rotation,
-    principal_directions,
-    random_rotation,
-    range_scaling,
-    sample_mean,
-)
+from bdnn.itq import itq_rotation, principal_directions, random_rotation, range_scaling, sample_mean
 from bdnn.lbfgs import minimize
 from bdnn.metrics import hamming_distances, mean_average_precision
 from bdnn.network import Workspace, flatten, forward, hidden_sizes, initial_weights, unflatten
 from bdnn.sources import (
+    AnySamples,
     Samples,
     alongside,
     blockwise,
@@ -193,7 +194,7 @@ print(f"layers {sizes} -> {D}: {theta0.size} encoder parameters, {D * (L + 1)} i
 
 
 # %% tags=["export"]
-def ridge_decoder(X, B, lambda1):
+def ridge_decoder(X: AnySamples, B: AnySamples, lambda1: float) -> tuple[Array, Array]:
     """The best decoder of given codes, in closed form: Eq. (3) of notebook 08.
 
     Minimises 1/(2m) ||X - W B - c 1^T||^2 + lambda1/2 ||W||^2.
@@ -266,7 +267,9 @@ print("reconstruction of five starts:", " ".join(f"{value:.3f}" for value in los
 
 
 # %% tags=["export"]
-def total_reconstruction(X, B, W, c):
+def total_reconstruction(
+    X: AnySamples, B: AnySamples, W: Array, c: Array
+) -> tuple[float, tuple[Array, Array]]:
     """`losses.reconstruction`, value and gradients, for samples in one place or in many."""
 
     def sums(X, B):
@@ -278,13 +281,15 @@ def total_reconstruction(X, B, W, c):
 
 
 # %% tags=["export"]
-def code_type(X):
+def code_type(X: AnySamples) -> np.dtype:
     """Type of the codes that go with samples X: theirs, or int8 where these are not in memory."""
     return np.dtype(np.int8) if isinstance(X, Samples) else X.dtype
 
 
 # %% tags=["export"]
-def initial_codes(X, L, rng, kind="itq", n_init=1):
+def initial_codes(
+    X: AnySamples, L: int, rng: np.random.Generator, kind: str = "itq", n_init: int = 1
+) -> AnySamples:
     """Codes to start from: of several the ones that a linear decoder reconstructs best.
 
     Parameters
@@ -396,7 +401,7 @@ class Moments(NamedTuple):
     distance: float  # ||H - B||^2
 
 
-def moments(H, B, y=None, n_classes=1):
+def moments(H: Array, B: Array, y: Array | None = None, n_classes: int = 1) -> Moments:
     """The moments of some samples.
 
     Parameters
@@ -421,9 +426,9 @@ def moments(H, B, y=None, n_classes=1):
     return Moments(H.shape[1], (H @ H.T).astype(np.float64), sums, distance)
 
 
-def total_moments(parts):
+def total_moments(parts: Iterable[Moments]) -> Moments:
     """The moments of all samples from those of their blocks."""
-    return Moments(*map(sum, zip(*parts)))
+    return Moments(*map(sum, zip(*parts)))  # type: ignore[arg-type]
 
 
 class CodeSlope(NamedTuple):
@@ -433,7 +438,7 @@ class CodeSlope(NamedTuple):
     V: np.ndarray  # (L, C), a column for each class, or (L, 1), the same for all
     beta: float
 
-    def __call__(self, H, B, y=None):
+    def __call__(self, H: Array, B: Array, y: Any = None) -> Array:
         """The gradient (L, m) for samples with outputs H, codes B and, where V asks, classes y."""
         dH = self.M.astype(H.dtype) @ H
         V = self.V.astype(H.dtype)
@@ -442,7 +447,7 @@ class CodeSlope(NamedTuple):
         return dH
 
 
-def encoder_terms(total, lambdas):
+def encoder_terms(total: Moments, lambdas: Iterable[float]) -> tuple[float, CodeSlope]:
     """Equality, independence and balance, weighted, from the moments of all samples.
 
     Parameters
@@ -500,7 +505,16 @@ class EncoderObjective:
 
     terms = staticmethod(encoder_terms)
 
-    def __init__(self, X, B, sizes, lambdas, activations=None, y=None, n_classes=None):
+    def __init__(
+        self,
+        X: Array,
+        B: Array,
+        sizes: Sequence[int],
+        lambdas: Sequence[float],
+        activations: Sequence[str] | None = None,
+        y: Array | None = None,
+        n_classes: int | None = None,
+    ) -> None:
         if X.shape[0] != sizes[0] or B.shape != (sizes[-1], X.shape[1]):
             raise ValueError(f"X {X.shape} and B {B.shape} do not fit layers of {sizes} units")
         self.X, self.B, self.y, self.sizes, self.lambdas = X, B, y, tuple(sizes), lambdas
@@ -511,7 +525,7 @@ class EncoderObjective:
         """Codes, and classes if there are any, of a slice of the samples."""
         return self.B[:, samples], None if self.y is None else self.y[samples]
 
-    def moments(self, Ws, cs):
+    def moments(self, Ws: Layers, cs: Layers) -> Moments:
         """Pass forward: the moments of all samples."""
 
         def of_block(samples, H):
@@ -519,11 +533,11 @@ class EncoderObjective:
 
         return total_moments(self.workspace.forward(Ws, cs, self.X, of_block))
 
-    def gradient(self, Ws, slope):
+    def gradient(self, Ws: Layers, slope: CodeSlope) -> tuple[Layers, Layers]:
         """Pass back: gradients (dWs, dcs), without weight decay, for a slope of `terms`."""
         return self.workspace.backward(Ws, self.X, lambda s, H: slope(H, *self._codes(s)))
 
-    def __call__(self, theta):
+    def __call__(self, theta: Array) -> tuple[float, Array]:
         lambda1 = self.lambdas[0]
         Ws, cs = unflatten(theta, self.sizes)
         J, slope = self.terms(self.moments(Ws, cs), self.lambdas)
@@ -549,17 +563,25 @@ class BlockwiseObjective(EncoderObjective):
     """
 
     def __init__(
-        self, X, B, sizes, lambdas, activations=None, y=None, n_classes=1, terms=encoder_terms
-    ):
+        self,
+        X: AnySamples,
+        B: AnySamples,
+        sizes: Sequence[int],
+        lambdas: Sequence[float],
+        activations: Sequence[str] | None = None,
+        y: Any = None,
+        n_classes: int = 1,
+        terms: Callable = encoder_terms,
+    ) -> None:
         self.samples = (X, B) if y is None else (X, B, y)
         self.sizes, self.lambdas, self.terms, self.dtype = tuple(sizes), lambdas, terms, X.dtype
         self.of_block = partial(_objective_of_block, sizes, lambdas, activations, n_classes)
 
-    def moments(self, Ws, cs):
+    def moments(self, Ws: Layers, cs: Layers) -> Moments:
         of_block, self.network = self.of_block, (Ws, cs)
         return Moments(*total(lambda *block: of_block(block).moments(Ws, cs), *self.samples))
 
-    def gradient(self, Ws, slope):
+    def gradient(self, Ws: Layers, slope: CodeSlope) -> tuple[Layers, Layers]:
         of_block, network = self.of_block, self.network
 
         def part(*block):
@@ -578,7 +600,13 @@ def _objective_of_block(sizes, lambdas, activations, n_classes, block):
     return EncoderObjective(*block[:2], sizes, lambdas, activations, y, n_classes)
 
 
-def encoder_objective(X, B, sizes, lambdas, activations=None):
+def encoder_objective(
+    X: Any,
+    B: Any,
+    sizes: Sequence[int],
+    lambdas: Sequence[float],
+    activations: Sequence[str] | None = None,
+) -> EncoderObjective:
     """`EncoderObjective`, or for `sources.Samples` a `BlockwiseObjective`."""
     kind = BlockwiseObjective if isinstance(X, Samples) else EncoderObjective
     return kind(X, B, sizes, lambdas, activations)
@@ -627,7 +655,7 @@ for name, theta in (("start", theta0), ("after 60 iterations", step.x)):
 
 
 # %% tags=["export"]
-def principal_axes(X, energy=1.0):
+def principal_axes(X: AnySamples, energy: float = 1.0) -> tuple[Array, Array]:
     """Axes along which the uncentred second moments of the samples are diagonal.
 
     Parameters
@@ -687,7 +715,7 @@ WHITENED_RMS = 6.0  # rho of Eq. (8) of notebook 08
 DAMPING = 4e-4  # epsilon of Eq. (8)
 
 
-def variable_scales(e, sizes):
+def variable_scales(e: Array, sizes: Sequence[int]) -> Array:
     """The scales sigma of the encoder's parameters: Eq. (8) of notebook 08.
 
     Parameters
@@ -709,7 +737,7 @@ def variable_scales(e, sizes):
     return flatten(Ws, [np.ones((len(W), 1)) for W in Ws])
 
 
-def in_scaled_variables(objective, scales):
+def in_scaled_variables(objective: Objective, scales: Array) -> Objective:
     """The same function of u = theta / scales: value, and gradient times scales."""
 
     def scaled(u):
@@ -806,7 +834,9 @@ for name, Z in (("digits", X), ("features", features)):
 
 
 # %% tags=["export"]
-def joint_objective(theta, encoder, X, B):
+def joint_objective(
+    theta: Array, encoder: EncoderObjective, X: AnySamples, B: AnySamples
+) -> tuple[float, Array]:
     """The whole objective for given codes, as a function of all weights and biases: Eq. (1).
 
     Parameters
@@ -936,7 +966,16 @@ save_figure(fig, "08_alternation")
 
 
 # %% tags=["export"]
-def best_codes(X, W, c, H, lambda2, B, starts, cycles=10):
+def best_codes(
+    X: Array,
+    W: Array,
+    c: Array,
+    H: Array,
+    lambda2: float,
+    B: Array,
+    starts: Sequence[str],
+    cycles: int = 10,
+) -> Array:
     """DCC from several starts, and for each sample the best of the results.
 
     Parameters
@@ -1000,7 +1039,7 @@ class Validation:
         Precision within radius 2 (an empty ball counts 0), or mean average precision.
     """
 
-    def __init__(self, Q, X, n_neighbors, criterion):
+    def __init__(self, Q: Array, X: AnySamples, n_neighbors: int, criterion: str) -> None:
         self.criterion = criterion
         self.numbers = alongside(X, np.arange(X.shape[1]))
 
@@ -1016,7 +1055,7 @@ class Validation:
 
         self.neighbours = merged(nearer, nearest, X, self.numbers)[1]
 
-    def score(self, H_queries, H):
+    def score(self, H_queries: Array, H: AnySamples) -> float:
         """The measure for the codes sgn(H_queries) (L, q) and sgn(H) (L, m)."""
         codes = sgn(H_queries).T
         if self.criterion == "map":
@@ -1065,7 +1104,7 @@ print(f"bits in which sgn(H) agrees with B: {(sgn(H) == B).mean():.1%}")
 
 
 # %% tags=["export"]
-def code_terms(found, lambdas):
+def code_terms(found: Moments, lambdas: Sequence[float]) -> dict[str, float]:
     """Equality, independence and balance, each times its weight, from `Moments`: a dict by name."""
     one = {"equality": (0, 1, 0, 0), "independence": (0, 0, 1, 0), "balance": (0, 0, 0, 1)}
     weights = {name: np.multiply(lambdas, mask) for name, mask in one.items()}
@@ -1073,7 +1112,15 @@ def code_terms(found, lambdas):
 
 
 # %% tags=["export"]
-def weighted_terms(X, B, H, Ws, W, c, lambdas):
+def weighted_terms(
+    X: AnySamples,
+    B: AnySamples,
+    H: AnySamples,
+    Ws: Layers,
+    W: Array,
+    c: Array,
+    lambdas: Sequence[float],
+) -> dict[str, float]:
     """Every term of Eq. (1) times its weight, by name, and their sum `objective`.
 
     Parameters
@@ -1104,7 +1151,7 @@ def _code_layer(Ws, cs, activations, X):
     return forward(Ws, cs, X, activations)[-1]
 
 
-def share_of_flips(B, old):
+def share_of_flips(B: AnySamples, old: AnySamples) -> float:
     """Share of the bits in which two sets of codes differ."""
     (flips,) = total(lambda B, old: (np.count_nonzero(B != old),), B, old)
     return float(flips / np.prod(B.shape))
@@ -1205,32 +1252,32 @@ class UHBDNN(BaseHasher):
 
     def __init__(
         self,
-        n_bits=16,
+        n_bits: int = 16,
         *,
-        lambda1=1e-5,
-        lambda2=5e-2,
-        lambda3=1e-2,
-        lambda4=1e-6,
-        hidden=None,
-        max_alternations=20,
-        max_iter=150,
-        history=100,
-        cycles=10,
-        dcc_start="best",
-        init="itq",
-        n_init=20,
-        decoder="ridge",
-        conditioning="whiten",
-        energy=0.97,
-        code_activation="identity",
-        n_validation=2000,
-        n_neighbors=50,
-        criterion="precision",
-        patience=3,
-        dtype="float32",
-        random_state=0,
-        verbose=False,
-    ):
+        lambda1: float = 1e-5,
+        lambda2: float = 5e-2,
+        lambda3: float = 1e-2,
+        lambda4: float = 1e-6,
+        hidden: Sequence[int] | None = None,
+        max_alternations: int = 20,
+        max_iter: int = 150,
+        history: int = 100,
+        cycles: int = 10,
+        dcc_start: str = "best",
+        init: str = "itq",
+        n_init: int = 20,
+        decoder: str = "ridge",
+        conditioning: str = "whiten",
+        energy: float = 0.97,
+        code_activation: str = "identity",
+        n_validation: int = 2000,
+        n_neighbors: int = 50,
+        criterion: str = "precision",
+        patience: int = 3,
+        dtype: DTypeLike = "float32",
+        random_state: Seed = 0,
+        verbose: bool = False,
+    ) -> None:
         self.n_bits = n_bits
         self.lambda1 = lambda1
         self.lambda2 = lambda2

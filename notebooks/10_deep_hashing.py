@@ -36,15 +36,21 @@ rows at the face of the estimators.
 
 import time
 import warnings
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
 from sklearn.utils.multiclass import check_classification_targets
 
 from bdnn.base import (
+    Array,
     BaseHasher,
     Checkpoint,
+    Layers,
+    Objective,
     ProgressBar,
+    Seed,
     as_generator,
     check_number,
     check_option,
@@ -55,7 +61,7 @@ from bdnn.base import (
 from bdnn.itq import itq_rotation, principal_directions
 from bdnn.lbfgs import minimize
 from bdnn.network import Workspace, backward, flatten, forward, unflatten
-from bdnn.sources import Samples, alongside, blockwise, stored, total
+from bdnn.sources import AnySamples, Samples, alongside, blockwise, stored, total
 
 # %%
 import itertools
@@ -106,7 +112,7 @@ def random_outputs(rng):
 
 
 # %% tags=["export"]
-def quantisation(H):
+def quantisation(H: Array) -> tuple[float, Array]:
     """Distance of the outputs from their own signs: Eqs. (3), (4) of notebook 10.
 
     Parameters
@@ -151,7 +157,7 @@ save_figure(fig, "10_quantisation")
 
 
 # %% tags=["export"]
-def variance(H):
+def variance(H: Array) -> tuple[float, Array]:
     """Half the mean square of the outputs, summed over the bits: Eq. (5) of notebook 10.
 
     Parameters
@@ -189,7 +195,7 @@ for name, bit in (("half +1, half -1", [1.0, 1, -1, -1]), ("constant", [1.0, 1, 
 
 
 # %% tags=["export"]
-def orthogonality(Ws):
+def orthogonality(Ws: Layers) -> tuple[float, Layers]:
     """Distance of the rows of all weights from orthonormal ones: Eqs. (6), (7) of notebook 10.
 
     Parameters
@@ -243,7 +249,7 @@ print(
 
 
 # %% tags=["export"]
-def weight_and_bias_decay(Ws, cs):
+def weight_and_bias_decay(Ws: Layers, cs: Layers) -> tuple[float, tuple[Layers, Layers]]:
     """Squared length of all weights and biases: Eq. (8) of notebook 10.
 
     Parameters
@@ -307,7 +313,7 @@ def naive_scatter(H, y):
 
 
 # %% tags=["export"]
-def scatter_from_sums(n, sums, squares):
+def scatter_from_sums(n: Array, sums: Array, squares: Array) -> tuple[float, tuple[Array, Array]]:
     """Scatter from sums over the classes: Eqs. (11), (12) of notebook 10.
 
     Parameters
@@ -343,14 +349,14 @@ def scatter_from_sums(n, sums, squares):
     return float(T / N_D - T_W * within), (a, V)
 
 
-def class_sums(H, y, n_classes):
+def class_sums(H: Array, y: Array, n_classes: int) -> tuple[Array, Array]:
     """Sums of the outputs H (L, m) of each class (L, C), and of their squared lengths (C,)."""
     sums = np.stack([np.bincount(y, weights=row, minlength=n_classes) for row in H])
     lengths = np.square(H).sum(axis=0, dtype=np.float64)
     return sums, np.bincount(y, weights=lengths, minlength=n_classes)
 
 
-def scatter(H, y):
+def scatter(H: Array, y: ArrayLike) -> tuple[float, Array]:
     """Scatter between minus scatter within classes: Eqs. (11), (12) of notebook 10.
 
     Mean squared distance of all pairs of samples of different classes, less that of all pairs of
@@ -408,7 +414,15 @@ print(
 
 
 # %% tags=["export"]
-def dh_terms(H, Ws, cs, alphas, y=None, alpha=1.0, reduction="sum"):
+def dh_terms(
+    H: Array,
+    Ws: Layers,
+    cs: Layers,
+    alphas: Sequence[float],
+    y: Array | None = None,
+    alpha: float = 1.0,
+    reduction: str = "sum",
+) -> dict[str, float]:
     """Every term of Eq. (2) of notebook 10 with its weight and sign, and their sum `objective`.
 
     Parameters
@@ -435,7 +449,7 @@ def dh_terms(H, Ws, cs, alphas, y=None, alpha=1.0, reduction="sum"):
     return _weighted_dh_terms(n, sums, Ws, cs, alphas, None if y is None else alpha, share)
 
 
-def output_sums(H, y, n_classes):
+def output_sums(H: Array, y: Array, n_classes: int) -> tuple:
     """What the terms need to know of outputs H (L, m) of classes y: quantisation, `class_sums`."""
     return quantisation(H)[0], *class_sums(H, y, n_classes)
 
@@ -525,7 +539,15 @@ class DHObjective:
         As for `dh_terms`.
     """
 
-    def __init__(self, X, sizes, alphas, y=None, alpha=1.0, reduction="sum"):
+    def __init__(
+        self,
+        X: Array,
+        sizes: Sequence[int],
+        alphas: Sequence[float],
+        y: Array | None = None,
+        alpha: float = 1.0,
+        reduction: str = "sum",
+    ) -> None:
         m, labels = X.shape[1], np.zeros(X.shape[1], int) if y is None else y
         self.X, self.sizes, self.alphas = X, tuple(sizes), tuple(map(float, alphas))
         numbers = class_numbers(labels, m)
@@ -563,13 +585,13 @@ class DHObjective:
         parts = (np.asarray(A, self.X.dtype) for A in (a, V, self.share))
         return float(J), partial(_dh_slope, *parts)
 
-    def terms(self, theta):
+    def terms(self, theta: Array) -> dict[str, float]:
         """`dh_terms` of these parameters."""
         Ws, cs = unflatten(theta, self.sizes)
         sums = self._sums(Ws, cs)
         return _weighted_dh_terms(self.n, sums, Ws, cs, self.alphas, self.alpha, self.share)
 
-    def __call__(self, theta):
+    def __call__(self, theta: Array) -> tuple[float, Array]:
         _, alpha2, alpha3 = self.alphas
         Ws, cs = unflatten(theta, self.sizes)
         J, slope = self._slope(self._sums(Ws, cs))
@@ -632,12 +654,14 @@ print("value and gradient block by block agree with the plain ones")
 HIDDEN = {16: (60, 30), 32: (80, 50), 64: (100, 80)}
 
 
-def narrowing_sizes(n_bits):
+def narrowing_sizes(n_bits: int) -> tuple[int, int]:
     """Units of the hidden layers: `HIDDEN`, and (L + 44, L + 16) for other code lengths L."""
     return HIDDEN.get(n_bits, (n_bits + 44, n_bits + 16))
 
 
-def initial_network(X, sizes, rng, init="itq"):
+def initial_network(
+    X: AnySamples, sizes: Sequence[int], rng: np.random.Generator, init: str = "itq"
+) -> tuple[Layers, Layers]:
     """Weights to start from: PCA directions, then rectangular identities; biases 0.
 
     Parameters
@@ -735,7 +759,14 @@ class _Recorder:
         self.bar.set_postfix(objective=f"{entry['objective']:.5g}")
 
 
-def descend(fun, theta, rate, max_iter, tol, watch):
+def descend(
+    fun: Objective,
+    theta: Array,
+    rate: float,
+    max_iter: int,
+    tol: float,
+    watch: Callable[[Array, float], object],
+) -> Array:
     """Full-batch gradient descent with a fixed step: Eq. (14) of notebook 10.
 
     Parameters
@@ -847,23 +878,23 @@ class DeepHashing(BaseHasher):
 
     def __init__(
         self,
-        n_bits=16,
+        n_bits: int = 16,
         *,
-        alpha1=100,
-        alpha2=0.001,
-        alpha3=0.001,
-        hidden=None,
-        reduction="sum",
-        init="itq",
-        input_scale=1.5,
-        optimizer="gd",
-        learning_rate=0.3,
-        max_iter=100,
-        tol=1e-6,
-        dtype="float32",
-        random_state=0,
-        verbose=False,
-    ):
+        alpha1: float = 100,
+        alpha2: float = 0.001,
+        alpha3: float = 0.001,
+        hidden: Sequence[int] | None = None,
+        reduction: str = "sum",
+        init: str = "itq",
+        input_scale: float = 1.5,
+        optimizer: str = "gd",
+        learning_rate: float = 0.3,
+        max_iter: int = 100,
+        tol: float = 1e-6,
+        dtype: DTypeLike = "float32",
+        random_state: Seed = 0,
+        verbose: bool = False,
+    ) -> None:
         self.n_bits = n_bits
         self.alpha1 = alpha1
         self.alpha2 = alpha2
@@ -996,24 +1027,24 @@ class SupervisedDeepHashing(DeepHashing):
 
     def __init__(
         self,
-        n_bits=16,
+        n_bits: int = 16,
         *,
-        alpha=1.0,
-        alpha1=100,
-        alpha2=0.001,
-        alpha3=0.001,
-        hidden=None,
-        reduction="mean",
-        init="pca",
-        input_scale=1.5,
-        optimizer="lbfgs",
-        learning_rate=1.0,
-        max_iter=100,
-        tol=1e-6,
-        dtype="float32",
-        random_state=0,
-        verbose=False,
-    ):
+        alpha: float = 1.0,
+        alpha1: float = 100,
+        alpha2: float = 0.001,
+        alpha3: float = 0.001,
+        hidden: Sequence[int] | None = None,
+        reduction: str = "mean",
+        init: str = "pca",
+        input_scale: float = 1.5,
+        optimizer: str = "lbfgs",
+        learning_rate: float = 1.0,
+        max_iter: int = 100,
+        tol: float = 1e-6,
+        dtype: DTypeLike = "float32",
+        random_state: Seed = 0,
+        verbose: bool = False,
+    ) -> None:
         super().__init__(
             n_bits,
             alpha1=alpha1,

@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 
 import bdnn
 from bdnn import sources
-from bdnn.base import BaseHasher
+from bdnn.base import DTYPES, BaseHasher
 from bdnn.data import load
 from bdnn.metrics import mean_average_precision
 
@@ -131,6 +131,14 @@ def test_encoding_in_float32_and_float64(name):
     vars(single).update({key: in_single(v) for key, v in vars(double).items() if key[-1] == "_"})
     assert single.decision_function(mnist.query).dtype == np.float32
     assert np.mean(single.transform(mnist.query) != double.transform(mnist.query)) < 1e-3
+
+
+def test_training_in_float32_and_float64():
+    """Gradient descent with a fixed step does not make rounding grow; CONTRIBUTING has the rest."""
+    mnist = load("mnist5k", ground_truth="labels")
+    trained = (bdnn.DeepHashing(16, dtype=dtype).fit(mnist.train) for dtype in DTYPES)
+    single, double = (estimator.transform(mnist.query) for estimator in trained)
+    assert np.mean(single != double) < 1e-3
 
 
 def in_single(value):
