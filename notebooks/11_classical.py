@@ -39,12 +39,13 @@ import itertools
 import warnings
 
 import numpy as np
+from numpy.typing import DTypeLike
 from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.svm import LinearSVC
 from tqdm import tqdm
 
 from bdnn import losses
-from bdnn.base import BaseHasher, as_generator, check_number, check_whole_number, sgn
+from bdnn.base import Array, BaseHasher, Seed, as_generator, check_number, check_whole_number, sgn
 from bdnn.dcc import coordinate_descent
 from bdnn.itq import itq_rotation, principal_directions, range_scaling
 from bdnn.unsupervised import ridge_decoder
@@ -208,7 +209,7 @@ print(f"all {rows * columns} eigenvalues of the grid are sums of two eigenvalues
 
 
 # %% tags=["export"]
-def slowest_waves(R, L):
+def slowest_waves(R: Array, L: int) -> tuple[Array, Array]:
     """The L slowest waves along the sides of a box: the smallest omega = k pi / R_j.
 
     Parameters
@@ -283,7 +284,7 @@ class SpectralHashing(BaseHasher):
     Weiss, Torralba and Fergus, NIPS 2008; derived in notebook 11.
     """
 
-    def __init__(self, n_bits=16, *, dtype="float32"):
+    def __init__(self, n_bits: int = 16, *, dtype: DTypeLike = "float32") -> None:
         self.n_bits = n_bits
         self.dtype = dtype
 
@@ -362,7 +363,7 @@ for name, samples in (("a box", even), ("digits", X)):
 
 
 # %% tags=["export"]
-def bit_correlations(B):
+def bit_correlations(B: Array) -> Array:
     """1/m B B^T with zeros on the diagonal (L, L), for codes B (L, m): Eq. (10) of notebook 11."""
     B = B.astype(np.float32)  # sums of +1 and -1: exact up to 16 million samples
     r = (B @ B.T).astype(np.float64) / B.shape[1]
@@ -370,7 +371,7 @@ def bit_correlations(B):
     return r
 
 
-def repel(P, r):
+def repel(P: Array, r: Array) -> Array:
     """Move the centres P (D, L) by the mean forces between them, Eq. (12) of notebook 11."""
     return P + P @ (np.diag(r.sum(axis=1)) - r) / (2 * len(r))
 
@@ -439,7 +440,14 @@ for degrees in (30, 60, 120, 150):
 _SAMPLES_PER_CENTRE = 5  # whose mean is the centre that a ball starts from
 
 
-def balanced_spheres(X, L, rng, max_iter=50, mean_tol=0.1, std_tol=0.15):
+def balanced_spheres(
+    X: Array,
+    L: int,
+    rng: np.random.Generator,
+    max_iter: int = 50,
+    mean_tol: float = 0.1,
+    std_tol: float = 0.15,
+) -> tuple[Array, Array, list[dict]]:
     """Balls that hold half of the samples each, and any two of them a quarter in common.
 
     Parameters
@@ -524,15 +532,15 @@ class SphericalHashing(BaseHasher):
 
     def __init__(
         self,
-        n_bits=16,
+        n_bits: int = 16,
         *,
-        n_samples=20_000,
-        max_iter=50,
-        mean_tol=0.1,
-        std_tol=0.15,
-        dtype="float32",
-        random_state=0,
-    ):
+        n_samples: int = 20_000,
+        max_iter: int = 50,
+        mean_tol: float = 0.1,
+        std_tol: float = 0.15,
+        dtype: DTypeLike = "float32",
+        random_state: Seed = 0,
+    ) -> None:
         self.n_bits = n_bits
         self.n_samples = n_samples
         self.max_iter = max_iter
@@ -615,24 +623,24 @@ save_figure(fig, "11_spheres")
 
 
 # %% tags=["export"]
-def every_code(b):
+def every_code(b: int) -> Array:
     """All codes of b bits, (b, 2^b) entries -1 and +1: bit k of code i is bit k of the number i."""
     return 2 * (np.arange(2**b) >> np.arange(b)[:, None] & 1) - 1
 
 
-def cube_distances(b, s):
+def cube_distances(b: int, s: float) -> Array:
     """Distances (2^b, 2^b) of the corners of the cube {-s, s}^b: d_ij of Eq. (13), notebook 11."""
     names = np.arange(2**b)
     return 2 * s * np.sqrt(np.bitwise_count(names[:, None] ^ names).astype(float))
 
 
-def affinity_error(C, w, d):
+def affinity_error(C: Array, w: Array, d: Array) -> float:
     """E_aff of Eq. (13) of notebook 11, for centres C (D, K) and shares w (K,) of the samples."""
     lengths = np.linalg.norm(C[:, :, None] - C[:, None, :], axis=0)
     return float(np.sum(np.outer(w, w) * (lengths - d) ** 2))
 
 
-def move_centre(C, j, mu, w, d, lambda_):
+def move_centre(C: Array, j: int, mu: Array, w: Array, d: Array, lambda_: float) -> Array:
     """The centre j after one step of Eq. (16) of notebook 11.
 
     Parameters
@@ -695,7 +703,7 @@ print("five random cases: never a rise, and the minimum that SciPy finds")
 
 
 # %% tags=["export"]
-def nearest_centres(C, V):
+def nearest_centres(C: Array, V: Array) -> Array:
     """Index (m,) of the nearest of the centres C (D, K) for each sample of V (D, m)."""
     return np.argmin(np.sum(C * C, axis=0)[:, None] - 2 * (C.T.astype(V.dtype) @ V), axis=0)
 
@@ -703,7 +711,9 @@ def nearest_centres(C, V):
 _MOVES = 3  # steps of every centre in a round
 
 
-def named_kmeans(V, b, lambda_, max_iter, tol):
+def named_kmeans(
+    V: Array, b: int, lambda_: float, max_iter: int, tol: float
+) -> tuple[Array, list[tuple[float, float]]]:
     """Centres whose indices, as numbers of b bits, have distances like the centres: Eq. (13).
 
     Parameters
@@ -769,7 +779,7 @@ print("the names that KMH learnt are the best of the 24")
 
 
 # %% tags=["export"]
-def deal_directions(variances, M):
+def deal_directions(variances: Array, M: int) -> list[list[int]]:
     """Deal principal directions to M subspaces such that the products of variances are alike.
 
     Parameters
@@ -786,7 +796,7 @@ def deal_directions(variances, M):
     """
     floor = max(1e-12 * variances[0], np.finfo(float).tiny)
     logs = np.log(np.maximum(variances, floor) / floor)  # at least 0: a product never shrinks
-    hands, total = [[] for _ in range(M)], np.zeros(M)
+    hands, total = [[] for _ in range(M)], np.zeros(M)  # type: list[list[int]], Array
     for k, log in enumerate(logs):
         full = np.array([len(hand) >= -(-len(logs) // M) for hand in hands])
         chosen = int(np.argmin(np.where(full, np.inf, total)))
@@ -849,14 +859,14 @@ class KMeansHashing(BaseHasher):
 
     def __init__(
         self,
-        n_bits=16,
+        n_bits: int = 16,
         *,
-        bits_per_subspace=2,
-        affinity_weight=10.0,
-        max_iter=50,
-        tol=1e-5,
-        dtype="float32",
-    ):
+        bits_per_subspace: int = 2,
+        affinity_weight: float = 10.0,
+        max_iter: int = 50,
+        tol: float = 1e-5,
+        dtype: DTypeLike = "float32",
+    ) -> None:
         self.n_bits = n_bits
         self.bits_per_subspace = bits_per_subspace
         self.affinity_weight = affinity_weight
@@ -953,7 +963,7 @@ _ENUMERATED_BITS = 10  # up to this length all codes are compared
 _BLOCK_SAMPLES = 4096  # samples whose 2^L values are held in memory at a time
 
 
-def nearest_codes(X, W, c, H, mu, B):
+def nearest_codes(X: Array, W: Array, c: Array, H: Array, mu: float, B: Array) -> Array:
     """Codes that lower ||X - W B - c 1^T||^2 + mu ||B - H||^2: Eq. (18) of notebook 11.
 
     Parameters
@@ -1031,7 +1041,7 @@ print(f"share of the possible gain: {gains[1] / gains[0]:.1%}")
 
 
 # %% tags=["export"]
-def separating_hyperplane(U, b, C):
+def separating_hyperplane(U: Array, b: Array, C: float) -> tuple[Array, float]:
     """Linear support vector machine: w (r,) and w0 such that sgn(w^T u + w0) is mostly b.
 
     Parameters
@@ -1096,18 +1106,18 @@ class BinaryAutoencoder(BaseHasher):
 
     def __init__(
         self,
-        n_bits=16,
+        n_bits: int = 16,
         *,
-        mu=0.01,
-        growth=3.0,
-        max_iter=6,
-        C=1.0,
-        n_axes=100,
-        n_samples=20_000,
-        dtype="float32",
-        random_state=0,
-        verbose=False,
-    ):
+        mu: float = 0.01,
+        growth: float = 3.0,
+        max_iter: int = 6,
+        C: float = 1.0,
+        n_axes: int = 100,
+        n_samples: int = 20_000,
+        dtype: DTypeLike = "float32",
+        random_state: Seed = 0,
+        verbose: bool = False,
+    ) -> None:
         self.n_bits = n_bits
         self.mu = mu
         self.growth = growth

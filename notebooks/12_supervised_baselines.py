@@ -39,11 +39,21 @@ import time
 import warnings
 
 import numpy as np
+from numpy.typing import DTypeLike
 from scipy.linalg import cho_factor, cho_solve, solve_triangular
 from sklearn.metrics.pairwise import euclidean_distances
 from tqdm import tqdm
 
-from bdnn.base import BaseHasher, as_generator, check_number, check_option, check_whole_number, sgn
+from bdnn.base import (
+    Array,
+    BaseHasher,
+    Seed,
+    as_generator,
+    check_number,
+    check_option,
+    check_whole_number,
+    sgn,
+)
 from bdnn.dcc import coordinate_descent
 from bdnn.lbfgs import minimize
 from bdnn.supervised import class_codes
@@ -89,13 +99,13 @@ print(f"X: {D} dimensions, {m:,} samples in columns, {C} classes")
 _BLOCK_SAMPLES = 4096  # samples that are mapped at a time
 
 
-def squared_distances(A, X):
+def squared_distances(A: Array, X: Array) -> Array:
     """Squared Euclidean distances (p, m) between the columns of A (D, p) and of X (D, m)."""
     origin = A.mean(axis=1, keepdims=True)
     return euclidean_distances((A - origin).T, (X - origin).T, squared=True)
 
 
-def anchor_kernel(X, A, width):
+def anchor_kernel(X: Array, A: Array, width: float) -> Array:
     """The map to anchors: Eq. (1) of notebook 12.
 
     Parameters
@@ -139,7 +149,7 @@ print(f"in float32, 3000 away from the origin: error below 1e-2: {error < 1e-2}"
 
 
 # %% tags=["export"]
-def anchor_width(A):
+def anchor_width(A: Array) -> float:
     """Mean distance of an anchor to the nearest anchor that differs from it.
 
     Parameters
@@ -225,7 +235,7 @@ class _KernelHasher(BaseHasher):
         return self.W_ @ K + self.c_
 
 
-def one_hot(y, n_classes, dtype=np.float64):
+def one_hot(y: Array, n_classes: int, dtype: DTypeLike = np.float64) -> Array:
     """Labels 0, 1, ... (m,) as a matrix Y (n_classes, m) with a single 1 in each column."""
     Y = np.zeros((n_classes, len(y)), dtype)
     Y[y, np.arange(len(y))] = 1
@@ -256,7 +266,7 @@ def one_hot(y, n_classes, dtype=np.float64):
 
 
 # %% tags=["export"]
-def ridge_factor(A, ridge):
+def ridge_factor(A: Array, ridge: float) -> tuple:
     """Cholesky factor of A A^T + ridge I, for `ridge_solution`; A is (p, m), blocks in float64."""
     gram = ridge * np.eye(len(A))
     for start in range(0, A.shape[1], _BLOCK_SAMPLES):
@@ -265,7 +275,7 @@ def ridge_factor(A, ridge):
     return cho_factor(gram, lower=True)
 
 
-def ridge_solution(factor, A, B):
+def ridge_solution(factor: tuple, A: Array, B: Array) -> Array:
     """The W that minimises ||B - W A||^2 + ridge ||W||^2: Eqs. (4), (5) of notebook 12.
 
     Parameters
@@ -406,19 +416,19 @@ class SupervisedDiscreteHashing(_KernelHasher):
 
     def __init__(
         self,
-        n_bits=16,
+        n_bits: int = 16,
         *,
-        n_anchors=1000,
-        width=None,
-        lambda_G=1.0,
-        lambda_F=1e-2,
-        nu=1e-5,
-        max_alternations=5,
-        cycles=10,
-        init="classes",
-        dtype="float32",
-        random_state=0,
-    ):
+        n_anchors: int = 1000,
+        width: float | None = None,
+        lambda_G: float = 1.0,
+        lambda_F: float = 1e-2,
+        nu: float = 1e-5,
+        max_alternations: int = 5,
+        cycles: int = 10,
+        init: str = "classes",
+        dtype: DTypeLike = "float32",
+        random_state: Seed = 0,
+    ) -> None:
         self.n_bits = n_bits
         self.n_anchors = n_anchors
         self.width = width
@@ -550,7 +560,7 @@ save_figure(fig, "12_starts")
 
 
 # %% tags=["export"]
-def similarity_loss(B, T, L=None):
+def similarity_loss(B: Array, T: Array, L: int | None = None) -> float:
     """The loss 1/(2m) ||B^T B / L - S||^2 with S = 2 T^T T - 1 1^T: Eq. (8) of notebook 12.
 
     Parameters
@@ -602,7 +612,7 @@ print(f"as distances, by hand: {np.isclose(similarity_loss(B_300, T), by_distanc
 
 
 # %% tags=["export"]
-def residue_factors(T, B, L):
+def residue_factors(T: Array, B: Array, L: int) -> tuple[Array, Array]:
     """The residue R = L S - B^T B as F^T diag(omega) F: Eq. (10) of notebook 12.
 
     Parameters
@@ -651,7 +661,7 @@ print(f"Eq. (9): {np.isclose(by_bit, similarity_loss(B_300, Y[:, :300]))}")
 
 
 # %% tags=["export"]
-def spectral_direction(KF, omega, factor, m):
+def spectral_direction(KF: Array, omega: Array, factor: Array, m: int) -> Array:
     """The leading solution of K R K^T a = mu K K^T a: Eqs. (11), (12) of notebook 12.
 
     Parameters
@@ -699,7 +709,7 @@ print(f"value mu m: {np.isclose(a @ K_400 @ R @ K_400.T @ a, mu[-1] * 400)}")
 
 
 # %% tags=["export"]
-def relaxed_bit(a, K, F, omega):
+def relaxed_bit(a: Array, K: Array, F: Array, omega: Array) -> tuple[float, Array]:
     """The smooth stand-in for -b^T R b / m^2, and its gradient: Eq. (13) of notebook 12.
 
     Parameters
@@ -799,16 +809,16 @@ class KernelSupervisedHashing(_KernelHasher):
 
     def __init__(
         self,
-        n_bits=16,
+        n_bits: int = 16,
         *,
-        n_samples=10000,
-        n_anchors=1000,
-        width=None,
-        max_iter=50,
-        dtype="float32",
-        random_state=0,
-        verbose=False,
-    ):
+        n_samples: int = 10000,
+        n_anchors: int = 1000,
+        width: float | None = None,
+        max_iter: int = 50,
+        dtype: DTypeLike = "float32",
+        random_state: Seed = 0,
+        verbose: bool = False,
+    ) -> None:
         self.n_bits = n_bits
         self.n_samples = n_samples
         self.n_anchors = n_anchors
@@ -892,7 +902,7 @@ print(f"precision at radius 2: {precision(ksh):.1f} %")
 
 
 # %% tags=["export"]
-def best_step(z, kappa, F, omega):
+def best_step(z: Array, kappa: Array, F: Array, omega: Array) -> tuple[float, float]:
     """The change of one weight that is best for its bit: Eqs. (14), (15) of notebook 12.
 
     Parameters
@@ -960,7 +970,7 @@ save_figure(fig, "12_staircase")
 
 
 # %% tags=["export"]
-def unit_factors(X, energy=0.95):
+def unit_factors(X: Array, energy: float = 0.95) -> Array:
     """T with t_i^T t_j = cos(x_i, x_j), nearly: for distances of unit vectors in Eq. (8).
 
     Parameters
@@ -983,7 +993,7 @@ def unit_factors(X, energy=0.95):
     return P.T @ U
 
 
-def improve_weights(W, K, T):
+def improve_weights(W: Array, K: Array, T: Array) -> int:
     """Give every weight in turn its best value: one pass of BRE, in place.
 
     Parameters
@@ -1099,18 +1109,18 @@ class BinaryReconstructiveEmbedding(_KernelHasher):
 
     def __init__(
         self,
-        n_bits=16,
+        n_bits: int = 16,
         *,
-        targets="labels",
-        n_samples=1000,
-        n_anchors=300,
-        width=None,
-        max_iter=2,
-        tol=1e-3,
-        dtype="float32",
-        random_state=0,
-        verbose=False,
-    ):
+        targets: str = "labels",
+        n_samples: int = 1000,
+        n_anchors: int = 300,
+        width: float | None = None,
+        max_iter: int = 2,
+        tol: float = 1e-3,
+        dtype: DTypeLike = "float32",
+        random_state: Seed = 0,
+        verbose: bool = False,
+    ) -> None:
         self.n_bits = n_bits
         self.targets = targets
         self.n_samples = n_samples
