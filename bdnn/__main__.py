@@ -227,7 +227,7 @@ def compare_methods(args):
     for bits, name in tqdm(runs, unit="run", disable=not sys.stderr.isatty()):
         estimator = compare.make(name, bits, args.seed, args.settings)
         row = {"method": type(estimator).__name__, "bits": bits, "seed": args.seed}
-        row["settings"] = estimator.get_params()
+        row |= {"ground_truth": dataset.ground_truth, "settings": estimator.get_params()}
         rows.append(compare.measure(estimator, dataset, row))
     print(compare.table(rows))
     compare.write_report(args.report, rows, dataset, args.line)

@@ -62,6 +62,7 @@ COLUMNS = {
     "method": ("method", "s"),
     "bits": ("bits", "d"),
     "seed": ("seed", "d"),
+    "ground_truth": ("relevant", "s"),
     "precision_at_2": ("P@r=2 %", ".2f"),
     "precision_at_500": ("P@500 %", ".2f"),
     "map_standard": ("mAP %", ".2f"),

@@ -37,8 +37,7 @@ def sample_mean(X: AnySamples) -> Array:
 
 
 def _covariance(X, mean):
-    """Covariance (D, D) of the columns of X in float64, without a second copy of X."""
-    mean = mean.astype(X.dtype)
+    """Covariance (D, D) of the columns of X, computed in float64 without a second copy of X."""
 
     def products(X):
         V = X - mean
@@ -145,11 +144,10 @@ class _RotatedProjection(BaseHasher):
     def _rotate(self, X, mean, P):
         """Learn the rotation of P^T (x - mean), and keep the hash function and the codes."""
         check_whole_number("n_iter", self.n_iter, 0)
-        P, mean = P.astype(X.dtype), mean.astype(X.dtype)
-        V = blockwise(lambda X: P.T @ X - P.T @ mean, X)
+        V = blockwise(lambda X: P.T @ (X - mean), X)  # in float64, as P and mean are
         R, losses = itq_rotation(V, self.n_iter, as_generator(self.random_state))
-        self.W_ = R.astype(X.dtype) @ P.T
-        self.c_ = -(self.W_ @ mean)
+        W = R @ P.T
+        self.W_, self.c_ = W.astype(X.dtype), -(W @ mean).astype(X.dtype)
         self.history_ = [{"quantisation": loss} for loss in losses]
         self.codes_ = self._encoded(X, sgn, np.int8)
 
@@ -167,7 +165,7 @@ class ITQ(_RotatedProjection):
     n_iter : int
         Alternations between codes and rotation; 0 gives PCA with a random rotation.
     dtype : {"float32", "float64"}
-        Precision of the arithmetic.
+        Precision of the samples and of the hash function, which is learned in float64 all the same.
     random_state : int, Generator, RandomState or None
         Draws the rotation to start from.
 
@@ -287,7 +285,7 @@ class ITQCCA(_RotatedProjection):
     n_iter : int
         Alternations between codes and rotation.
     dtype : {"float32", "float64"}
-        Precision of the arithmetic.
+        Precision of the samples and of the hash function, which is learned in float64 all the same.
     random_state : int, Generator, RandomState or None
         Draws the rotation to start from.
 

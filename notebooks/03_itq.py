@@ -45,15 +45,13 @@ from bdnn.base import Array, BaseHasher, Seed, as_generator, check_number, check
 from bdnn.sources import AnySamples, alongside, blockwise, merged, total
 
 # %%
-import json
-from pathlib import Path
-
 import matplotlib.pyplot as plt
 from scipy.linalg import orthogonal_procrustes
 
 from bdnn.data import load
 from bdnn.metrics import evaluate, hamming_distances, precision_at_radius
 from bdnn.plotting import COLOURS, MARKERS, save_figure
+from bdnn.records import read_folder
 
 # %% [markdown]
 # From here on samples stand in **columns**, as in the paper: $X\in\mathbb R^{D\times m}$. We compute in float64 so that the printed numbers are the same on every machine.
@@ -84,8 +82,7 @@ def sample_mean(X: AnySamples) -> Array:
 
 
 def _covariance(X, mean):
-    """Covariance (D, D) of the columns of X in float64, without a second copy of X."""
-    mean = mean.astype(X.dtype)
+    """Covariance (D, D) of the columns of X, computed in float64 without a second copy of X."""
 
     def products(X):
         V = X - mean
@@ -347,11 +344,10 @@ class _RotatedProjection(BaseHasher):
     def _rotate(self, X, mean, P):
         """Learn the rotation of P^T (x - mean), and keep the hash function and the codes."""
         check_whole_number("n_iter", self.n_iter, 0)
-        P, mean = P.astype(X.dtype), mean.astype(X.dtype)
-        V = blockwise(lambda X: P.T @ X - P.T @ mean, X)
+        V = blockwise(lambda X: P.T @ (X - mean), X)  # in float64, as P and mean are
         R, losses = itq_rotation(V, self.n_iter, as_generator(self.random_state))
-        self.W_ = R.astype(X.dtype) @ P.T
-        self.c_ = -(self.W_ @ mean)
+        W = R @ P.T
+        self.W_, self.c_ = W.astype(X.dtype), -(W @ mean).astype(X.dtype)
         self.history_ = [{"quantisation": loss} for loss in losses]
         self.codes_ = self._encoded(X, sgn, np.int8)
 
@@ -370,7 +366,7 @@ class ITQ(_RotatedProjection):
     n_iter : int
         Alternations between codes and rotation; 0 gives PCA with a random rotation.
     dtype : {"float32", "float64"}
-        Precision of the arithmetic.
+        Precision of the samples and of the hash function, which is learned in float64 all the same.
     random_state : int, Generator, RandomState or None
         Draws the rotation to start from.
 
@@ -582,7 +578,7 @@ class ITQCCA(_RotatedProjection):
     n_iter : int
         Alternations between codes and rotation.
     dtype : {"float32", "float64"}
-        Precision of the arithmetic.
+        Precision of the samples and of the hash function, which is learned in float64 all the same.
     random_state : int, Generator, RandomState or None
         Draws the rotation to start from.
 
@@ -729,8 +725,8 @@ compare(supervised, relevant_labels)
 # They cannot be compared with the tables above: 4,000 images fill a ball of radius 2 with 15 times fewer items than 60,000, while the number of relevant neighbours stays 50. What can be compared is the same experiment on full MNIST. `course.py run` makes it and records each run; the next cell shows what has been recorded.
 
 # %%
-lines = [line for file in sorted(Path("results").glob("*.jsonl")) for line in file.open()]
-rows = [row for row in map(json.loads, lines) if row["data"] == "mnist"]
+recorded = [row for rows in read_folder("results").values() for row in rows]
+rows = [row for row in recorded if row["data"] == "mnist"]
 for method, truth in (("ITQ", "knn50"), ("ITQCCA", "labels")):
     rows_method = [r for r in rows if (r["method"], r["ground_truth"]) == (method, truth)]
     for L in (8, 16, 24, 32):

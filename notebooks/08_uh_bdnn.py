@@ -91,6 +91,7 @@ from bdnn.base import shortest_time
 from bdnn.data import load
 from bdnn.network import backward, gradient_error
 from bdnn.plotting import save_figure
+from bdnn.records import read_folder
 
 # %% [markdown]
 # ## One objective, two kinds of variables
@@ -1541,7 +1542,7 @@ print("16 bits: precision more than one point above ITQ's, and bits that depend 
 # ## All of MNIST, beside the published figures
 #
 # The paper trains on all 60,000 digits. Such a run takes minutes, so it is recorded: each line of
-# `notebooks/results/mnist.jsonl` holds one run with its settings, seed, versions, seconds and the
+# the files in `notebooks/results` holds one run with its settings, seed, versions, seconds and the
 # command that makes it again. Measures as in the paper's Table 1: 10,000 queries, 50 Euclidean
 # neighbours relevant, an empty ball counts 0.
 
@@ -1552,8 +1553,12 @@ PUBLISHED = {
 }
 
 # %%
-lines = Path("results/mnist.jsonl").read_text().splitlines()
-recorded = [json.loads(line) for line in lines]
+recorded = [
+    row
+    for rows in read_folder("results").values()
+    for row in rows
+    if (row["data"], row["ground_truth"]) == ("mnist", "knn50")
+]
 default = UHBDNN().get_params()
 for name in ("n_bits", "random_state", "verbose"):
     del default[name]

@@ -51,9 +51,6 @@ from bdnn.itq import itq_rotation, principal_directions, range_scaling
 from bdnn.unsupervised import ridge_decoder
 
 # %%
-import json
-from pathlib import Path
-
 import matplotlib.pyplot as plt
 from scipy.optimize import minimize
 from sklearn.cluster import KMeans
@@ -62,6 +59,7 @@ from bdnn import ITQ
 from bdnn.data import load
 from bdnn.metrics import balance, evaluate, independence
 from bdnn.plotting import COLOURS, MARKERS, save_figure
+from bdnn.records import read_folder
 
 # %% [markdown]
 # All evidence in this notebook comes from small cases that can be worked out in another way, and from the 5,000 embedded MNIST digits. Grey values stay as they are, from 0 to 255: no method here needs another scale but the autoencoder, which makes its own.
@@ -1304,10 +1302,10 @@ PUBLISHED = {  # precision within radius 2 in %, at 8, 16, 24 and 32 bits
 }
 
 # %%
-lines = [line for file in sorted(Path("results").glob("*.jsonl")) for line in file.open()]
 recorded = [
     row
-    for row in map(json.loads, lines)
+    for rows in read_folder("results").values()
+    for row in rows
     if (row["data"], row["ground_truth"]) == ("mnist", "knn50") and row["method"] in PUBLISHED
 ]
 

@@ -60,9 +60,7 @@ from bdnn.supervised import class_codes
 from bdnn.unsupervised import principal_axes
 
 # %%
-import json
 from itertools import product
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 from scipy.linalg import cholesky, eigh
@@ -70,6 +68,7 @@ from scipy.linalg import cholesky, eigh
 from bdnn import ITQCCA, SHBDNN, losses, metrics
 from bdnn.data import load
 from bdnn.plotting import COLOURS, MARKERS, save_figure
+from bdnn.records import read_folder
 from bdnn.supervised import class_vectors
 
 # %% [markdown]
@@ -1259,7 +1258,7 @@ save_figure(fig, "12_distances")
 #
 # ## All of MNIST, beside the published figures
 #
-# 60,000 training images are the database, the 10,000 test images the queries, relevant is the class. SDH learns from all 60,000, KSH from 10,000 and BRE from 1,000 of them; the numbers behind the published figures of KSH and BRE are not known. Each recorded row in `results/baselines.jsonl` has its settings, seed and the command that makes it again.
+# 60,000 training images are the database, the 10,000 test images the queries, relevant is the class. SDH learns from all 60,000, KSH from 10,000 and BRE from 1,000 of them; the numbers behind the published figures of KSH and BRE are not known. Each recorded row in `notebooks/results` has its settings, seed and the command that makes it again.
 
 # %%
 NAMES = {
@@ -1280,12 +1279,13 @@ PUBLISHED = {
 }
 
 # %%
-folder, recorded = Path("results"), []
-for file in ("baselines", "mnist", "supervised"):
-    if (folder / f"{file}.jsonl").exists():
-        recorded += map(json.loads, (folder / f"{file}.jsonl").read_text().splitlines())
-recorded = [row for row in recorded if (row["data"], row["ground_truth"]) == ("mnist", "labels")]
-recorded = [row for row in recorded if not row["split"].startswith("dh")]
+recorded = [
+    row
+    for rows in read_folder("results").values()
+    for row in rows
+    if (row["data"], row["ground_truth"]) == ("mnist", "labels")
+    and row["split"] == "60000 train, 60000 database"
+]
 
 
 # %%

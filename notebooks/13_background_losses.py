@@ -43,10 +43,8 @@ from bdnn.network import backward, flatten, forward, initial_weights, sigmoid, u
 
 # %%
 import itertools
-import json
 import time
 from functools import partial
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 from scipy import ndimage
@@ -56,6 +54,7 @@ from bdnn.base import sgn
 from bdnn.data import load
 from bdnn.network import gradient_error, hidden_sizes
 from bdnn.plotting import COLOURS, codes_image, save_figure
+from bdnn.records import read_folder
 from bdnn.supervised import centred_scaling
 from bdnn.unsupervised import principal_axes
 
@@ -1358,7 +1357,7 @@ save_figure(fig, "13_attributes", png=True)
 # One seed, 16 bits, 4,000 digits as training set and database, 1,000 queries, relevant is the same digit; an empty ball counts 0, ties in database order. SH-BDNN, on the same split, is from the recorded runs of `course.py run` (mean of five seeds and its range). It has its own start, and trains on all samples at once.
 
 # %%
-recorded = map(json.loads, Path("results/comparison.jsonl").read_text().splitlines())
+recorded = read_folder("results")["comparison.jsonl"]
 wanted = ("SHBDNN", "mnist5k", L, "4000 train, 4000 database")
 reference = [r for r in recorded if (r["method"], r["data"], r["bits"], r["split"]) == wanted]
 assert len(reference) == 5

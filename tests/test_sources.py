@@ -398,7 +398,7 @@ PAGES = """
 import resource
 import numpy as np
 from bdnn.sources import stored, with_blocks_in_threads
-X = np.zeros((128, 50 * 2048), np.float32)
+X = np.ones((128, 50 * 2048), np.float32)
 with with_blocks_in_threads():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     stored(lambda X: [X - 1, X - 2, X - 3, X - 4][0][:1].copy(), X)

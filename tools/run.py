@@ -226,21 +226,21 @@ def show(bar, run, runs, done, timed):
 
 
 def report(runs, args):
-    """Print the tables of one data set, one for each ground truth; draw their figures."""
-    truths = list(dict.fromkeys(run.identity["ground_truth"] for run, _ in runs))
+    """Print the table of one data set; draw figures, one set of them for each ground truth."""
+    order = {(L, name): k for k, (L, name) in enumerate(product(args.bits, args.methods))}
+    runs.sort(key=lambda pair: order[pair[0].bits, pair[0].method])
+    rows = [row for _, row in runs]
+    truths = list(dict.fromkeys(row["ground_truth"] for row in rows))
+    print(f"\n{described(runs[0][0], truths, args)}\n{table(rows)}")
+    if len(args.seeds) > 1:
+        print(f"\nmean ± standard deviation over {len(args.seeds)} seeds")
+        print(summary(rows))
     for truth in truths:
-        group = [(run, row) for run, row in runs if run.identity["ground_truth"] == truth]
-        order = {(L, name): k for k, (L, name) in enumerate(product(args.bits, args.methods))}
-        group.sort(key=lambda pair: order[pair[0].bits, pair[0].method])
-        rows = [row for _, row in group]
-        print(f"\n{described(group[0][0], args)}\n{table(rows)}")
-        if len(args.seeds) > 1:
-            print(f"\nmean ± standard deviation over {len(args.seeds)} seeds")
-            print(summary(rows))
+        group = [row for row in rows if row["ground_truth"] == truth]
         stem = f"run_{rows[0]['data']}" + ("_dh" if args.protocol == "dh" else "")
         stem += f"_{truth}" if len(truths) > 1 else ""
-        print(f"figure: {plotting.draw_comparison(rows, stem)}")
-        if path := plotting.draw_history(rows, f"{stem}_objective"):
+        print(f"figure: {plotting.draw_comparison(group, stem)}")
+        if path := plotting.draw_history(group, f"{stem}_objective"):
             print(f"figure: {path}")
     print("imbalance and dependence: 0 is best, 1 worst; empty balls count as precision 0")
     if args.record:
@@ -327,12 +327,12 @@ def parse(argv):
     return args
 
 
-def described(run, args):
-    """One line that states the data, the split and the ground truth of a run."""
+def described(run, truths, args):
+    """One line that states the data, the split and the ground truths of the runs."""
     dataset = source(run.data, args.protocol, split_seed(args, run.seed))
     if args.n_train is not None:
         dataset = fewer(dataset, args.n_train, run.seed)
-    return describe(replace(dataset, ground_truth=run.identity["ground_truth"]))
+    return describe(replace(dataset, ground_truth=" and ".join(truths)))
 
 
 def identity(method, bits, seed, truth, dataset, args):

@@ -83,7 +83,7 @@ def make_file(path, m):
 def descriptors():
     """Real SIFT descriptors from the folder BDNN_DATA, or made ones of falling variance."""
     try:
-        return data.load("sift").database.astype(np.float32)
+        return data.load("sift", ground_truth=None).database.astype(np.float32)
     except FileNotFoundError:
         rng = np.random.default_rng(SEED)
         spread = 40 / np.sqrt(np.arange(1, D + 1))

@@ -1,5 +1,5 @@
 # %% [markdown]
-# # Solve the exercises of notebook 00
+# # Solutions to notebook 00: start here
 
 # %% tags=["nbval-ignore-output"]
 import sys

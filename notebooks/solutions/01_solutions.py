@@ -1,5 +1,5 @@
 # %% [markdown]
-# # Solve the exercises of notebook 01
+# # Solutions to notebook 01: data
 
 # %% tags=["nbval-ignore-output"]
 import sys

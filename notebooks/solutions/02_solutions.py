@@ -1,5 +1,5 @@
 # %% [markdown]
-# # Solutions to notebook 02
+# # Solutions to notebook 02: retrieval
 #
 # Try each exercise on paper or in a cell of your own before you read on. Equation numbers are those of notebook 02.
 

@@ -1,5 +1,5 @@
 # %% [markdown]
-# # Solutions to notebook 03
+# # Solutions to notebook 03: ITQ
 #
 # Try each exercise on paper or in a cell of your own before you read on. Equation numbers are those of notebook 03.
 

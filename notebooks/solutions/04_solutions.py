@@ -1,5 +1,5 @@
 # %% [markdown]
-# # Solutions to notebook 04
+# # Solutions to notebook 04: the network
 #
 # Backpropagation, gradient checks and initial weights. The exercises are at the end of `04_network`.
 

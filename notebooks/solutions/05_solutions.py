@@ -1,5 +1,5 @@
 # %% [markdown]
-# # Solutions to notebook 05
+# # Solutions to notebook 05: the loss terms
 #
 # Variants of the loss terms, derived and verified. The exercises are at the end of `05_loss_terms`.
 

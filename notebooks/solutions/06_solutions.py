@@ -1,5 +1,5 @@
 # %% [markdown]
-# # Solutions to notebook 06: minimise a function of 80,000 variables
+# # Solutions to notebook 06: L-BFGS
 
 # %% tags=["nbval-ignore-output"]
 import sys

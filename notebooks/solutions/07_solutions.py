@@ -1,5 +1,5 @@
 # %% [markdown]
-# # Solutions to notebook 07: find the best codes
+# # Solutions to notebook 07: DCC
 
 # %% tags=["nbval-ignore-output"]
 import sys

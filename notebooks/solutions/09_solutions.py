@@ -1,5 +1,5 @@
 # %% [markdown]
-# # Solutions to notebook 09
+# # Solutions to notebook 09: SH-BDNN
 #
 # Try each exercise first. The code here imports what the course has exported by now; nothing of
 # notebook 09 is repeated.

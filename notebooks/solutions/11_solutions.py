@@ -1,5 +1,5 @@
 # %% [markdown]
-# # Solutions to notebook 11
+# # Solutions to notebook 11: methods without labels
 #
 # Try each exercise on paper or in a cell of your own before you read on. Equation numbers are those of notebook 11.
 

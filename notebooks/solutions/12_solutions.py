@@ -1,5 +1,5 @@
 # %% [markdown]
-# # Solutions to notebook 12
+# # Solutions to notebook 12: methods with labels
 #
 # Try each exercise first. The code here imports what the course has exported by now; nothing of
 # notebook 12 is repeated.

@@ -1,5 +1,5 @@
 # %% [markdown]
-# # Solutions to notebook 13
+# # Solutions to notebook 13: background losses
 #
 # Margins, origins, grades of similarity, and two ways to search codes of blocks. The exercises are at the end of `13_background_losses`.
 

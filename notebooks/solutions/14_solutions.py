@@ -1,5 +1,5 @@
 # %% [markdown]
-# # Solutions to notebook 14
+# # Solutions to notebook 14: the weights
 #
 # Try each exercise on paper or in a cell of your own before you read on. Equation numbers are those of notebook 14, where no other is named.
 

@@ -1,5 +1,5 @@
 # %% [markdown]
-# # Solutions to notebook 15
+# # Solutions to notebook 15: results
 #
 # Try each exercise first. The code here imports what the course has exported by now; nothing of
 # notebook 15 is repeated.

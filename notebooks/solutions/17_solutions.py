@@ -1,5 +1,5 @@
 # %% [markdown]
-# # Solutions to notebook 17: what a step costs
+# # Solutions to notebook 17: cost
 
 # %% tags=["nbval-ignore-output"]
 import sys

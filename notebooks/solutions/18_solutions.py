@@ -1,5 +1,5 @@
 # %% [markdown]
-# # Solve the exercises of notebook 18
+# # Solutions to notebook 18: your own data
 
 # %% tags=["nbval-ignore-output"]
 import sys

@@ -35,24 +35,28 @@ class Problem:
         return SupervisedObjective(self.X, self.B, self.y, self.sizes, SH_LAMBDAS)
 
 
-def matrix_products(problem):
-    """A function that does the matrix products of one evaluation, and nothing else."""
+def matrix_products(problem, matmul=np.matmul, tensor=np.asarray):
+    """A function that does the matrix products of one evaluation, and nothing else.
+
+    By NumPy, or by the library that `matmul` and `tensor`, of an array, belong to.
+    """
     rng, dtype = np.random.default_rng(1), problem.X.dtype
     Ws, _ = unflatten(problem.theta, problem.sizes)
     shapes = [(units, problem.X.shape[1]) for units in problem.sizes[1:]]
     Hs = [problem.X, *(rng.random(shape, dtype=np.float32).astype(dtype) for shape in shapes)]
     outputs, dWs = [np.empty_like(H) for H in Hs[1:]], [np.empty_like(W) for W in Ws]
-    G = np.empty((problem.sizes[-1],) * 2, dtype)
+    Ws, Hs, outputs, dWs = (list(map(tensor, arrays)) for arrays in (Ws, Hs, outputs, dWs))
+    G = tensor(np.empty((problem.sizes[-1],) * 2, dtype))
 
     def products():
         for W, H, Z in zip(Ws, Hs, outputs):
-            np.matmul(W, H, out=Z)
-        np.matmul(Hs[-1], Hs[-1].T, out=G)
-        np.matmul(G, Hs[-1], out=outputs[-1])
+            matmul(W, H, out=Z)
+        matmul(Hs[-1], Hs[-1].T, out=G)
+        matmul(G, Hs[-1], out=outputs[-1])
         for l in reversed(range(len(Ws))):
-            np.matmul(Hs[l + 1], Hs[l].T, out=dWs[l])
+            matmul(Hs[l + 1], Hs[l].T, out=dWs[l])
             if l > 0:
-                np.matmul(Ws[l].T, Hs[l + 1], out=outputs[l - 1])
+                matmul(Ws[l].T, Hs[l + 1], out=outputs[l - 1])
 
     return products
 
@@ -159,10 +163,10 @@ def rows(watch, size):
     """Rows of the table."""
     for m, D, L, dtype in CASES[size]:
         problem = Problem(m, D, L, dtype)
-        products, options = (
-            matrix_products(problem),
-            {"sizes": {"m": m, "D": D, "L": L, "dtype": dtype}},
-        )
+        products, options = matrix_products(problem), {"sizes": {"m": m, "D": D, "L": L}}
+        options["sizes"]["dtype"] = dtype
+        if has_torch():
+            yield torch_products_row(watch, problem, products, options)
         for method in ("UH", "SH"):
             objective = problem.objective(method)
 
@@ -188,6 +192,15 @@ def rows(watch, size):
                 )
     yield from memory_rows(size)
     yield from sweep_rows(watch, size)
+
+
+def torch_products_row(watch, problem, products, options):
+    """The products alone, by NumPy's library and by PyTorch's: the floor under both sides."""
+    import torch
+
+    theirs = matrix_products(problem, torch.matmul, torch.from_numpy)
+    what = "products alone, by NumPy / by PyTorch"
+    return watch.ratio("evaluation", what, problem.case, products, theirs, **options)
 
 
 def memory_rows(size):
