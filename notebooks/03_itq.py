@@ -730,9 +730,10 @@ rows = [row for row in recorded if row["data"] == "mnist"]
 for method, truth in (("ITQ", "knn50"), ("ITQCCA", "labels")):
     rows_method = [r for r in rows if (r["method"], r["ground_truth"]) == (method, truth)]
     for L in (8, 16, 24, 32):
-        runs_L = [r["precision_at_2"] for r in rows_method if r["bits"] == L]
+        runs_L = {r["seed"]: r["precision_at_2"] for r in rows_method if r["bits"] == L}
         if runs_L:
-            print(f"{method:6s} {L:2d} bits: {np.mean(runs_L):5.2f} %, {len(runs_L)} recorded runs")
+            mean = np.mean(list(runs_L.values()))
+            print(f"{method:6s} {L:2d} bits: {mean:5.2f} %, {len(runs_L)} recorded seeds")
 if not any(row["method"] in ("ITQ", "ITQCCA") for row in rows):
     print("no runs on full MNIST recorded yet")
 

@@ -1565,11 +1565,11 @@ for name in ("n_bits", "random_state", "verbose"):
 
 
 def rows_of(method, bits, **settings):
-    """Recorded rows of a method with its default settings, but for those named."""
+    """Recorded rows of a method: default settings, but for those named; one for each seed."""
     rows = [r for r in recorded if (r["method"], r["bits"]) == (method, bits)]
     if method == "UHBDNN":
         rows = [r for r in rows if r["settings"] == json.loads(json.dumps(default | settings))]
-    return rows
+    return list({r["seed"]: r for r in rows}.values())
 
 
 # %%
