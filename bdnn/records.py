@@ -7,10 +7,9 @@ the method, data and settings of a run, the code that made it, and what was meas
 import ast
 import hashlib
 import json
+import os
 import sys
 from pathlib import Path
-
-from bdnn.base import StrPath
 
 __all__ = ["OLDER", "append_row", "code_hashes", "older_codes", "read_folder", "read_rows"]
 
@@ -40,7 +39,7 @@ def read_rows(path: Path | None) -> list[dict]:
     return rows
 
 
-def read_folder(folder: StrPath) -> dict[str, list[dict]]:
+def read_folder(folder: str | os.PathLike) -> dict[str, list[dict]]:
     """The rows of all results files in a folder: {name of the file: list of dict}."""
     return {path.name: read_rows(path) for path in sorted(Path(folder).glob("*.jsonl"))}
 
@@ -53,7 +52,7 @@ def append_row(path: Path, row: dict) -> None:
         file.write(("\n" if cut_short else "") + json.dumps(row) + "\n")
 
 
-def code_hashes(folder: StrPath | None = None) -> dict[str, str]:
+def code_hashes(folder: str | os.PathLike | None = None) -> dict[str, str]:
     """Short SHA-256 of the module of each class; what computes nothing is left aside.
 
     That is comments, docstrings, the types of arguments and results, and imports for these alone.
@@ -101,7 +100,7 @@ def _names(tree):
     return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
 
 
-def older_codes(folder: StrPath) -> dict[str, dict]:
+def older_codes(folder: str | os.PathLike) -> dict[str, dict]:
     """What is declared of older codes in a folder of results.
 
     Parameters
