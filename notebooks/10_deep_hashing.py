@@ -1356,8 +1356,8 @@ for protocol, bits in itertools.product(("dh", "bdnn"), (16, 32, 64)):
 compare("mnist", "dh", (16, 32))
 
 # %% [markdown]
-# (UH-BDNN with five alternations, at 16 bits alone.) One run each, so that a difference of a point says little; but the picture is that of the small data: in mAP DH leads, and UH-BDNN is not ahead of ITQ, while in
-# precision at radius 2 UH-BDNN leads at 16 bits, by eight points before DH. Whether five seeds on all of MNIST bear this out is left to longer runs.
+# One run each, so that a difference of a point says little; but the picture is that of the small data: in mAP DH leads, and UH-BDNN is not ahead of ITQ, while in
+# precision at radius 2 UH-BDNN leads at 16 bits, by eight points before DH, and DH at 32. Whether five seeds on all of MNIST bear this out is left to longer runs.
 #
 # The objectives of one seed side by side, each in its own units and over its own steps:
 
