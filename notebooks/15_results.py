@@ -315,7 +315,7 @@ save_figure(pictures(SUPERVISED), "15_table_2")
 # %% [markdown]
 # MNIST, where everything is the same, is the test of the reproduction: the two pictures agree in height, shape and nearly in order. Spectral hashing, which draws nothing, agrees to both digits at 8, 16 and 24 bits and differs by exactly 1.00 at 32: 36.69 is in all likelihood a misprint of 37.69. UH-BDNN ends within half a point of the published figure at every length. What differs is the baselines: our KMH is 3 points better at 24 bits, our BA 2 points better at 32 and more than one worse at 24, and neither paper nor slides print their settings. In the second table the one large difference is SDH at 8 bits: ours starts from one code for each class (notebook 12), and its 36.49 becomes more than 75. BRE stays 4 to 5 points below at 24 and 32 bits; how many samples the published runs had is not known.
 #
-# For the other data one picture cannot be laid on the other, because the vectors differ. Compare shapes and gaps there, not heights. On our SIFT even ITQ is far above its published figures, and other methods are below theirs at 32 bits: 500 photographs give descriptors in tighter bunches, and a smaller database leaves more balls empty. The gaps in the lines have not been run yet: `course.py run --paper --plan` lists them.
+# For the other data one picture cannot be laid on the other, because the vectors differ. Compare shapes and gaps there, not heights. On our SIFT even ITQ is far above its published figures, and other methods are below theirs at 32 bits: photographs and size of the database differ; which of the two does it was not measured. The gaps in the lines have not been run yet: `course.py run --paper --plan` lists them.
 #
 # ### The mAP curves
 #
@@ -504,9 +504,9 @@ for data, name, settings in [*shown, ("cifar10", "a fiftieth of each", weaker)]:
         print(f"P@r=2 {row['precision_at_2']:5.2f} %, mAP {row['map_trapezoid']:5.2f} %")
 
 # %% [markdown]
-# That is five points of precision, from behind ITQ to before it, and the validation, which fell from the first round on, rises over fourteen. What the paper's runs on CIFAR-10 had for a scaling is not known; it cannot have been this one with these weights. With vectors of your own, look at the terms in `history_`: where reconstruction is not by far the largest, the weights are too large for your data.
+# That is five points of precision, from behind ITQ to before it, and the validation, which fell from the first round on, rises over fourteen. (One run with one seed; fifty is about the ratio of the two mean squares, and no other factor was tried.) The features and the scaling of the paper's runs on CIFAR-10 are not known, so this does not explain its figures. With vectors of your own, look at the terms in `history_`: where reconstruction is not by far the largest, the weights are too large for your data.
 #
-# BA has such a weight, too. Our default suits the errors that it meets on MNIST; on HOG and SIFT it is so heavy that BA ends where it starts, at ITQ.
+# BA has such a weight, too, and on HOG and SIFT our BA ends where it starts, at ITQ. Its reconstruction errors there are a twentieth of those on MNIST, so the weight is a likely reason; a lighter one was not tried.
 #
 # ## Precision-recall curves
 #
