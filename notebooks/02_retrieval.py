@@ -113,10 +113,16 @@ powers = " + ".join(str(2**k) for k in range(8) if signs[k] > 0)
 print("byte: ", pack_codes(codes_query)[0, 0], "=", powers)
 
 # %% [markdown]
-# On packed codes Eq. (1) is one instruction for the exclusive or and one for the count, for up to 64 bits at a time. The module takes codes as signs, as booleans or packed, checks that it got codes at all, and views the bytes as the widest machine words that fit. Unused bits of the last word are zero in both codes, so they never count.
+# On packed codes Eq. (1) is one instruction for the exclusive or and one for the count, for up to 64 bits at a time. The module takes codes as signs, as booleans or packed, checks that it got codes at all (block by block, so that codes in a memory-mapped file may be many), and views the bytes as the widest machine words that fit. Unused bits of the last word are zero in both codes, so they never count.
 
 
 # %% tags=["export"]
+def _only_signs(codes):
+    """True for a matrix of codes that holds nothing but -1 and +1, or booleans."""
+    blocks = (codes[rows] for rows in _row_blocks(*codes.shape))
+    return codes.dtype == bool or all(np.all(np.abs(block) == 1) for block in blocks)
+
+
 def _packed(codes, name):
     """Codes as packed bytes: uint8 is taken as packed already, -1/+1 and booleans get packed."""
     codes = np.asarray(codes)
@@ -124,9 +130,9 @@ def _packed(codes, name):
         raise ValueError(f"{name} must be a matrix (n_samples, n_bits), got shape {codes.shape}")
     if codes.dtype == np.uint8:
         return codes
-    if codes.dtype != bool and not np.all(np.abs(codes) == 1):
+    if not _only_signs(codes):
         raise ValueError(f"{name} must hold only -1 and +1 (or booleans, or packed uint8)")
-    return pack_codes(codes)
+    return np.concatenate([pack_codes(codes[rows]) for rows in _row_blocks(*codes.shape)])
 
 
 def _words(packed):
@@ -849,13 +855,18 @@ for truth, relevant in truths.items():
 
 # %% tags=["export"]
 def _signs(codes):
-    """Codes (n_samples, n_bits) as float -1 and +1."""
+    """Codes (n_samples, n_bits), after a check that they are not packed."""
     codes = np.asarray(codes)
-    if codes.dtype == bool:
-        codes = 2 * codes.astype(np.int8) - 1
-    if codes.ndim != 2 or 0 in codes.shape or not np.all(np.abs(codes) == 1):
+    if codes.ndim != 2 or 0 in codes.shape or not _only_signs(codes):
         raise ValueError("codes must be a matrix (n_samples, n_bits) of -1 and +1, or of booleans")
-    return codes.astype(np.float64)
+    return codes
+
+
+def _mean(fun, codes):
+    """``fun(B)`` of the codes as float -1 and +1, summed over blocks of samples, by their number."""
+    codes = _signs(codes)
+    blocks = (codes[rows] for rows in _row_blocks(*codes.shape))
+    return sum(fun(np.where(block > 0, 1.0, -1.0)) for block in blocks) / len(codes)
 
 
 def balance(codes: Array) -> float:
@@ -876,7 +887,7 @@ def balance(codes: Array) -> float:
     ValueError
         If the matrix is empty or holds something else than codes.
     """
-    return float(np.mean(np.abs(_signs(codes).mean(axis=0))))
+    return float(np.mean(np.abs(_mean(lambda B: B.sum(axis=0), codes))))
 
 
 def independence(codes: Array) -> float:
@@ -899,11 +910,11 @@ def independence(codes: Array) -> float:
     ValueError
         If the matrix is empty or holds something else than codes.
     """
-    B = _signs(codes).T
-    L, m = B.shape
+    products = _mean(lambda B: B.T @ B, codes)
+    L = len(products)
     if L == 1:
         return 0.0
-    off_diagonal = np.abs(B @ B.T / m) - np.eye(L)
+    off_diagonal = np.abs(products) - np.eye(L)
     return float(off_diagonal.sum() / (L * (L - 1)))
 
 

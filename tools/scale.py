@@ -1,10 +1,11 @@
 """Trainings on more than memory holds, measured and recorded: `python3 course.py scale`.
 
-Three measurements go to notebooks/results/scale.jsonl, which notebook 16 reads. Those whose rows
-are there are left out, so that an interrupted run goes on where it stopped.
+Four kinds of measurements go to notebooks/results/scale.jsonl, which notebook 16 reads. Those whose
+rows are there are left out, so that an interrupted run goes on where it stopped.
 
-file      ITQ and UH-BDNN on 4,000,000 x 128 float32, 2 GB, from a file, and the memory it took
-same      UH-BDNN on the first 40,000 of these samples, from the file and from memory
+file      a training on 4,000,000 x 128 float32, 2 GB, from a file, and the memory it took
+same      the same method on the first 40,000 of these samples, from the file and from memory
+evaluate  all measures of 1,000 queries against the codes of all samples, from a file
 cluster   evaluations of the encoder's objective on one and on two processes, and the bytes moved
 """
 
@@ -20,8 +21,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from bdnn import ITQ, UHBDNN, data
+from bdnn import ITQ, SHBDNN, UHBDNN, DeepHashing, data
 from bdnn.base import atomic_path, versions
+from bdnn.metrics import evaluate
 from bdnn.records import append_row, code_hashes, read_rows
 
 RESULTS = Path(__file__).resolve().parents[1] / "notebooks" / "results" / "scale.jsonl"
@@ -29,13 +31,22 @@ D, BITS, SEED = 128, 16, 0
 ROWS = 100_000  # written at a time
 SAME = 40_000  # samples that are also trained on in memory
 CLUSTER = (40_000, 80_000, 160_000)  # samples of the evaluations on a cluster
-SETTINGS = {  # of the training on the whole file: few steps, as memory is what it measures
-    "init": "random",
-    "n_init": 1,
-    "max_alternations": 1,
-    "max_iter": 3,
-    "n_validation": 200,
+QUERIES, CLASSES = 1000, 10
+METHODS = {cls.__name__: cls for cls in (ITQ, UHBDNN, SHBDNN, DeepHashing)}
+WHOLE = {  # settings for the whole file: few steps, as memory is what it measures
+    "ITQ": {"n_iter": 50},
+    "UHBDNN": {"init": "random", "n_init": 1, "max_alternations": 1, "max_iter": 3},
+    "SHBDNN": {"max_alternations": 1, "max_iter": 3},
+    "DeepHashing": {"max_iter": 5},
 }
+PART = {  # and for its first samples
+    "ITQ": {"n_iter": 50},
+    "UHBDNN": {"n_init": 1, "max_alternations": 2, "max_iter": 20},
+    "SHBDNN": {"max_alternations": 2, "max_iter": 20},
+    "DeepHashing": {"max_iter": 20},
+}
+NAMES = [f"{kind}:{method}" for kind in ("file", "same") for method in METHODS]
+NAMES += ["evaluate:ITQ", "cluster:UHBDNN"]
 
 
 def main(argv=None):
@@ -49,10 +60,11 @@ def main(argv=None):
     args = parser.parse_args(argv)
     path = args.folder / f"scale-{args.samples}.npy"
     if args.measure:
-        print(json.dumps(MEASUREMENTS[args.measure.partition(":")[0]](path, args.measure)))
+        kind, method = args.measure.split(":")
+        print(json.dumps(MEASUREMENTS[kind](path, method)))
         return
     done = {(row["measurement"], row["n_samples"]) for row in read_rows(args.record)}
-    for name in ("file:UHBDNN", "file:ITQ", "same:UHBDNN", "cluster:UHBDNN"):
+    for name in NAMES:
         if (name, args.samples) in done:
             print(f"{name}: recorded")
             continue
@@ -95,7 +107,7 @@ def measure(name, args):
     command = [sys.executable, "-m", "tools.scale", "--measure", name, "--folder", args.folder]
     command += ["--samples", str(args.samples)]
     run = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    kind, method = name.split(":")
+    method = name.partition(":")[2]
     row = {"measurement": name, "method": method, "data": f"sift-noise-{args.samples}"}
     row |= {
         "bits": BITS,
@@ -117,21 +129,37 @@ def peak_mb():
     return round(int(kilobytes) * 1024 / 1e6, 1)
 
 
-def from_file(path, name):
-    """Train from the file and encode it: time, memory, objective."""
-    method = name.partition(":")[2]
-    started, before = time.perf_counter(), peak_mb()
+def of_classes(X):
+    """Made labels (m,): which of the first samples is the nearest in direction."""
+    classes = X[:CLASSES] / np.linalg.norm(X[:CLASSES], axis=1, keepdims=True)
+    blocks = (X[start : start + ROWS] for start in range(0, len(X), ROWS))
+    return np.concatenate([np.argmax(block @ classes.T, axis=1) for block in blocks])
+
+
+def settings_of(method, table):
+    """Settings of a method, with a small validation set where it chooses by one."""
+    n_validation = {"n_validation": 200} if method in ("UHBDNN", "SHBDNN") else {}
+    return table[method] | n_validation
+
+
+def trained(method, settings, X, y):
+    """A model and its objectives; those with labels get them."""
+    model = METHODS[method](BITS, **settings, random_state=SEED)
+    model.fit(*(X, y) if method == "SHBDNN" else (X,))
+    key = "quantisation" if method == "ITQ" else "objective"
+    return model, [entry[key] for entry in model.history_]
+
+
+def from_file(path, method):
+    """Train from the file and encode it: time, memory, objectives."""
     X = np.load(path, mmap_mode="r")
-    if method == "ITQ":
-        settings, model = {"n_iter": 50}, ITQ(BITS, n_iter=50, random_state=SEED).fit(X)
-        result = {"quantisation": model.history_[-1]["quantisation"]}
-    else:
-        settings, model = SETTINGS, UHBDNN(BITS, **SETTINGS, random_state=SEED, verbose=True).fit(X)
-        result = {"history": model.history_}
+    y, settings = of_classes(X), settings_of(method, WHOLE)
+    started, before = time.perf_counter(), peak_mb()
+    model, objectives = trained(method, settings, X, y)
     fitted = time.perf_counter()
     packed = model.encode(X)
     return {
-        **result,
+        "objectives": objectives,
         "fit_seconds": round(fitted - started, 1),
         "encode_seconds": round(time.perf_counter() - fitted, 1),
         "peak_mb": peak_mb(),
@@ -142,19 +170,39 @@ def from_file(path, name):
     }
 
 
-def same(path, _):
+def same(path, method):
     """Train on the first samples of the file, mapped and loaded."""
     mapped = np.load(path, mmap_mode="r")[:SAME]
-    options = {"n_init": 1, "max_alternations": 2, "max_iter": 20, "n_validation": 200}
-    models = [UHBDNN(BITS, **options, random_state=SEED).fit(X) for X in (mapped, np.array(mapped))]
-    objectives = [model.history_[-1]["objective"] for model in models]
+    y, settings = of_classes(mapped), settings_of(method, PART)
+    pairs = [trained(method, settings, X, y) for X in (mapped, np.array(mapped))]
+    (a, from_file), (b, in_memory) = pairs
     return {
-        "trained_on": SAME,
-        "objective_from_file": objectives[0],
-        "objective_in_memory": objectives[1],
-        "relative_difference": abs(objectives[0] / objectives[1] - 1),
-        "same_codes": bool(np.array_equal(*(model.codes_ for model in models))),
-        "settings": options,
+        "trained_on": len(mapped),
+        "objective_from_file": from_file[-1],
+        "objective_in_memory": in_memory[-1],
+        "relative_difference": abs(from_file[-1] / in_memory[-1] - 1),
+        "same_codes": bool(np.array_equal(a.codes_, b.codes_)),
+        "settings": settings,
+    }
+
+
+def evaluation(path, method):
+    """Encode the file, keep the codes in another, and evaluate the first samples as queries."""
+    X = np.load(path, mmap_mode="r")
+    model, _ = trained(method, WHOLE[method], np.array(X[:SAME]), None)
+    y, codes = of_classes(X), path.with_name(f"{path.stem}-codes.npy")
+    with atomic_path(codes) as temporary, open(temporary, "wb") as file:
+        np.save(file, model.transform(X))
+    started, database = time.perf_counter(), np.load(codes, mmap_mode="r")
+    measures = evaluate(database[:QUERIES], database, (y[:QUERIES], y))
+    seconds = round(time.perf_counter() - started, 1)
+    codes.unlink()
+    return {
+        "n_queries": QUERIES,
+        "evaluate_seconds": seconds,
+        "peak_mb": peak_mb(),
+        **measures,
+        "settings": WHOLE[method],
     }
 
 
@@ -207,7 +255,7 @@ def timed_evaluations(client, path, m, repetitions=5):
     }
 
 
-MEASUREMENTS = {"file": from_file, "same": same, "cluster": cluster}
+MEASUREMENTS = {"file": from_file, "same": same, "evaluate": evaluation, "cluster": cluster}
 
 
 if __name__ == "__main__":
