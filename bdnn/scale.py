@@ -6,13 +6,15 @@ which the samples lie on the workers of a Dask cluster.
 """
 
 import functools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import dask
 import numpy as np
 from dask import array as da
-from distributed import get_client
+from distributed import Client, Future, get_client
 from distributed.comm.tcp import TCP
+from numpy.typing import DTypeLike
 
 from bdnn import sources
 from bdnn.sources import Samples
@@ -55,12 +57,14 @@ class DaskSamples(Samples):
         A column in the shape and precision of the others.
     """
 
-    def __init__(self, client, parts, widths, probe):
+    def __init__(
+        self, client: Client, parts: list[Future], widths: list[int], probe: np.ndarray
+    ) -> None:
         self.client, self.parts, self.widths, self.probe = client, parts, widths, probe
         self.shape, self.dtype = (*probe.shape[:-1], sum(widths)), probe.dtype
 
     @classmethod
-    def of(cls, X, dtype, n_parts=None):
+    def of(cls, X: da.Array, dtype: DTypeLike, n_parts: int | None = None) -> "DaskSamples":
         """The samples of a Dask array (m, D), in as many parts as the workers have threads."""
         client = _current_client()
         m, D = X.shape
@@ -72,7 +76,7 @@ class DaskSamples(Samples):
         return cls(client, parts, widths, np.zeros((D, 1), dtype))
 
     @property
-    def T(self):
+    def T(self) -> da.Array:
         """The samples in rows, as a Dask array whose chunks stay where they are."""
         turn = dask.delayed(np.transpose)
         shapes = [(width, *self.shape[:-1]) for width in self.widths]
@@ -191,19 +195,19 @@ class SentBytes:
         Of a cluster whose scheduler runs in this process, such as a `LocalCluster`.
     """
 
-    def __init__(self, client):
+    def __init__(self, client: Client) -> None:
         self.client, self.total = client, 0
 
     def _now(self):
         return _sent_bytes() + sum(self.client.run(_sent_bytes).values())
 
-    def __enter__(self):
+    def __enter__(self) -> "SentBytes":
         _count_sent_bytes()
         self.client.run(_count_sent_bytes)
         self._start = self._now()
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self.total = self._now() - self._start
 
 
@@ -216,12 +220,20 @@ class EvaluationCost(NamedTuple):
     communicate: float  # seconds
 
     @property
-    def seconds(self):
+    def seconds(self) -> float:
         """Seconds of an evaluation."""
         return self.compute + self.communicate
 
 
-def evaluation_cost(m, D, sizes, n_workers, rate, bandwidth, latency=1e-3):
+def evaluation_cost(
+    m: int,
+    D: int,
+    sizes: Sequence[int],
+    n_workers: int,
+    rate: float,
+    bandwidth: float,
+    latency: float = 1e-3,
+) -> EvaluationCost:
     """Calculate the cost of an evaluation on a cluster: Eq. (5) of notebook 16.
 
     Parameters

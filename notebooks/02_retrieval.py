@@ -863,7 +863,7 @@ def _signs(codes):
 
 
 def _mean(fun, codes):
-    """``fun(B)`` of the codes as float -1 and +1, summed over blocks of samples, by their number."""
+    """``fun(B)``, a sum over the samples of codes of -1.0 and +1.0, by their number; in blocks."""
     codes = _signs(codes)
     blocks = (codes[rows] for rows in _row_blocks(*codes.shape))
     return sum(fun(np.where(block > 0, 1.0, -1.0)) for block in blocks) / len(codes)

@@ -1,6 +1,7 @@
 """bdnn.metrics against double loops, enumeration of ties, cases known by hand, and properties."""
 
 import itertools
+import tracemalloc
 from fractions import Fraction
 
 import numpy as np
@@ -499,8 +500,6 @@ def test_evaluate_wants_the_number_of_bits():
 
 def test_memory_stays_with_the_block(monkeypatch):
     """A table of all pairs would take 2 * 3,000 * 4,000 bytes for the distances alone."""
-    import tracemalloc
-
     monkeypatch.setattr(metrics, "_BLOCK_ENTRIES", 2**16)
     rng = np.random.default_rng(0)
     A, B = random_codes(rng, 3000, 16), random_codes(rng, 4000, 16)
@@ -510,6 +509,26 @@ def test_memory_stays_with_the_block(monkeypatch):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 10_000_000
+
+
+def test_codes_in_a_mapped_file_are_never_held_as_numbers(tmp_path):
+    rng = np.random.default_rng(0)
+    codes = np.where(rng.random((300_000, 32)) < 0.5, -1, 1).astype(np.int8)
+    labels = rng.integers(10, size=len(codes))
+    np.save(tmp_path / "codes.npy", codes)
+    mapped = np.load(tmp_path / "codes.npy", mmap_mode="r")
+    relevant = labels[:20], labels
+    expected = metrics.evaluate(codes[:20], codes, relevant)
+    tracemalloc.start()
+    found = metrics.evaluate(mapped[:20], mapped, relevant)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found == expected
+    assert peak < 45_000_000  # float64 codes alone would take 77 MB
+    signs = codes.astype(np.float64)
+    assert found["balance"] == np.mean(np.abs(signs.mean(axis=0)))
+    products = np.abs(signs.T @ signs / len(signs)) - np.eye(32)
+    assert found["independence"] == pytest.approx(products.sum() / (32 * 31), rel=1e-12)
 
 
 def loop_curves(D, R):

@@ -75,21 +75,33 @@ def main(argv=None):
         print(json.dumps({key: row[key] for key in row if key not in ("versions", "code")}))
     if not args.keep:
         path.unlink(missing_ok=True)
+        labels_of(path).unlink(missing_ok=True)
 
 
 def make_file(path, m):
-    """Write m descriptors: SIFT with noise, or, without the data, samples of low rank."""
+    """Write m descriptors, SIFT with noise or, without the data, samples of low rank; and labels.
+
+    The label of a sample says which of ten descriptors is the nearest to it in direction.
+    """
     if path.exists():
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    rng, origin = np.random.default_rng(SEED), descriptors()
+    rng, origin, labels = np.random.default_rng(SEED), descriptors(), []
+    classes = origin[:CLASSES] / np.linalg.norm(origin[:CLASSES], axis=1, keepdims=True)
     header = {"descr": "<f4", "fortran_order": False, "shape": (m, D)}
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
         for start in tqdm(range(0, m, ROWS), desc=path.name, leave=False):
             rows = origin[rng.integers(len(origin), size=min(ROWS, m - start))]
-            noise = rng.standard_normal(rows.shape, dtype=np.float32)
-            (rows + 10 * noise).astype("<f4").tofile(file)
+            rows = rows + 10 * rng.standard_normal(rows.shape, dtype=np.float32)
+            rows.astype("<f4").tofile(file)
+            labels.append(np.argmax(rows @ classes.T, axis=1))
+        np.save(labels_of(path), np.concatenate(labels))
+
+
+def labels_of(path):
+    """Where the labels of the file's samples are."""
+    return path.with_name(f"{path.stem}-labels.npy")
 
 
 def descriptors():
@@ -129,13 +141,6 @@ def peak_mb():
     return round(int(kilobytes) * 1024 / 1e6, 1)
 
 
-def of_classes(X):
-    """Made labels (m,): which of the first samples is the nearest in direction."""
-    classes = X[:CLASSES] / np.linalg.norm(X[:CLASSES], axis=1, keepdims=True)
-    blocks = (X[start : start + ROWS] for start in range(0, len(X), ROWS))
-    return np.concatenate([np.argmax(block @ classes.T, axis=1) for block in blocks])
-
-
 def settings_of(method, table):
     """Settings of a method, with a small validation set where it chooses by one."""
     n_validation = {"n_validation": 200} if method in ("UHBDNN", "SHBDNN") else {}
@@ -153,7 +158,7 @@ def trained(method, settings, X, y):
 def from_file(path, method):
     """Train from the file and encode it: time, memory, objectives."""
     X = np.load(path, mmap_mode="r")
-    y, settings = of_classes(X), settings_of(method, WHOLE)
+    y, settings = np.load(labels_of(path)), settings_of(method, WHOLE)
     started, before = time.perf_counter(), peak_mb()
     model, objectives = trained(method, settings, X, y)
     fitted = time.perf_counter()
@@ -173,7 +178,7 @@ def from_file(path, method):
 def same(path, method):
     """Train on the first samples of the file, mapped and loaded."""
     mapped = np.load(path, mmap_mode="r")[:SAME]
-    y, settings = of_classes(mapped), settings_of(method, PART)
+    y, settings = np.load(labels_of(path))[:SAME], settings_of(method, PART)
     pairs = [trained(method, settings, X, y) for X in (mapped, np.array(mapped))]
     (a, from_file), (b, in_memory) = pairs
     return {
@@ -190,7 +195,7 @@ def evaluation(path, method):
     """Encode the file, keep the codes in another, and evaluate the first samples as queries."""
     X = np.load(path, mmap_mode="r")
     model, _ = trained(method, WHOLE[method], np.array(X[:SAME]), None)
-    y, codes = of_classes(X), path.with_name(f"{path.stem}-codes.npy")
+    y, codes = np.load(labels_of(path)), path.with_name(f"{path.stem}-codes.npy")
     with atomic_path(codes) as temporary, open(temporary, "wb") as file:
         np.save(file, model.transform(X))
     started, database = time.perf_counter(), np.load(codes, mmap_mode="r")
