@@ -7,9 +7,12 @@ gradient in the shape of the variable; weights of terms are not applied. The fun
 `_loss` put the terms of one method together, weights included.
 """
 
-import numpy as np
+from collections.abc import Callable, Sequence
 
-from bdnn.base import check_matrix, check_number, check_whole_number, class_numbers
+import numpy as np
+from numpy.typing import ArrayLike
+
+from bdnn.base import Array, check_matrix, check_number, check_whole_number, class_numbers
 from bdnn.lbfgs import minimize
 from bdnn.network import backward, flatten, forward, initial_weights, sigmoid, unflatten
 
@@ -61,7 +64,7 @@ def _add_pair_gradient(dH, H, rows, A):
     dH[:, rows] += 2 * (H[:, rows] * A.sum(axis=1) - H @ A.T)
 
 
-def contrastive(H, y, margin=None):
+def contrastive(H: Array, y: ArrayLike, margin: float | None = None) -> tuple[float, Array]:
     """Pairwise loss of DSH without its regulariser: Eqs. (2) to (4) of notebook 13.
 
     Mean over all pairs of half the squared distance, for samples of one class, or half of what the
@@ -102,7 +105,7 @@ def contrastive(H, y, margin=None):
     return float(value / (2 * n_pairs)), dH / (2 * n_pairs)
 
 
-def corner_distance(H):
+def corner_distance(H: Array) -> tuple[float, Array]:
     """L1 distance of the outputs from the nearest corner -1/+1: Eq. (5) of notebook 13.
 
     The regulariser of DSH, for each sample once. The slide sums it over both samples of a pair, so
@@ -127,7 +130,7 @@ def corner_distance(H):
     return value, np.sign(E) * np.where(H >= 0, 1, -1).astype(H.dtype) / m
 
 
-def standardised_network(X, sizes, rng):
+def standardised_network(X: Array, sizes: Sequence[int], rng: np.random.Generator) -> Array:
     """Weights to start from: the code layer has mean 0 and variance 1 over the samples.
 
     Parameters
@@ -152,18 +155,26 @@ def standardised_network(X, sizes, rng):
     return flatten(Ws, cs)
 
 
-def n_weights(sizes):
+def n_weights(sizes: Sequence[int]) -> int:
     """Number of weights and biases of a network with these layers."""
     return sum(b * (a + 1) for a, b in zip(sizes, sizes[1:]))
 
 
-def code_outputs(theta, X, sizes, code="identity"):
+def code_outputs(theta: Array, X: Array, sizes: Sequence[int], code: str = "identity") -> Array:
     """Outputs of the code layer: sigmoids in the hidden layers, then `code`."""
     Ws, cs = unflatten(theta[: n_weights(sizes)], sizes)
     return forward(Ws, cs, X, ("sigmoid",) * (len(Ws) - 1) + (code,))[-1]
 
 
-def network_objective(theta, X, y, sizes, code, loss, decay=1e-5):
+def network_objective(
+    theta: Array,
+    X: Array,
+    y: Array,
+    sizes: Sequence[int],
+    code: str,
+    loss: Callable[..., tuple[float, Array, Array]],
+    decay: float = 1e-5,
+) -> tuple[float, Array]:
     """A loss on the code layer as a function of all weights, and its gradient.
 
     Parameters
@@ -199,8 +210,18 @@ def network_objective(theta, X, y, sizes, code, loss, decay=1e-5):
 
 
 def train_on_batches(
-    loss, theta, X, y, sizes, code="identity", *, batch=200, n_steps=5, n_epochs=10, rng=None
-):
+    loss: Callable[..., tuple[float, Array, Array]],
+    theta: Array,
+    X: Array,
+    y: Array,
+    sizes: Sequence[int],
+    code: str = "identity",
+    *,
+    batch: int = 200,
+    n_steps: int = 5,
+    n_epochs: int = 10,
+    rng: np.random.Generator | int | None = None,
+) -> Array:
     """Minimise a loss by a few steps of L-BFGS on one batch after the other.
 
     Parameters
@@ -236,7 +257,9 @@ def train_on_batches(
     return theta
 
 
-def dsh_loss(H, y, head, alpha=0.01, margin=None):
+def dsh_loss(
+    H: Array, y: ArrayLike, head: Array, alpha: float = 0.01, margin: float | None = None
+) -> tuple[float, Array, Array]:
     """DSH: Eq. (6) of notebook 13, pairs and the distance from the corners.
 
     Parameters
@@ -276,7 +299,7 @@ def _triplet_counts(D, same, first, margin):
     return A
 
 
-def triplet_ranking(H, y, margin=1.0):
+def triplet_ranking(H: Array, y: ArrayLike, margin: float = 1.0) -> tuple[float, Array]:
     """Triplet ranking loss over all triplets: Eqs. (2), (7), (8) of notebook 13.
 
     Mean of max(0, d(i, i+) - d(i, i-) + margin) over all i, i+ of its class and i- of another,
@@ -323,7 +346,9 @@ def triplet_ranking(H, y, margin=1.0):
     return float(value) / n_triplets, dH / n_triplets
 
 
-def lai_loss(H, y, head, margin=1.0):
+def lai_loss(
+    H: Array, y: ArrayLike, head: Array, margin: float = 1.0
+) -> tuple[float, Array, Array]:
     """Triplet ranking of Lai et al.: `triplet_ranking` in the form of the other methods.
 
     Parameters
@@ -358,7 +383,7 @@ def _blocks(Z, K):
     return Z.reshape(-1, K, Z.shape[1])
 
 
-def block_softmax(Z, K):
+def block_softmax(Z: Array, K: int) -> Array:
     """Softmax in every block of K rows: Eq. (9) of notebook 13.
 
     Source: Jain, Zepeda, Perez and Gribonval, ICCV 2017 (SUBIC); slide "Background: Supervised
@@ -379,13 +404,13 @@ def block_softmax(Z, K):
     return np.exp(_log_softmax(_blocks(Z, K))).reshape(Z.shape)
 
 
-def block_softmax_backward(P, dP, K):
+def block_softmax_backward(P: Array, dP: Array, K: int) -> Array:
     """Gradient for the scores from the gradient for the probabilities: Eq. (10) of notebook 13."""
     P, dP = _blocks(P, K), _blocks(dP, K)
     return (P * (dP - np.sum(P * dP, axis=1, keepdims=True))).reshape(-1, P.shape[2])
 
 
-def mean_entropy(Z, K):
+def mean_entropy(Z: Array, K: int) -> tuple[float, Array]:
     """Mean entropy of the blocks of each sample: Eqs. (11), (13) of notebook 13.
 
     Parameters
@@ -408,7 +433,7 @@ def mean_entropy(Z, K):
     return float(E.mean(dtype=np.float64)), dZ.reshape(Z.shape)
 
 
-def batch_entropy(Z, K):
+def batch_entropy(Z: Array, K: int) -> tuple[float, Array]:
     """Entropy of the mean of each block over the samples: Eqs. (12), (14) of notebook 13.
 
     Parameters
@@ -434,7 +459,7 @@ def batch_entropy(Z, K):
     return float(-np.sum(mean * logs, dtype=np.float64)) / M, dZ.reshape(Z.shape)
 
 
-def cross_entropy(S, y):
+def cross_entropy(S: Array, y: ArrayLike) -> tuple[float, Array]:
     """Cross-entropy of a softmax over all rows: Eq. (15) of notebook 13.
 
     Parameters
@@ -473,7 +498,9 @@ def _head_gradient(dS, H):
     return np.hstack([dS @ H.T, dS.sum(axis=1, keepdims=True)]).ravel()
 
 
-def subic_loss(Z, y, head, K=16, gamma=0.5, mu=0.5):
+def subic_loss(
+    Z: Array, y: ArrayLike, head: Array, K: int = 16, gamma: float = 0.5, mu: float = 0.5
+) -> tuple[float, Array, Array]:
     """SUBIC: Eq. (16) of notebook 13, cross-entropy behind one-hot blocks.
 
     Parameters
@@ -501,12 +528,12 @@ def subic_loss(Z, y, head, K=16, gamma=0.5, mu=0.5):
     return value + gamma * E - mu * B, dZ, _head_gradient(dS, P)
 
 
-def block_indices(Z, K):
+def block_indices(Z: Array, K: int) -> Array:
     """The largest entry of each block, SUBIC's code: array (M, m) of numbers from 0 to K - 1."""
     return _blocks(Z, K).argmax(axis=1)
 
 
-def one_hot_codes(indices, K):
+def one_hot_codes(indices: ArrayLike, K: int) -> Array:
     """Indices (M, m) as codes (M K, m) in {-1, +1}: one +1 in every block, int8.
 
     The Hamming distance of two such codes is twice the number of blocks in which they differ.
@@ -519,7 +546,7 @@ def one_hot_codes(indices, K):
     return np.where(hot, 1, -1).astype(np.int8).reshape(-1, indices.shape[1])
 
 
-def attribute_prediction(Z, T):
+def attribute_prediction(Z: Array, T: ArrayLike) -> tuple[float, Array]:
     """Cross-entropy of yes-or-no attributes: Eq. (17) of notebook 13.
 
     The task is that of Song et al., BMVC 2016; the form is ours.
@@ -545,7 +572,7 @@ def attribute_prediction(Z, T):
     return float(value), (sigmoid(Z) - T) / m
 
 
-def attribute_ranking(Z, y, margin=1.0):
+def attribute_ranking(Z: Array, y: ArrayLike, margin: float = 1.0) -> tuple[float, Array]:
     """Triplet ranking by predicted attributes: Eq. (18) of notebook 13.
 
     The task is that of Song et al., BMVC 2016; the form is ours.
@@ -569,7 +596,14 @@ def attribute_ranking(Z, y, margin=1.0):
     return value, dQ * Q * (1 - Q)
 
 
-def multitask_loss(H, y, head, attributes, weights=(1.0, 0.3, 0.3), margin=1.0):
+def multitask_loss(
+    H: Array,
+    y: ArrayLike,
+    head: Array,
+    attributes: ArrayLike,
+    weights: Sequence[float] = (1.0, 0.3, 0.3),
+    margin: float = 1.0,
+) -> tuple[float, Array, Array]:
     """The three tasks of Song et al. on a code layer: Eq. (19) of notebook 13.
 
     Parameters
@@ -595,7 +629,7 @@ def multitask_loss(H, y, head, attributes, weights=(1.0, 0.3, 0.3), margin=1.0):
     Z, of_class, (by_code, predict, by_attribute) = V @ H + v, np.asarray(attributes), weights
     (ranking, dH), (loss, dZ) = (
         triplet_ranking(H, y, margin),
-        attribute_prediction(Z, of_class[:, y]),
+        attribute_prediction(Z, of_class[:, np.asarray(y)]),
     )
     value, dZ = by_code * ranking + predict * loss, predict * dZ
     if by_attribute:

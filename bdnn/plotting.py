@@ -6,14 +6,19 @@ drawing here rests on colour alone.
 """
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 from cycler import cycler
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Rectangle
+from numpy.typing import ArrayLike
 
-from bdnn.base import atomic_path
+from bdnn.base import Array, atomic_path
 
 __all__ = [
     "COLOURS",
@@ -98,10 +103,10 @@ STYLE = {
     "image.interpolation": "nearest",
     "svg.fonttype": "path",
 }
-plt.rcParams.update(STYLE)
+plt.style.use(STYLE)
 
 
-def save_figure(fig, name, png=False):
+def save_figure(fig: Figure, name: str, png: bool = False) -> None:
     """Write ``figures/<name>.svg`` (or ``.png``) whole, and the same bytes on every run.
 
     Parameters
@@ -136,7 +141,14 @@ def _figures_folder():
     return here / "figures"
 
 
-def image_grid(fig, images, titles=None, *, columns=10, marks=None):
+def image_grid(
+    fig: Figure | SubFigure,
+    images: ArrayLike,
+    titles: Sequence[str] | None = None,
+    *,
+    columns: int = 10,
+    marks: Sequence[bool | None] | None = None,
+) -> Array:
     """Draw images in rows, ink on white, each with its own short title.
 
     Parameters
@@ -166,18 +178,19 @@ def image_grid(fig, images, titles=None, *, columns=10, marks=None):
         if titles is not None:
             ax.set_title(titles[i], fontsize=9, loc="center", pad=3)
         if marks is not None and marks[i] is not None:
-            ax.add_patch(_frame(ax, marks[i]))
+            frame = _frame(marks[i], (0, 0), 1, 1, lw=2, transform=ax.transAxes, clip_on=False)
+            ax.add_patch(frame)
     return axes
 
 
-def _frame(ax, right):
+def _frame(right, corner, width, height, **options):
     """Frame around an image: solid blue if right, dashed vermillion if not."""
     colour, line = ("blue", "-") if right else ("vermillion", (0, (3, 2)))
-    style = {"edgecolor": COLOURS[colour], "linestyle": line, "linewidth": 2, "fill": False}
-    return Rectangle((0, 0), 1, 1, transform=ax.transAxes, clip_on=False, **style)
+    style = {"edgecolor": COLOURS[colour], "linestyle": line, "fill": False}
+    return Rectangle(corner, width, height, **style, **options)
 
 
-def codes_image(ax, B, title=""):
+def codes_image(ax: Axes, B: ArrayLike, title: str = "") -> None:
     """Draw a matrix of codes: one row per bit, one column per sample, +1 black and -1 white.
 
     Parameters
@@ -191,11 +204,10 @@ def codes_image(ax, B, title=""):
     ax.imshow(B, vmin=-1, vmax=1, aspect="auto", extent=(0.5, B.shape[1] + 0.5, len(B) + 0.5, 0.5))
     ax.set(title=title, xlabel="sample", ylabel="bit")
     ax.spines[["top", "right"]].set_visible(True)
-    ax.yaxis.get_major_locator().set_params(integer=True)
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.locator_params(integer=True)
 
 
-def network_diagram(ax, supervised=False):
+def network_diagram(ax: Axes, supervised: bool = False) -> None:
     """Draw the network from left to right, with the five terms of its loss where they act.
 
     Layers are bars, tall where they are wide; the codes B are cells, black for +1.
@@ -271,7 +283,7 @@ def _arrow(ax, start, end, head, **line):
     ax.annotate("", end, start, arrowprops=style | line)
 
 
-def method_style(method):
+def method_style(method: str) -> dict[str, Any]:
     """Name, colour, marker and line of a method, as keywords of ``Axes.plot``.
 
     Parameters
@@ -280,15 +292,13 @@ def method_style(method):
         Name of the class; one that :data:`METHOD_STYLES` does not list gets a look that follows
         from its letters.
     """
-    if method in METHOD_STYLES:
-        label, colour, marker, line = METHOD_STYLES[method]
-    else:
-        number = sum(method.encode())
-        label, colour, marker, line = method, "green", "X*<>hd"[number % 6], LINES[number % 7]
+    number = sum(method.encode())
+    other = (method, "green", "X*<>hd"[number % 6], LINES[number % 7])
+    label, colour, marker, line = METHOD_STYLES.get(method, other)
     return {"label": label, "color": COLOURS[colour], "marker": marker, "linestyle": line}
 
 
-def draw_comparison(rows, name):
+def draw_comparison(rows: list[dict], name: str) -> Path:
     """Draw precision at radius 2 and mAP over the code length, one line for each method.
 
     Parameters
@@ -327,7 +337,7 @@ def draw_comparison(rows, name):
     return _figures_folder() / f"{name}.svg"
 
 
-def draw_history(rows, name):
+def draw_history(rows: list[dict], name: str) -> Path | None:
     """Draw the objective of every run over its training, one panel for each method.
 
     The objectives of different methods are different sums, so each panel has its own scale.
@@ -380,7 +390,7 @@ def _history_panel(ax, rows):
         ax.plot(at, [entry["objective"] for entry in entries], **style)
         ax.set(xlabel=step)
     ax.set(ylabel="objective $J$")
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.locator_params("x", integer=True)
 
 
 def _length_style(bits):
@@ -392,19 +402,19 @@ def _length_style(bits):
 
 # The terms of a loss in the explorer: colour, marker and line, told apart without colour, too.
 TERM_STYLES = {
-    "objective": ("black", "o", "-"),
-    "reconstruction": ("blue", "s", "--"),
-    "weight_decay": ("orange", "^", ":"),
-    "equality": ("vermillion", "D", "-."),
-    "independence": ("green", "v", "-"),
-    "balance": ("purple", "P", ":"),
-    "quantisation": ("blue", "s", "--"),
-    "variance": ("green", "v", "-"),
-    "orthogonality": ("vermillion", "D", "-."),
+    "objective": ("black", "o-"),
+    "reconstruction": ("blue", "s--"),
+    "weight_decay": ("orange", "^:"),
+    "equality": ("vermillion", "D-."),
+    "independence": ("green", "v-"),
+    "balance": ("purple", "P:"),
+    "quantisation": ("blue", "s--"),
+    "variance": ("green", "v-"),
+    "orthogonality": ("vermillion", "D-."),
 }
 
 
-def draw_explorer(fig, view):
+def draw_explorer(fig: Figure, view: dict[str, Any]) -> None:
     """Draw what the weights of the loss terms do to a training: five panels.
 
     Parameters
@@ -416,8 +426,8 @@ def draw_explorer(fig, view):
     """
     fig.set_layout_engine("none")
     top = {"left": 0.06, "right": 0.98, "top": 0.96, "bottom": 0.4}
-    grid = fig.add_gridspec(2, 2, hspace=0.42, wspace=0.52, **top)
-    terms, retrieval, share, correlation = (fig.add_subplot(cell) for cell in grid)
+    axes = fig.subplots(2, 2, gridspec_kw=top | {"hspace": 0.42, "wspace": 0.52})
+    terms, retrieval, share, correlation = axes.flat
     draw_terms(terms, view["steps"], view["curves"], view["step"])
     draw_sweep(retrieval, view["sweep"], view["now"])
     draw_shares(share, view["share"])
@@ -426,7 +436,9 @@ def draw_explorer(fig, view):
     draw_pair(pair, view["codes"], view["images"], view["titles"], view["marks"])
 
 
-def draw_terms(ax, steps, curves, step):
+def draw_terms(
+    ax: Axes, steps: Sequence[int], curves: Mapping[str, Sequence[float]], step: str
+) -> None:
     """Draw the size of every weighted term of a loss over the steps of a training.
 
     Parameters
@@ -442,18 +454,16 @@ def draw_terms(ax, steps, curves, step):
         sizes = np.abs(values)
         if not sizes.any():
             continue
-        colour, marker, line = TERM_STYLES[name]
+        colour, line = TERM_STYLES[name]
         label = name.replace("_", " ") + (" (less)" if values[-1] < 0 else "")
-        style = {"marker": marker, "linestyle": line, "markersize": 4, "linewidth": 1.4}
-        ax.plot(
-            steps, np.where(sizes > 0, sizes, np.nan), color=COLOURS[colour], label=label, **style
-        )
+        sizes = np.where(sizes > 0, sizes, np.nan)
+        ax.plot(steps, sizes, line, color=COLOURS[colour], label=label, markersize=4, linewidth=1.4)
     ax.set(yscale="log", xlabel=step, title="terms of the objective, with their weights")
     ax.minorticks_off()
     ax.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=3)
 
 
-def draw_sweep(ax, sweep, now=()):
+def draw_sweep(ax: Axes, sweep: dict[str, Any], now: Sequence[float] = ()) -> None:
     """Draw precision and mAP over the values of one weight, a frame around the present one.
 
     Parameters
@@ -467,25 +477,25 @@ def draw_sweep(ax, sweep, now=()):
         Precision and mAP of one training at the present value, drawn as stars.
     """
     looks = {
-        "precision": ("precision at radius 2", "blue", "s", "-"),
-        "map": ("mAP", "vermillion", "^", "--"),
+        "precision": ("precision at radius 2", "blue", "s-"),
+        "map": ("mAP", "vermillion", "^--"),
     }
     at = np.arange(len(sweep["values"]))
-    for key, (label, colour, marker, line) in looks.items():
+    for key, (label, colour, line) in looks.items():
         mean, low, high = np.asarray(sweep[key]).T
         spread = np.maximum(0, [mean - low, high - mean])
-        style = {"color": COLOURS[colour], "marker": marker, "linestyle": line, "capsize": 3}
-        ax.errorbar(at, mean, spread, label=label, elinewidth=1, **style)
-    for value, (_, colour, *_) in zip(now, looks.values()):
-        style = {"marker": "*", "markersize": 11, "markeredgecolor": "black"}
-        ax.plot(sweep["at"], value, color=COLOURS[colour], **style)
+        ax.errorbar(
+            at, mean, spread, fmt=line, color=COLOURS[colour], label=label, capsize=3, elinewidth=1
+        )
+    for value, (_, colour, _) in zip(now, looks.values()):
+        ax.plot(sweep["at"], value, marker="*", ms=11, mec="black", color=COLOURS[colour])
     ax.axvspan(sweep["at"] - 0.3, sweep["at"] + 0.3, color="0.9", zorder=0)
     ax.set(xlabel=sweep["label"], ylim=(0, 100), title="retrieval in %, shaded: the present value")
     ax.set_xticks(at, sweep["values"])
     ax.legend(fontsize=8)
 
 
-def draw_shares(ax, share):
+def draw_shares(ax: Axes, share: Array) -> None:
     """Draw the share of +1 in each bit; half of the samples would be balance.
 
     Parameters
@@ -497,10 +507,10 @@ def draw_shares(ax, share):
     ax.bar(bits, share, color=COLOURS["sky"], edgecolor="black", linewidth=0.5)
     ax.axhline(0.5, color="black", linestyle="--", linewidth=1)
     ax.set(xlabel="bit", ylim=(0, 1), xlim=(0.3, len(share) + 0.7), title="share of +1 in each bit")
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.locator_params("x", integer=True)
 
 
-def draw_correlation(ax, correlation):
+def draw_correlation(ax: Axes, correlation: Array) -> None:
     """Draw the matrix (1/m) B B^T of the bits, its diagonal left out.
 
     Parameters
@@ -513,11 +523,10 @@ def draw_correlation(ax, correlation):
     image = ax.imshow(off_diagonal, cmap="PuOr", vmin=-1, vmax=1, extent=(*edges, *edges[::-1]))
     ax.figure.colorbar(image, ax=ax, shrink=0.9)
     ax.set(xlabel="bit", ylabel="bit", title="correlation of the bits")
-    for axis in (ax.xaxis, ax.yaxis):
-        axis.get_major_locator().set_params(integer=True)
+    ax.locator_params(integer=True)
 
 
-def draw_plane(ax, values, across, up):
+def draw_plane(ax: Axes, values: Array, across: Sequence[float], up: Sequence[float]) -> None:
     """Draw a matrix of numbers, each as text on a shade of its size.
 
     Parameters
@@ -537,7 +546,13 @@ def draw_plane(ax, values, across, up):
     ax.set_yticks(range(len(up)), [f"{value:g}" for value in up])
 
 
-def draw_pair(ax, codes, images, titles, marks):
+def draw_pair(
+    ax: Axes,
+    codes: Array,
+    images: Array,
+    titles: Sequence[Sequence[str]],
+    marks: Sequence[Sequence[bool | None]],
+) -> None:
     """Draw two images with their codes, and the nearest to each by Hamming distance.
 
     Parameters
@@ -560,9 +575,7 @@ def draw_pair(ax, codes, images, titles, marks):
             ax.imshow(picture, vmin=0, vmax=images.max(), extent=(x, x + height, y + height, y))
             ax.text(x + height / 2, y - 0.5, titles[r][k], ha="center", va="bottom", fontsize=8)
             if marks[r][k] is not None:
-                colour, line = ("blue", "-") if marks[r][k] else ("vermillion", (0, (3, 2)))
-                frame = {"edgecolor": COLOURS[colour], "linestyle": line, "linewidth": 1.8}
-                ax.add_patch(Rectangle((x, y), height, height, fill=False, **frame))
+                ax.add_patch(_frame(marks[r][k], (x, y), height, height, lw=1.8))
         cells = np.atleast_2d(codes[r])
         ax.imshow(
             cells, vmin=-1, vmax=1, extent=(0, n * step - 2, y + height + 2.2, y + height + 0.7)

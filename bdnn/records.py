@@ -76,7 +76,7 @@ def code_hashes(folder: str | os.PathLike | None = None) -> dict[str, str]:
             ):
                 node.body = node.body[1:]
         _leave_out_types(tree)
-        code = hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:12]
+        code = hashlib.sha256(_dump(tree).encode()).hexdigest()[:12]
         hashes |= {node.name: code for node in tree.body if isinstance(node, ast.ClassDef)}
     return hashes
 
@@ -94,6 +94,23 @@ def _leave_out_types(tree):
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             node.names = [a for a in node.names if (a.asname or a.name) not in spare]
     tree.body = [node for node in tree.body if getattr(node, "names", True)]
+
+
+def _dump(node):
+    """The text of :func:`ast.dump` in Python 3.11, whichever Python reads the module."""
+    if isinstance(node, list):
+        return f"[{', '.join(map(_dump, node))}]"
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    kind, fields = type(node), []
+    for name in node._fields:
+        value = getattr(node, name)
+        if kind is ast.JoinedStr:  # 3.12 adds "" behind a width that is computed
+            value = [part for part in value if getattr(part, "value", None) != ""]
+        left_out = value is None and getattr(kind, name, ...) is None  # of what is optional
+        if not left_out and name != "type_params":  # new in 3.12
+            fields.append(f"{name}={_dump(value)}")
+    return f"{kind.__name__}({', '.join(fields)})"
 
 
 def _names(tree):

@@ -1,9 +1,10 @@
 """Where the samples are: in an array, on disk, or wherever a program brings them from.
 
 The trainers reach their samples through the functions of this module alone, and these work alike
-on an array (D, m), samples in columns, and on :class:`Samples`, of which only one block at a time
-is in memory. Blocks always hold `BLOCK` samples and sums are taken in float64 in their order, so
-that the result depends neither on where the samples are nor on the number of threads.
+on an array (D, m), samples in columns, and on :class:`Samples`, of which only the blocks that are
+being worked on are in memory, one for each thread. Blocks always hold `BLOCK` samples and sums are
+taken in float64 in their order, so that the result depends neither on where the samples are nor on
+the number of threads.
 """
 
 import functools
@@ -11,7 +12,7 @@ import mmap
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -41,8 +42,8 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 BLOCK = 2048  # samples per block: what is computed for them fits into a processor's cache
-# The threads that share the blocks with the caller, and the number of all.
-_threads: ContextVar[Any] = ContextVar("threads", default=(None, 1))
+_ALONE = None, 1  # the threads that share the blocks with the caller, and the number of all
+_threads: ContextVar[Any] = ContextVar("threads", default=_ALONE)
 
 
 @functools.cache
@@ -85,18 +86,26 @@ def each(fun: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Resul
     """Results of a function of every item, in the order of the items, perhaps in threads.
 
     As many items are taken at a time as there are threads. When it ends, also by an exception or
-    because it is left early, none of them is still computing.
+    because it is left early, none of them is still computing. NumPy's errstate of the caller holds
+    in all threads.
     """
     threads, n = _threads.get()
     items = iter(items)
     while batch := list(islice(items, n)):
-        others = [threads.submit(fun, item) for item in batch[1:]]
+        others = [threads.submit(_alone(), fun, item) for item in batch[1:]]
         try:
             yield fun(batch[0])
             for other in others:
                 yield other.result()
         finally:
             wait(others)
+
+
+def _alone():
+    """What runs a function in a copy of the caller's context, without threads to share blocks."""
+    context = copy_context()
+    context.run(_threads.set, _ALONE)
+    return context.run
 
 
 class Blocks:
@@ -171,8 +180,13 @@ def _is_dask(X):
 
 def is_source(X: object) -> bool:
     """True for what `as_samples` takes: a memory-mapped matrix, `Blocks`, a Dask array."""
-    mapped = isinstance(X, np.memmap) and X.ndim == 2 and X.size > 0 and X.dtype.kind in "fiub"
-    return mapped or isinstance(X, Blocks) or _is_dask(X)
+    return _is_mapped(X) or isinstance(X, Blocks) or _is_dask(X)
+
+
+def _is_mapped(X):
+    """True for a matrix in a file; a copy of it, in memory, is a np.memmap without a map."""
+    mapped = isinstance(X, np.memmap) and X._mmap is not None
+    return mapped and X.ndim == 2 and X.size > 0 and X.dtype.kind in "fiub"
 
 
 def as_samples(X: Any, dtype: DTypeLike) -> "Samples":

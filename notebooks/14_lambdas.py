@@ -39,9 +39,11 @@ import html
 import json
 import threading
 import time
+from collections.abc import Sequence
 from importlib import resources
 from io import BytesIO
 from pathlib import Path
+from typing import Any, Self
 
 import ipywidgets as widgets
 import numpy as np
@@ -50,7 +52,8 @@ from matplotlib.figure import Figure
 from threadpoolctl import threadpool_limits
 
 from bdnn import metrics
-from bdnn.base import check_option, pack_codes, unpack_codes
+from bdnn.base import Array, BaseHasher, StrPath, check_option, pack_codes, unpack_codes
+from bdnn.data import Dataset
 from bdnn.deep_hashing import DeepHashing
 from bdnn.plotting import draw_explorer
 from bdnn.unsupervised import UHBDNN
@@ -106,7 +109,9 @@ TRAINING = {  # from scratch; nothing is held out, and the state with the lowest
 SHORTER = {"UHBDNN": {"max_alternations": 3}, "DeepHashing": {}}  # on from another solution
 
 
-def make_estimator(method, values, seed=0, **options):
+def make_estimator(
+    method: str, values: dict[str, float], seed: int = 0, **options: Any
+) -> UHBDNN | DeepHashing:
     """The estimator of one training.
 
     Parameters
@@ -123,13 +128,13 @@ def make_estimator(method, values, seed=0, **options):
     return estimator.set_params(**TRAINING[method] | options | values)
 
 
-def defaults(method):
+def defaults(method: str) -> dict[str, float]:
     """The paper's value of every weight, and 16 bits: dict of name -> value."""
     parameters = make_estimator(method, {}).get_params()
     return {name: parameters[name] for name in VALUES[method]}
 
 
-def label(name):
+def label(name: str) -> str:
     """How a weight is written: lambda1 is λ1."""
     return name.replace("lambda", "λ").replace("alpha", "α").replace("n_bits", "bits")
 
@@ -144,7 +149,7 @@ for method in VALUES:
 
 
 # %% tags=["export"]
-def grid_points(method):
+def grid_points(method: str) -> list[dict[str, float]]:
     """The values of the recorded trainings, those of the paper first.
 
     Returns
@@ -181,12 +186,18 @@ MEASURES = ("precision_at_2", "map_standard", "empty_share", "balance", "indepen
 MOST_STEPS = 21  # of a history that is kept
 
 
-def rounded(value, digits=4):
+def rounded(value: float, digits: int = 4) -> float:
     """A number with so many significant digits."""
     return float(f"{value:.{digits}g}")
 
 
-def observe(method, values, seed, estimator, dataset):
+def observe(
+    method: str,
+    values: dict[str, float],
+    seed: int,
+    estimator: UHBDNN | DeepHashing,
+    dataset: Dataset,
+) -> dict[str, Any]:
     """All that the explorers show of a trained estimator, small enough to be recorded.
 
     Parameters
@@ -222,11 +233,11 @@ def observe(method, values, seed, estimator, dataset):
         "curves": {name: [rounded(history[k][name]) for k in kept] for name in terms},
         "share": (1000 * (B > 0).mean(axis=1)).round().astype(int).tolist(),
         "correlation": (100 * R).round().astype(int).tolist(),
-        "codes": base64.b64encode(pack_codes(gallery)).decode(),
+        "codes": base64.b64encode(pack_codes(gallery).tobytes()).decode(),
     }
 
 
-def step_name(method):
+def step_name(method: str) -> str:
     """What the history of a method counts."""
     return "alternation" if method == "UHBDNN" else "iteration"
 
@@ -264,12 +275,12 @@ class Grid:
     seeds : list of int
     """
 
-    def __init__(self, rows):
+    def __init__(self, rows: list[dict[str, Any]]) -> None:
         self.seeds = list(dict.fromkeys(row["seed"] for row in rows))
         self._rows = {(self._key(row["method"], row["values"]), row["seed"]): row for row in rows}
 
     @classmethod
-    def read(cls, path):
+    def read(cls, path: StrPath) -> Self:
         """The grid in a file that `python3 course.py grid` wrote.
 
         Raises
@@ -288,17 +299,19 @@ class Grid:
             mend = "remove it and make it anew with `python3 course.py grid`"
             raise ValueError(f"{path} is damaged ({error!r}): {mend}") from error
 
-    def find(self, method, values):
+    def find(self, method: str, values: dict[str, float]) -> dict[str, Any] | None:
         """The row of the first seed with these values; None if they were not recorded."""
         return self._rows.get((self._key(method, values), self.seeds[0]))
 
-    def spread(self, method, values, measure):
+    def spread(
+        self, method: str, values: dict[str, float], measure: str
+    ) -> tuple[float, float, float]:
         """Mean, lowest and highest of a measure over the seeds; NaN if not recorded."""
         key = self._key(method, values)
         found = [self._rows[key, s][measure] for s in self.seeds if (key, s) in self._rows]
         return (np.mean(found), min(found), max(found)) if found else (np.nan,) * 3
 
-    def nearest(self, method, values, moved):
+    def nearest(self, method: str, values: dict[str, float], moved: str) -> dict[str, float]:
         """These values if they were recorded; else the defaults, with the moved one as it is."""
         if self.find(method, values):
             return dict(values)
@@ -322,14 +335,14 @@ for name in MEASURES:
 
 
 # %% tags=["export"]
-def gallery_codes(row):
+def gallery_codes(row: dict[str, Any]) -> Array:
     """Codes of the gallery of a row: array (n, L), entries -1 and +1."""
     L = row["values"]["n_bits"]
     packed = np.frombuffer(base64.b64decode(row["codes"]), dtype=np.uint8)
     return unpack_codes(packed.reshape(-1, -(-L // 8)), L)
 
 
-def correlation_matrix(row):
+def correlation_matrix(row: dict[str, Any]) -> Array:
     """(1/m) B B^T of a row: array (L, L), symmetric, its diagonal 1."""
     L = row["values"]["n_bits"]
     R = np.zeros((L, L))
@@ -354,7 +367,12 @@ N_NEIGHBOURS = 8  # that are shown
 PAIR = 3, 7  # pictures of the gallery that are shown first
 
 
-def gallery_neighbours(codes, i, n=N_NEIGHBOURS):
+def _gallery(dataset):
+    """The pictures, which are the queries: vectors, labels, and the shape of one."""
+    return dataset.query, dataset.labels.query, dataset.image_shape
+
+
+def gallery_neighbours(codes: Array, i: int, n: int = N_NEIGHBOURS) -> tuple[Array, Array]:
     """The nearest to picture i by Hamming distance, ties by number.
 
     Parameters
@@ -376,7 +394,7 @@ def gallery_neighbours(codes, i, n=N_NEIGHBOURS):
     return order[order != i][:n], distances
 
 
-def describe(row):
+def describe(row: dict[str, Any]) -> str:
     """One line with the numbers that the picture of a training shows."""
     values = ", ".join(f"{label(name)} = {value:g}" for name, value in row["values"].items())
     terms = {name: curve[-1] for name, curve in row["curves"].items()}
@@ -394,7 +412,7 @@ def describe(row):
     )
 
 
-def describe_pair(row, labels, first, second):
+def describe_pair(row: dict[str, Any], labels: Array, first: int, second: int) -> str:
     """One line on two pictures of the gallery and their neighbours."""
     codes = gallery_codes(row)
     same = [np.sum(labels[gallery_neighbours(codes, i)[0]] == labels[i]) for i in (first, second)]
@@ -413,7 +431,7 @@ print(describe_pair(recorded, labels, *PAIR))
 
 
 # %% tags=["export"]
-def sweep(grid, method, values, moved):
+def sweep(grid: Grid, method: str, values: dict[str, float], moved: str) -> dict[str, Any]:
     """Retrieval over the values of one weight, the others as they are: see `draw_sweep`."""
     line = [values | {moved: value} for value in VALUES[method][moved]]
     spreads = {
@@ -425,7 +443,14 @@ def sweep(grid, method, values, moved):
     return {"label": label(moved), "values": texts, "at": at, **spreads}
 
 
-def view(row, grid, dataset, moved, first=PAIR[0], second=PAIR[1]):
+def view(
+    row: dict[str, Any],
+    grid: Grid,
+    dataset: Dataset,
+    moved: str,
+    first: int = PAIR[0],
+    second: int = PAIR[1],
+) -> dict[str, Any]:
     """What `bdnn.plotting.draw_explorer` draws.
 
     Parameters
@@ -448,10 +473,11 @@ def view(row, grid, dataset, moved, first=PAIR[0], second=PAIR[1]):
     def bits(distance):
         return "1 bit" if distance == 1 else f"{distance} bits"
 
-    codes, labels, chosen = gallery_codes(row), dataset.labels.query, [first, second]
+    pictures, labels, shape = _gallery(dataset)
+    codes, chosen = gallery_codes(row), [first, second]
     found = [gallery_neighbours(codes, i) for i in chosen]
     strips = [[i, *neighbours] for i, (neighbours, _) in zip(chosen, found)]
-    images = dataset.query[np.array(strips)].reshape(2, -1, *dataset.image_shape)
+    images = pictures[np.array(strips)].reshape(2, -1, *shape)
     return {
         "step": step_name(row["method"]),
         "steps": row["steps"],
@@ -614,7 +640,9 @@ print(
 
 
 # %% tags=["export"]
-def explorer_page(grid, dataset, name="lambdas", pair=PAIR):
+def explorer_page(
+    grid: Grid, dataset: Dataset, name: str = "lambdas", pair: Sequence[int] = PAIR
+) -> str:
     """The explorer of recorded trainings as a piece of a page: no kernel, no library, no network.
 
     Parameters
@@ -632,13 +660,14 @@ def explorer_page(grid, dataset, name="lambdas", pair=PAIR):
     str
         HTML with style, script and data in it.
     """
-    shades = np.rint(15 * dataset.query / dataset.query.max()).astype(np.uint8).ravel()
+    pictures, labels, shape = _gallery(dataset)
+    shades = np.rint(15 * pictures / pictures.max()).astype(np.uint8).ravel()
     content = {
         "seeds": len(grid.seeds),
         "pair": list(pair),
         "neighbours": N_NEIGHBOURS,
-        "labels": dataset.labels.query.tolist(),
-        "shape": dataset.image_shape,
+        "labels": labels.tolist(),
+        "shape": shape,
         "pictures": base64.b64encode(shades[::2] | shades[1::2] << 4).decode(),
         "methods": [_page_method(grid, method) for method in VALUES],
     }
@@ -647,6 +676,7 @@ def explorer_page(grid, dataset, name="lambdas", pair=PAIR):
     return template.replace("@NAME@", html.escape(name)).replace("@DATA@", text)
 
 
+# %% tags=["export"]
 def _page_method(grid, method):
     """Parameters and points of a method, as the page's script takes them."""
     values, start = VALUES[method], defaults(method)
@@ -712,7 +742,7 @@ class LiveTraining:
         How long it took.
     """
 
-    def __init__(self, estimator, X, start=None):
+    def __init__(self, estimator: BaseHasher, X: Array, start: BaseHasher | None = None) -> None:
         self.estimator, self.progress, self.error, self.seconds = estimator, 0.0, None, 0.0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(X, start), daemon=True)
@@ -732,16 +762,16 @@ class LiveTraining:
         if self._stop.is_set():
             raise Cancelled
 
-    def cancel(self):
+    def cancel(self) -> None:
         """Ask the training to stop; it does after the step that it is in."""
         self._stop.set()
 
     @property
-    def running(self):
+    def running(self) -> bool:
         """Whether it is still at work."""
         return self._thread.is_alive()
 
-    def wait(self, seconds=None):
+    def wait(self, seconds: float | None = None) -> None:
         """Wait until it has ended, or so long."""
         self._thread.join(seconds)
 
@@ -789,13 +819,13 @@ class Explorer:
         The last one that was started.
     """
 
-    def __init__(self, grid, dataset, pair=PAIR):
+    def __init__(self, grid: Grid, dataset: Dataset, pair: Sequence[int] = PAIR) -> None:
         self.grid, self.dataset = grid, dataset
         self.training, self._solution, self._quiet, self._moved = None, None, False, "lambda2"
         self._make_controls(pair)
         self._make_box()
         self._watch_controls()
-        self.show(grid.find(self.method.value, self.values()))
+        self._show_recorded(self.values())
 
     def _make_controls(self, pair):
         """The sliders, buttons and places for text and picture."""
@@ -848,7 +878,7 @@ class Explorer:
         self.reset.on_click(lambda _: self._reset())
         self.cancel.on_click(lambda _: self.training.cancel())
 
-    def values(self):
+    def values(self) -> dict[str, float]:
         """Where the sliders stand: dict of name -> value."""
         return {name: s.value for name, s in self.sliders[self.method.value].items()}
 
@@ -868,7 +898,7 @@ class Explorer:
         """The paper's values: the recorded training, and in live mode one from scratch."""
         start = defaults(self.method.value)
         self._set(start)
-        self.show(self.grid.find(self.method.value, start), "Recorded.")
+        self._show_recorded(start, "Recorded.")
         self._start_over()
 
     def _start_over(self):
@@ -894,7 +924,7 @@ class Explorer:
         if point != values:
             note += " The other values, not recorded with this one, went back to the paper's."
         self._set(point)
-        self.show(self.grid.find(method, point), note)
+        self._show_recorded(point, note)
 
     def _train(self, method, values):
         """Start a training, and follow it while the page goes on answering."""
@@ -930,11 +960,15 @@ class Explorer:
         """Say how far a training is, as a bar and in words."""
         self.bar.value, self.bar.description = share, f"{share:.0%} done"
 
-    def show(self, row, note=""):
+    def _show_recorded(self, values, note=""):
+        """Show the recorded training with these values."""
+        self.show(self.grid.find(self.method.value, values), note)
+
+    def show(self, row: dict[str, Any], note: str = "") -> None:
         """Show a row as picture and as text."""
         self.row = row
         first, second = (slider.value for slider in self.pair)
-        pair = describe_pair(row, self.dataset.labels.query, first, second)
+        pair = describe_pair(row, _gallery(self.dataset)[1], first, second)
         self.text = f"{note} {describe(row)} {pair}".strip()
         fig, file = Figure(figsize=(10, 8), dpi=90), BytesIO()
         draw_explorer(fig, view(row, self.grid, self.dataset, self._moved, first, second))

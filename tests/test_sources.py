@@ -6,7 +6,9 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from contextlib import ExitStack, nullcontext
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -199,6 +201,19 @@ def test_blocks_within_a_block():
             assert list(each(outer, range(5))) == expected
 
 
+def test_errors_of_numpy_are_treated_alike_in_all_threads():
+    def overflowing(item):
+        return np.full(3, 1e38, np.float32) * np.float32(10 + item)
+
+    with in_threads(3):
+        with warnings.catch_warnings(), np.errstate(over="ignore"):
+            warnings.simplefilter("error")
+            assert np.isinf(list(each(overflowing, range(6)))).all()
+        found = each(lambda item: item and overflowing(item), range(6))
+        with np.errstate(over="raise"), pytest.raises(FloatingPointError):
+            list(found)
+
+
 @pytest.mark.parametrize("error", [None, KeyError, KeyboardInterrupt])
 def test_blas_has_its_threads_back(error):
     def fun(item):
@@ -298,6 +313,15 @@ def test_the_files_of_a_memory_map_are_not_changed(tmp_path):
         assert np.array_equal(np.asarray(M), expected)
         assert np.array_equal(codes, ITQ(n_bits=3).fit(expected.astype(np.float32)).codes_)
     assert np.array_equal(np.load(tmp_path / "X.npy"), X)
+
+
+@pytest.mark.parametrize("copied", [np.memmap.copy, partial(np.memmap.astype, dtype=np.float32)])
+def test_a_copy_of_a_memory_map_is_an_array(tmp_path, copied):
+    X = copied(mapped(some_rows(30), tmp_path / "X.npy"))
+    assert isinstance(X, np.memmap)
+    found, array = (ITQ(n_bits=3).fit(rows) for rows in (X, np.array(X)))
+    assert np.array_equal(found.codes_, array.codes_)
+    assert np.array_equal(found.encode(X), array.encode(X))
 
 
 # --- ITQ
