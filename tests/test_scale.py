@@ -1,6 +1,5 @@
 """bdnn.scale on a local cluster of two processes: the same result, also when one of them dies."""
 
-import json
 import os
 import signal
 
@@ -12,10 +11,8 @@ from sklearn.base import clone
 
 from bdnn import ITQ, ITQCCA, SHBDNN, UHBDNN, DeepHashing, SupervisedDeepHashing, scale, sources
 from bdnn.network import flatten, hidden_sizes, initial_weights
-from bdnn.records import code_hashes
 from bdnn.scale import DaskSamples, SentBytes
 from bdnn.unsupervised import EncoderObjective, encoder_objective
-from tools import scale as measurements
 
 LAMBDAS = (1e-5, 5e-2, 1e-2, 1e-6)
 SMALL = {"n_bits": 6, "max_alternations": 1, "max_iter": 6}
@@ -160,39 +157,3 @@ def test_a_checkpoint_is_refused(client, tmp_path):
     X = da.from_array(some_rows(100), chunks=(50, 20))
     with pytest.raises(TypeError, match="not on a cluster"):
         UHBDNN(**SMALL).fit(X, checkpoint=tmp_path / "run.checkpoint")
-
-
-@pytest.fixture(scope="module")
-def samples(tmp_path_factory):
-    path = tmp_path_factory.mktemp("scale") / "scale-5000.npy"
-    measurements.make_file(path, 5000)
-    return path
-
-
-@pytest.mark.parametrize("method", measurements.METHODS)
-def test_recorded_trainings_from_a_file(samples, method):
-    row = measurements.from_file(samples, method)
-    assert row["objectives"][-1] < row["objectives"][0]
-    assert 0 < row["peak_mb_before"] <= row["peak_mb"]
-    row = measurements.same(samples, method)
-    assert row["relative_difference"] < 1e-5 and row["trained_on"] == 5000
-
-
-def test_recorded_evaluation_of_a_file(samples):
-    row = measurements.evaluation(samples, "ITQ")
-    assert 0.2 < row["precision_at_2"] < 1  # ten classes
-    assert set(samples.parent.iterdir()) == {samples, measurements.labels_of(samples)}
-
-
-def test_measurements_are_recorded_once(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(measurements, "NAMES", ["file:ITQ"])
-    record = tmp_path / "scale.jsonl"
-    command = ["--samples", "3000", "--folder", str(tmp_path), "--record", str(record)]
-    measurements.main(command)
-    assert list(tmp_path.iterdir()) == [record]
-    (row,) = map(json.loads, record.read_text().splitlines())
-    assert row["measurement"] == "file:ITQ" and row["n_samples"] == 3000
-    assert row["code"] == code_hashes()["ITQ"]
-    measurements.main(command)
-    assert "file:ITQ: recorded" in capsys.readouterr().out
-    assert len(record.read_text().splitlines()) == 1

@@ -10,7 +10,7 @@ import pytest
 import bdnn
 
 NAMES = [module.name for module in pkgutil.iter_modules(bdnn.__path__)]
-EXTRA = {"compiled": "numba", "scale": "distributed"}  # what a module needs beyond the core
+EXTRA = {"compiled": "numba", "explore": "ipywidgets", "scale": "distributed"}  # what they need
 
 
 def imported(name):

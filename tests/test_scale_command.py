@@ -1,0 +1,44 @@
+"""`course.py scale` at a small size: what it measures, and that it records each thing once."""
+
+import json
+
+import pytest
+
+from bdnn.records import code_hashes
+from tools import scale as measurements
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory):
+    path = tmp_path_factory.mktemp("scale") / "scale-5000.npy"
+    measurements.make_file(path, 5000)
+    return path
+
+
+@pytest.mark.parametrize("method", measurements.METHODS)
+def test_recorded_trainings_from_a_file(samples, method):
+    row = measurements.from_file(samples, method)
+    assert row["objectives"][-1] < row["objectives"][0]
+    assert 0 < row["peak_mb_before"] <= row["peak_mb"]
+    row = measurements.same(samples, method)
+    assert row["relative_difference"] < 1e-5 and row["trained_on"] == 5000
+
+
+def test_recorded_evaluation_of_a_file(samples):
+    row = measurements.evaluation(samples, "ITQ")
+    assert 0.2 < row["precision_at_2"] < 1  # ten classes
+    assert set(samples.parent.iterdir()) == {samples, measurements.labels_of(samples)}
+
+
+def test_measurements_are_recorded_once(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(measurements, "NAMES", ["file:ITQ"])
+    record = tmp_path / "scale.jsonl"
+    command = ["--samples", "3000", "--folder", str(tmp_path), "--record", str(record)]
+    measurements.main(command)
+    assert list(tmp_path.iterdir()) == [record]
+    (row,) = map(json.loads, record.read_text().splitlines())
+    assert row["measurement"] == "file:ITQ" and row["n_samples"] == 3000
+    assert row["code"] == code_hashes()["ITQ"]
+    measurements.main(command)
+    assert "file:ITQ: recorded" in capsys.readouterr().out
+    assert len(record.read_text().splitlines()) == 1
