@@ -5,8 +5,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.base import clone
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 import bdnn
 from bdnn import deep_hashing, lbfgs
@@ -439,14 +437,3 @@ def test_constant_and_few_features():
     X[:, 1] = 5
     assert small().fit(X).transform(X).shape == (40, 8)
     assert small().fit(np.ones((40, 3))).transform(X).shape == (40, 8)
-
-
-@BOTH
-def test_pipeline_and_file(method, tmp_path, digits, labels):
-    pipeline = make_pipeline(StandardScaler(), small(method)).fit(digits.train, labels)
-    assert pipeline.transform(digits.query).shape == (len(digits.query), 8)
-    fitted = small(method).fit(digits.train, labels)
-    fitted.save(tmp_path / "model.bdnn")
-    loaded = bdnn.load(tmp_path / "model.bdnn")
-    np.testing.assert_array_equal(loaded.encode(digits.query), fitted.encode(digits.query))
-    assert loaded.history_ == fitted.history_ and type(loaded) is method

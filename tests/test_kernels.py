@@ -10,10 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.base import clone
 from sklearn.metrics.pairwise import rbf_kernel
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
-import bdnn
 from bdnn import kernels, losses, metrics
 from bdnn.base import sgn
 from bdnn.data import load
@@ -620,14 +617,3 @@ def test_memory_does_not_grow_with_the_pairs():
         finally:
             tracemalloc.stop()
         assert peak < 40e6
-
-
-@METHODS
-def test_pipeline_and_file(method, tmp_path, digits, labels):
-    pipeline = make_pipeline(StandardScaler(), small(method)).fit(digits.train, labels)
-    assert pipeline.transform(digits.query).shape == (len(digits.query), 8)
-    fitted = small(method).fit(digits.train, labels)
-    fitted.save(tmp_path / "model.bdnn")
-    loaded = bdnn.load(tmp_path / "model.bdnn")
-    np.testing.assert_array_equal(loaded.encode(digits.query), fitted.encode(digits.query))
-    assert loaded.history_ == fitted.history_ and type(loaded) is method

@@ -257,6 +257,7 @@ def test_round_trip(name, saved, tmp_path):
     np.testing.assert_array_equal(loaded.decision_function(X), fitted.decision_function(X))
     np.testing.assert_array_equal(loaded.codes_, fitted.codes_)
     assert loaded.get_params() == fitted.get_params()
+    assert vars(loaded).keys() == vars(fitted).keys()
     assert [row.keys() for row in loaded.history_] == [row.keys() for row in fitted.history_]
     loaded.save(tmp_path / "again.bdnn")
     assert state(bdnn.load(tmp_path / "again.bdnn")) == state(loaded)

@@ -5,10 +5,7 @@ import tracemalloc
 import numpy as np
 import pytest
 from sklearn.base import clone
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
-import bdnn
 from bdnn import lbfgs, losses, metrics, supervised
 from bdnn.base import sgn
 from bdnn.data import load
@@ -365,15 +362,3 @@ def test_memory_does_not_grow_with_the_pairs():
         tracemalloc.stop()
     assert peak < 50e6
     assert estimator.codes_.shape == (20_000, 8)
-
-
-def test_pipeline(digits):
-    pipeline = make_pipeline(StandardScaler(), small()).fit(digits.train, digits.labels.train)
-    assert pipeline.transform(digits.query).shape == (len(digits.query), 8)
-
-
-def test_save_and_load(tmp_path, digits, fitted):
-    fitted.save(tmp_path / "model.bdnn")
-    loaded = bdnn.load(tmp_path / "model.bdnn")
-    np.testing.assert_array_equal(loaded.encode(digits.query), fitted.encode(digits.query))
-    assert loaded.history_ == fitted.history_ and loaded.floor_ == fitted.floor_

@@ -5,10 +5,7 @@ import pytest
 from scipy.optimize import minimize as scipy_minimize
 from sklearn.base import clone
 from sklearn.linear_model import Ridge
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
-import bdnn
 from bdnn import lbfgs, losses, unsupervised
 from bdnn.base import sgn
 from bdnn.data import load
@@ -463,18 +460,6 @@ def test_constant_and_few_features():
     X[:, 1] = 5
     assert small().fit(X).transform(X).shape == (40, 8)
     assert small().fit(np.ones((40, 3))).transform(X).shape == (40, 8)
-
-
-def test_pipeline(digits):
-    pipeline = make_pipeline(StandardScaler(), small()).fit(digits.train)
-    assert pipeline.transform(digits.query).shape == (len(digits.query), 8)
-
-
-def test_save_and_load(tmp_path, digits, fitted):
-    fitted.save(tmp_path / "model.bdnn")
-    loaded = bdnn.load(tmp_path / "model.bdnn")
-    np.testing.assert_array_equal(loaded.encode(digits.query), fitted.encode(digits.query))
-    assert loaded.history_ == fitted.history_ and loaded.best_ == fitted.best_
 
 
 def test_terms_are_those_of_the_losses(digits):

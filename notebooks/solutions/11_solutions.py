@@ -37,7 +37,7 @@ V, V_query = P.T @ X, P.T @ X_query
 def show(name, codes_query, codes):
     row = evaluate(codes_query, codes, data.relevant)
     print(
-        f"{name:24s} P@r=2 {100 * row['precision_at_2']:5.2f} %, mAP {100 * row['map_expected']:5.1f} %, "
+        f"{name:24s} P@r=2 {100 * row['precision_at_2']:4.1f} %, mAP {100 * row['map_expected']:4.1f} %, "
         f"empty {row['empty_share']:.2f}, imbalance {row['balance']:.3f}, "
         f"dependence {row['independence']:.3f}"
     )
