@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 from itertools import islice
+from threading import Lock
 from typing import Any, TypeVar
 
 import numpy as np
@@ -44,6 +45,7 @@ Result = TypeVar("Result")
 BLOCK = 2048  # samples per block: what is computed for them fits into a processor's cache
 _ALONE = None, 1  # the threads that share the blocks with the caller, and the number of all
 _threads: ContextVar[Any] = ContextVar("threads", default=_ALONE)
+_limiting = Lock()  # nobody reads how many threads BLAS has while somebody changes it
 
 
 @functools.cache
@@ -70,11 +72,13 @@ def with_blocks_in_threads() -> Iterator[None]:
     """
     _keep_freed_memory()
     blas = _libraries().select(user_api="blas")
-    n = max((library["num_threads"] for library in blas.info()), default=1)
+    with _limiting:
+        n = max((library["num_threads"] for library in blas.info()), default=1)
+        limit = blas.limit(limits=1)
     if n == 1:
         yield
         return
-    with blas.limit(limits=1), ThreadPoolExecutor(n - 1) as threads:
+    with limit, ThreadPoolExecutor(n - 1) as threads:
         before = _threads.set((threads, n))
         try:
             yield
@@ -86,7 +90,8 @@ def each(fun: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Resul
     """Results of a function of every item, in the order of the items, perhaps in threads.
 
     As many items are taken at a time as there are threads. When it ends, also by an exception or
-    because it is left early, none of them is still computing. NumPy's errstate of the caller holds
+    because it is left early, none of them is still computing, short of a second interruption while
+    it waits for them. NumPy's errstate of the caller holds
     in all threads.
     """
     threads, n = _threads.get()

@@ -1051,7 +1051,7 @@ def _ranked_counts(D, R, n):
 
 
 # %% [markdown]
-# For full MNIST, 600 million pairs, this takes some ten seconds on one core, and most of it is the sort. A loop needs none: while it passes over the database, it counts the items at each distance, and notes of every relevant item how many at its distance came before; what is nearer adds up in the end. Python is too slow for such a loop. `bdnn.compiled` has it for the compiler numba, an optional extra (`pip install ".[fast]"` in the folder of the course): six times faster, and the same to the last bit, since it adds in the same order. `evaluate` takes it where it is installed and where there are enough pairs to repay the compiler its two or three seconds.
+# For full MNIST, 600 million pairs, this takes some ten seconds on one core, and most of it is the sort. A loop needs none: while it passes over the database, it counts the items at each distance, and notes of every relevant item how many at its distance came before; what is nearer adds up in the end. Python is too slow for such a loop. `bdnn.compiled` has it for the compiler numba, an optional extra (`pip install ".[fast]"` in the folder of the course): four times faster (32 bits, 60,000 items), and the same to the last bit, since it adds in the same order. `evaluate` takes it where it is installed and where there are enough pairs to repay the compiler its two or three seconds.
 
 
 # %% tags=["export"]

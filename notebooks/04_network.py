@@ -816,7 +816,7 @@ for bit in (1, 2, 3, 16):
 #
 # * **Keep the memory.** The outputs of the layers are needed again on the way back, so they are written into arrays that are allocated once and used for every evaluation.
 # * **Work in blocks.** Samples do not meet within the network. Take two thousand of them at a time through all layers, and what one line has written is still in the cache when the next line reads it.
-# * **Give each thread a block.** The products of one block are so small that two threads on one product mostly wait for each other; training becomes slower with every thread that the matrix library uses. So each thread takes a block of its own through all layers, alone. The sums over the blocks are taken in the order of the blocks, and the result is the same for any number of threads, to the last digit. `sources.each` does that, wherever `sources.with_blocks_in_threads` is in force, as it is while an estimator trains.
+# * **Give each thread a block.** The products of one block are so small that two threads on one product mostly wait for each other. So each thread takes a block of its own through all layers, alone. The sums over the blocks are taken in the order of the blocks, and the result is the same for any number of threads, to the last digit. `sources.each` does that, wherever `sources.with_blocks_in_threads` is in force, as it is while an estimator trains.
 #
 # Where samples do meet, in the loss, all of them are needed before the way back can begin. So there are two passes over the blocks: forward, where the loss may look at the code layer block by block, and back, where it is asked for its gradient block by block. Buffers and blocks have one place in this course:
 

@@ -535,7 +535,7 @@ if not any("pairs" in row for row in rows):
     print("nothing recorded yet")
 
 # %% [markdown]
-# With few samples two processes are no faster than one: what an evaluation takes beside its arithmetic, messages and the scheduler, does not grow with $m$. With more samples the gain comes, 1.4 times at 160,000. The busiest worker then does less than two thirds of the work of one alone, and not half of it: samples come in whole blocks, and both processes share the memory of one machine. This is as far as two cores tell.
+# With few samples two processes are no faster than one: what an evaluation takes beside its arithmetic, messages and the scheduler, does not grow with $m$. With more samples the gain comes: 1.5 times at 80,000, 1.4 times at 160,000. The busiest worker then takes less than two thirds of the processor time of one alone, and not half of it; why, was not measured. This is as far as two cores tell.
 #
 # ## A billion vectors, on paper
 #

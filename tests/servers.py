@@ -18,7 +18,7 @@ def first_answer(url, process, seconds):
     end = time.monotonic() + seconds
     while time.monotonic() < end and process.poll() is None:
         try:
-            with urllib.request.urlopen(url, timeout=seconds) as response:
+            with urllib.request.urlopen(url, timeout=max(1, end - time.monotonic())) as response:
                 return response.read().decode()
         except OSError:
             time.sleep(0.2)

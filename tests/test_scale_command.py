@@ -10,8 +10,9 @@ from tools import scale as measurements
 
 @pytest.fixture(scope="module")
 def samples(tmp_path_factory):
-    path = tmp_path_factory.mktemp("scale") / "scale-5000.npy"
-    measurements.make_file(path, 5000)
+    origin, rows = measurements.descriptors()
+    path = tmp_path_factory.mktemp("scale") / f"{origin}-5000.npy"
+    measurements.make_file(path, 5000, rows)
     return path
 
 

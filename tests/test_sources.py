@@ -1,6 +1,7 @@
 """bdnn.sources: every source gives what the array gives, whatever its blocks, in bounded memory."""
 
 import mmap
+import os
 import platform
 import subprocess
 import sys
@@ -433,6 +434,7 @@ with with_blocks_in_threads():
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="what free does is glibc's affair")
 def test_blocks_take_their_memory_from_the_blocks_before():
     run = [sys.executable, "-c", PAGES]
-    found = subprocess.run(run, capture_output=True, text=True, check=True)
+    alone = os.environ | dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+    found = subprocess.run(run, env=alone, capture_output=True, text=True, check=True)
     of_a_block = 4 * 128 * 2048 * 4 / mmap.PAGESIZE
     assert int(found.stdout) < 10 * of_a_block

@@ -56,21 +56,22 @@ def main(argv=None):
     parser.add_argument("--folder", type=Path, default=Path("scratch"), help="where it is made")
     parser.add_argument("--record", type=Path, default=RESULTS, help="the rows go here")
     parser.add_argument("--keep", action="store_true", help="do not remove the file at the end")
-    parser.add_argument("--measure", help=argparse.SUPPRESS)  # a measurement, in this process
+    parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)  # in this process
     args = parser.parse_args(argv)
-    path = args.folder / f"scale-{args.samples}.npy"
     if args.measure:
-        kind, method = args.measure.split(":")
+        (kind, method), path = args.measure[0].split(":"), Path(args.measure[1])
         print(json.dumps(MEASUREMENTS[kind](path, method)))
         return
+    origin, rows = descriptors()
+    path = args.folder / f"{origin}-{args.samples}.npy"
     done = {(row["measurement"], row["n_samples"]) for row in read_rows(args.record)}
     for name in NAMES:
         if (name, args.samples) in done:
             print(f"{name}: recorded")
             continue
-        make_file(path, args.samples)
+        make_file(path, args.samples, rows)
         print(f"{name} ...", flush=True)
-        row = measure(name, args)
+        row = measure(name, path, args.samples, argv or sys.argv[1:])
         append_row(args.record, row)
         print(json.dumps({key: row[key] for key in row if key not in ("versions", "code")}))
     if not args.keep:
@@ -78,15 +79,12 @@ def main(argv=None):
         labels_of(path).unlink(missing_ok=True)
 
 
-def make_file(path, m):
-    """Write m descriptors, SIFT with noise or, without the data, samples of low rank; and labels.
-
-    The label of a sample says which of ten descriptors is the nearest to it in direction.
-    """
+def make_file(path, m, origin):
+    """Write m of the descriptors with noise, and labels: the nearest of ten in direction."""
     if path.exists():
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    rng, origin, labels = np.random.default_rng(SEED), descriptors(), []
+    rng, labels = np.random.default_rng(SEED), []
     classes = origin[:CLASSES] / np.linalg.norm(origin[:CLASSES], axis=1, keepdims=True)
     header = {"descr": "<f4", "fortran_order": False, "shape": (m, D)}
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
@@ -105,33 +103,32 @@ def labels_of(path):
 
 
 def descriptors():
-    """Real SIFT descriptors from the folder BDNN_DATA, or made ones of falling variance."""
+    """Name and rows of SIFT from the folder BDNN_DATA, or of made samples of falling variance."""
     try:
-        return data.load("sift", ground_truth=None).database.astype(np.float32)
+        return "sift-noise", data.load("sift", ground_truth=None).database.astype(np.float32)
     except FileNotFoundError:
         rng = np.random.default_rng(SEED)
         spread = 40 / np.sqrt(np.arange(1, D + 1))
-        return (rng.standard_normal((20_000, D)) * spread).astype(np.float32)
+        return "made", (rng.standard_normal((20_000, D)) * spread).astype(np.float32)
 
 
-def measure(name, args):
+def measure(name, path, m, argv):
     """Make one measurement in a process of its own, and complete the row."""
-    command = [sys.executable, "-m", "tools.scale", "--measure", name, "--folder", args.folder]
-    command += ["--samples", str(args.samples)]
+    command = [sys.executable, "-m", "tools.scale", "--measure", name, path]
     run = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     method = name.partition(":")[2]
-    row = {"measurement": name, "method": method, "data": f"sift-noise-{args.samples}"}
+    row = {"measurement": name, "method": method, "data": path.stem}
     row |= {
         "bits": BITS,
         "seed": SEED,
         "ground_truth": "none",
         "split": "none",
-        "n_samples": args.samples,
+        "n_samples": m,
         "n_features": D,
     }
     row |= json.loads(run.stdout.splitlines()[-1])
     row |= {"versions": versions(), "code": code_hashes()[method]}
-    return row | {"command": shlex.join(["python3", "course.py", "scale", *sys.argv[1:]])}
+    return row | {"command": shlex.join(["python3", "course.py", "scale", *argv])}
 
 
 def peak_mb():
