@@ -30,7 +30,7 @@ show_versions()
 """The encoder of the Binary Deep Neural Network: layers, backpropagation, initial weights.
 
 Samples stand in columns: `X` has shape (D, m), the output of a layer with h units (h, m). Python
-counts from 0 and the paper from 1: `Hs[0]` is its $H^{(1)} = X$, `Ws[0]` its $W^{(1)}$, the weights
+counts from 0 and the paper from 1: `Hs[0]` is its H(1) = X, `Ws[0]` its W(1), the weights
 that lead from layer 1 to layer 2. Everything works in the precision of its input.
 """
 
