@@ -66,8 +66,9 @@ def plain_text(app, what, name, obj, options, lines):
 
 def foreign(app, what, name, obj, skip, options):
     """Leave out what a class inherits from another library, and the fields of named tuples."""
-    module = getattr(obj, "__module__", None) or ""
-    inherited = callable(obj) and not module.startswith("bdnn")
+    code = getattr(obj, "fget", obj)  # of a property
+    module = getattr(code, "__module__", None) or ""
+    inherited = callable(code) and not module.startswith("bdnn")
     return True if inherited or type(obj).__name__ == "_tuplegetter" else None
 
 
