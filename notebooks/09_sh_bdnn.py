@@ -1209,7 +1209,7 @@ for bits in (8, 16, 24, 32):
 print(f"16 bits, with the scaling by minimum and range: {row['precision_at_2']:.2f} %")
 
 # %% [markdown]
-# With one seed, SH-BDNN is ahead of ITQ-CCA at every length, and by twice the published lead or more: by ten points at 8 bits and by five to seven from there on. The class directions are the same nine for both; what SH-BDNN
+# SH-BDNN is ahead of ITQ-CCA at every length, and by twice the published lead or more: by ten to twenty points at 8 bits, depending on the seed, and by five to seven from there on. The class directions are the same nine for both; what SH-BDNN
 # adds are hidden units, which these features reward, and an objective that gives every class a ball. (At most twenty alternations, and a stop when the validation has not risen for five.) The last line shows what the scaling decides: after the minimum is
 # subtracted, nearly all of the mean square of these features is their mean, so that the axes which hold 95 % of it hold next to nothing of
 # what tells the images apart.

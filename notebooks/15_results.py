@@ -315,7 +315,7 @@ save_figure(pictures(SUPERVISED), "15_table_2")
 # %% [markdown]
 # MNIST, where everything is the same, is the test of the reproduction: the two pictures agree in height, shape and nearly in order. Spectral hashing, which draws nothing, agrees to both digits at 8, 16 and 24 bits and differs by exactly 1.00 at 32: 36.69 is in all likelihood a misprint of 37.69. UH-BDNN ends within half a point of the published figure at every length. What differs is the baselines: our KMH is 3 points better at 24 bits, our BA 2 points better at 32 and more than one worse at 24, and neither paper nor slides print their settings. In the second table the one large difference is SDH at 8 bits: ours starts from one code for each class (notebook 12), and its 36.49 becomes more than 75. BRE stays 4 to 5 points below at 24 and 32 bits; how many samples the published runs had is not known.
 #
-# For the other data one picture cannot be laid on the other, because the vectors differ. Compare shapes and gaps there, not heights. On our SIFT even ITQ is far above its published figures, and other methods are below theirs at 32 bits: photographs and size of the database differ; which of the two does it was not measured. The gaps in the lines have not been run yet: `course.py run --paper --plan` lists them.
+# For the other data one picture cannot be laid on the other, because the vectors differ. Compare shapes and gaps there, not heights. On our SIFT even ITQ is far above its published figures, and other methods are below theirs at 32 bits: photographs and size of the database differ; which of the two does it was not measured.
 #
 # ### The mAP curves
 #
@@ -408,7 +408,7 @@ def published_rank(method, data, bits, methods):
 
 
 # %% [markdown]
-# Ranks among the methods of the paper's tables, ours as an interval, the published one behind the bar. Ours count the methods that have runs so far; where some are missing, they order the others only:
+# Ranks among the methods of the paper's tables, ours as an interval, the published one behind the bar.
 
 
 # %%
@@ -489,7 +489,7 @@ for (method, word), count in sorted(verdicts.items()):
     print(f"{method_style(method)['label']}: {word} in {count} entries")
 
 # %% [markdown]
-# On MNIST, SH-BDNN leads its table at every length by more than the error, also against an SDH that starts better than the published one; by that alone its lead at 8 bits shrinks from 16 to 6 points, hardly more than the error. On the CNN features of CIFAR-10 it leads by two to four times the published margin. UH-BDNN leads on MNIST at 24 bits, by half of the published margin, and at 32 bits by a third of it, hardly more than the error; at 8 bits BA is as good, and at 16 KMH. It is not UH-BDNN that is worse than published, it is the baselines that are better: ITQ and SH by one point at 32 bits, BA by two, KMH by three at 24. In mAP, the curves above, UH-BDNN is first on MNIST from 24 bits on, and level with BA at 16. On SIFT it leads at 8, 16 and 24 bits, by four points at 16 and by more than six at 24; at 32 bits the validation stops it after three rounds, a point behind ITQ.
+# On MNIST, SH-BDNN leads its table at every length by more than the error, also against an SDH that starts better than the published one; by that alone its lead at 8 bits shrinks from 16 to 6 points, hardly more than the error. On the CNN features of CIFAR-10 it leads by two to four times the published margin. UH-BDNN leads on MNIST at 24 bits, by half of the published margin, and at 32 bits by a third of it, hardly more than the error; at 8 bits BA is as good, and at 16 KMH. It is not UH-BDNN that is worse than published, it is the baselines that are better: ITQ and SH by one point at 32 bits, BA by two, KMH by three at 24. In mAP, the curves above, UH-BDNN is first on MNIST from 24 bits on, and level with BA at 16. On SIFT it leads at 8, 16 and 24 bits, by four points at 16 and by nearly six at 24; at 32 bits its three runs differ by six points and are behind ITQ in the mean. On HOG it leads at 8, 16 and 24 bits, by two points at 24, and is behind BA and ITQ at 32.
 #
 # So the size of a lead rests on the baselines as much as on the method. And on the weights: on the CNN features UH-BDNN with the weights of the paper falls behind ITQ, from whose codes it starts. The input is divided by one number, the largest range of a dimension. That leaves pixels with a mean square of the size that the weights were chosen for; of principal components, whose ranges differ by orders of magnitude, it leaves next to nothing to reconstruct, and the terms of the code layer, which do not shrink with it, take over. Equality is as large as the reconstruction at 24 bits, where on MNIST it is a two-hundredth of it. Divide all weights by fifty:
 
