@@ -91,8 +91,7 @@ def each(fun: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Resul
 
     As many items are taken at a time as there are threads. When it ends, also by an exception or
     because it is left early, none of them is still computing, short of a second interruption while
-    it waits for them. NumPy's errstate of the caller holds
-    in all threads.
+    it waits for them. NumPy's errstate of the caller holds in all threads.
     """
     threads, n = _threads.get()
     items = iter(items)
