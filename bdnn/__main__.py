@@ -52,10 +52,13 @@ SEARCH = """\
 examples:
   python -m bdnn search my.bdnn database.npy queries.npy -k 10
   python -m bdnn search my.bdnn codes.npy queries.npy --encoded --output found.npz
+  python -m bdnn search my.bdnn database.npy queries.npy --radius 2
 
 Rows of the database count from 0; of equal distances the lower row comes first. The output file
-holds `indices` and `distances`, one row for each query. Every code is compared, which serves for
-some millions of items; larger collections want an index, such as those of faiss."""
+holds `indices` and `distances`, one row for each query. With --radius a query finds as many items
+as there are so near: they stand one query after the other, those of query q from `limits[q]` to
+`limits[q + 1]`, as faiss has it. Every code is compared, which serves for some millions of items;
+larger collections want an index, such as those of faiss."""
 
 EVALUATE = """\
 examples:
@@ -143,12 +146,20 @@ def search(args):
         encoded(args.database, model) if args.encoded else vectors(args.database, args, model)
     )
     codes = vectors(args.query, args, model)
-    check_whole_number("k", args.k, 1)
-    indices, distances = nearest(codes, database, min(args.k, len(database)))
+    if args.radius is None:
+        check_whole_number("k", args.k, 1)
+        indices, distances = nearest(codes, database, min(args.k, len(database)))
+        found, told = {}, f"{indices.shape[1]} items for each of {len(codes)} queries"
+    else:
+        indices, distances = within(codes, database, args.radius)
+        found = {"limits": np.cumsum([0, *map(len, indices)])}
+        told = f"{found['limits'][-1]} items within radius {args.radius} of {len(codes)} queries"
     if args.output:
-        found = {"indices": indices, "distances": distances}
+        if args.radius is not None:
+            indices, distances = np.concatenate(indices), np.concatenate(distances)
+        found |= {"indices": indices, "distances": distances}
         write_arrays(args.output, lambda file: np.savez(file, **found))
-        print(f"{indices.shape[1]} items for each of {len(codes)} queries in {args.output}")
+        print(f"{told} in {args.output}")
         return
     print("query: item (distance) ...")
     for query, (row, distance) in enumerate(zip(indices, distances)):
@@ -185,6 +196,17 @@ def nearest(queries: np.ndarray, database: np.ndarray, k: int) -> tuple[np.ndarr
         D = metrics.hamming_distances(queries[rows], database)
         indices[rows] = np.argsort(D, axis=1, kind="stable")[:, :k]
         distances[rows] = np.take_along_axis(D, indices[rows], axis=1)
+    return indices, distances
+
+
+def within(queries: np.ndarray, database: np.ndarray, radius: int) -> tuple[list, list]:
+    """For each query the rows within the radius and their distances; in the order of `nearest`."""
+    indices, distances = [], []
+    for query, items in zip(queries, metrics.items_within(queries, database, radius)):
+        D = np.bitwise_count(query ^ database[items]).sum(axis=1, dtype=np.int16)
+        order = np.argsort(D, kind="stable")
+        indices.append(items[order])
+        distances.append(D[order])
     return indices, distances
 
 
@@ -303,7 +325,10 @@ def parser():
     sub.add_argument("--output", default="codes.npy", help="file to write; default codes.npy")
 
     sub = command("search", search, SEARCH, model, database, query)
-    sub.add_argument("-k", type=int, default=10, help="how many items to find; default 10")
+    size = sub.add_mutually_exclusive_group()
+    size.add_argument("-k", type=int, default=10, help="how many items to find; default 10")
+    text = "find instead all items that differ in at most R bits"
+    size.add_argument("--radius", type=int, metavar="R", help=text)
     sub.add_argument("--encoded", action="store_true", help="database holds codes, from encode")
     sub.add_argument("--output", metavar="FILE", help="write .npz instead of printing")
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from bdnn.base import Array, check_option, pack_codes
+from bdnn.base import Array, check_option, check_whole_number, pack_codes
 from bdnn.sources import each, with_blocks_in_threads
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "evaluate",
     "hamming_distances",
     "independence",
+    "items_within",
     "mean_average_precision",
     "precision_at",
     "precision_at_radius",
@@ -69,9 +70,9 @@ def _paired_words(A, B, names):
 _BLOCK_ENTRIES = 2**20  # query-item pairs held in memory at a time
 
 
-def _row_blocks(n_rows, n_columns):
-    """Slices of rows such that a block of n_columns columns has about _BLOCK_ENTRIES entries."""
-    step = max(1, _BLOCK_ENTRIES // n_columns)
+def _row_blocks(n_rows, n_columns, entries=None):
+    """Slices of rows such that a block of n_columns columns has about so many entries."""
+    step = max(1, (entries or _BLOCK_ENTRIES) // n_columns)
     return [slice(start, min(start + step, n_rows)) for start in range(0, n_rows, step)]
 
 
@@ -344,6 +345,37 @@ def _mean_with_empty(precision, empty):
     else:
         precision = np.nan_to_num(precision, nan=empty)
     return float(precision.mean()) if len(precision) else float("nan")
+
+
+_CACHED_ENTRIES = 2**16  # query-item pairs whose distances stay in the cache
+
+
+def items_within(A: Array, B: Array, radius: int = 2) -> list[Array]:
+    """The items of a Hamming ball around every query: what a lookup by hash code finds.
+
+    Parameters
+    ----------
+    A, B : array (n_query, n_bits) and array (n_items, n_bits)
+        Codes of the queries and of the items, in a form that :func:`hamming_distances` takes.
+    radius : int
+        Items at most this far from the query are in its ball.
+
+    Returns
+    -------
+    list of arrays, int64
+        For each query the rows of B that are in its ball, in increasing order.
+
+    Raises
+    ------
+    ValueError
+        For codes that do not fit each other, or a radius that is no whole number from 0 on.
+    """
+    check_whole_number("radius", radius, 0)
+    A, B = _paired_words(A, B, ("A", "B"))
+    found: list[Array] = []
+    for rows in _row_blocks(len(A), len(B), _CACHED_ENTRIES):
+        found += map(np.flatnonzero, _word_distances(A[rows], B) <= radius)
+    return found
 
 
 def _stable_hits(query, r, n_query, n):

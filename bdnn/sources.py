@@ -9,6 +9,7 @@ the number of threads.
 
 import functools
 import mmap
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -43,7 +44,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 BLOCK = 2048  # samples per block: what is computed for them fits into a processor's cache
-_ALONE = None, 1  # the threads that share the blocks with the caller, and the number of all
+_ALONE = None, 1  # the threads that work on the blocks, and how many they are; None: the caller
 _threads: ContextVar[Any] = ContextVar("threads", default=_ALONE)
 _limiting = Lock()  # nobody reads how many threads BLAS has while somebody changes it
 
@@ -78,7 +79,7 @@ def with_blocks_in_threads() -> Iterator[None]:
     if n == 1:
         yield
         return
-    with limit, ThreadPoolExecutor(n - 1) as threads:
+    with limit, ThreadPoolExecutor(n) as threads:
         before = _threads.set((threads, n))
         try:
             yield
@@ -89,20 +90,24 @@ def with_blocks_in_threads() -> Iterator[None]:
 def each(fun: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
     """Results of a function of every item, in the order of the items, perhaps in threads.
 
-    As many items are taken at a time as there are threads. When it ends, also by an exception or
+    As many items are taken ahead as there are threads. When it ends, also by an exception or
     because it is left early, none of them is still computing, short of a second interruption while
     it waits for them. NumPy's errstate of the caller holds in all threads.
     """
     threads, n = _threads.get()
-    items = iter(items)
-    while batch := list(islice(items, n)):
-        others = [threads.submit(_alone(), fun, item) for item in batch[1:]]
-        try:
-            yield fun(batch[0])
-            for other in others:
-                yield other.result()
-        finally:
-            wait(others)
+    if threads is None:
+        yield from map(fun, items)
+        return
+    started, ahead = (threads.submit(_alone(), fun, item) for item in items), deque()
+    try:
+        ahead.extend(islice(started, n))
+        while ahead:
+            result = ahead[0].result()
+            ahead.popleft()
+            ahead.extend(islice(started, 1))
+            yield result
+    finally:
+        wait(ahead)
 
 
 def _alone():

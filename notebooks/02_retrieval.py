@@ -39,7 +39,7 @@ from typing import Any
 
 import numpy as np
 
-from bdnn.base import Array, check_option, pack_codes
+from bdnn.base import Array, check_option, check_whole_number, pack_codes
 from bdnn.sources import each, with_blocks_in_threads
 
 # %%
@@ -163,9 +163,9 @@ def _paired_words(A, B, names):
 _BLOCK_ENTRIES = 2**20  # query-item pairs held in memory at a time
 
 
-def _row_blocks(n_rows, n_columns):
-    """Slices of rows such that a block of n_columns columns has about _BLOCK_ENTRIES entries."""
-    step = max(1, _BLOCK_ENTRIES // n_columns)
+def _row_blocks(n_rows, n_columns, entries=None):
+    """Slices of rows such that a block of n_columns columns has about so many entries."""
+    step = max(1, (entries or _BLOCK_ENTRIES) // n_columns)
     return [slice(start, min(start + step, n_rows)) for start in range(0, n_rows, step)]
 
 
@@ -707,6 +707,54 @@ save_figure(fig, "02_empty_balls")
 # %% [markdown]
 # The same codes, three stories. Left: under the rule of the paper precision climbs, peaks near 20 bits and falls, since more and more queries find nothing (right); the other two rules keep climbing towards 1, because the few queries that still have company are the easy ones. With 24 bits the rule alone doubles the figure. The peak is no property of hashing either: it moves to longer codes as the database grows, since a larger database fills more balls. That is why figures for 4,000 items and for 60,000 items must not be compared.
 #
+# ### The items of the ball
+#
+# Eq. (9) counts what a ball holds. A program that answers a query wants the items themselves: short lists, since the ball is small, out of many distances, which nobody wants to see. So we take fewer queries at a time than for a table of distances, few enough for the differing bits, their counts and the comparison to stay in the processor's cache, and keep the rows where the comparison holds.
+
+
+# %% tags=["export"]
+_CACHED_ENTRIES = 2**16  # query-item pairs whose distances stay in the cache
+
+
+def items_within(A: Array, B: Array, radius: int = 2) -> list[Array]:
+    """The items of a Hamming ball around every query: what a lookup by hash code finds.
+
+    Parameters
+    ----------
+    A, B : array (n_query, n_bits) and array (n_items, n_bits)
+        Codes of the queries and of the items, in a form that :func:`hamming_distances` takes.
+    radius : int
+        Items at most this far from the query are in its ball.
+
+    Returns
+    -------
+    list of arrays, int64
+        For each query the rows of B that are in its ball, in increasing order.
+
+    Raises
+    ------
+    ValueError
+        For codes that do not fit each other, or a radius that is no whole number from 0 on.
+    """
+    check_whole_number("radius", radius, 0)
+    A, B = _paired_words(A, B, ("A", "B"))
+    found: list[Array] = []
+    for rows in _row_blocks(len(A), len(B), _CACHED_ENTRIES):
+        found += map(np.flatnonzero, _word_distances(A[rows], B) <= radius)
+    return found
+
+
+# %%
+codes = hyperplane_codes(24)
+D, found = hamming_distances(*codes), items_within(*codes, radius=2)
+for distances, items in zip(D, found, strict=True):
+    assert np.array_equal(np.flatnonzero(distances <= 2), items)
+sizes = np.array([len(items) for items in found])
+q = int(np.flatnonzero(sizes == 5)[0])
+print(f"24 bits: {np.mean(sizes == 0):.3f} of the balls are empty, the fullest holds {sizes.max()}")
+print(f"in the ball of query {q}:", *found[q], "with distances", *D[q, found[q]])
+
+# %% [markdown]
 # ## Precision among the first $n$
 #
 # A page of results shows the first $n$ items, however far away they stand. No ball can be empty then; what is left to luck are again the ties, of the one group that rank $n$ cuts through. The **precision among the first $n$** is
@@ -1182,6 +1230,7 @@ for name in ("map_expected", "precision_at_2"):
 # | `average_precision(D, R, form, ties)` | AP per query, Eqs. (3), (4), (7), (8) |
 # | `mean_average_precision(codes_query, codes_database, relevant, form, ties)` | its mean |
 # | `precision_at_radius(codes_query, codes_database, relevant, radius, empty)` | Eq. (9) |
+# | `items_within(A, B, radius)` | the items of the ball around each query |
 # | `precision_at(codes_query, codes_database, relevant, n, ties)` | Eqs. (10) and (11) |
 # | `balance(codes)`, `independence(codes)` | Eqs. (12) and (13) |
 # | `radius_curve(codes_query, codes_database, relevant)` | Eqs. (9) and (14) for all radii |

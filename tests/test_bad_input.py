@@ -401,6 +401,13 @@ ONLY = r"must hold only -1 and \+1"
         ("ties unknown", lambda: mAP(A, B, R, ties="random"), "ties='random' is not known"),
         ("no list", lambda: metrics.precision_at(A, B, R, n=0), "n"),
         ("half a list", lambda: metrics.precision_at(A, B, R, n=2.5), "n"),
+        ("half a radius", lambda: metrics.items_within(A, B, 1.5), "radius must be a whole n"),
+        (
+            "a radius below 0",
+            lambda: metrics.items_within(A, B, -1),
+            "radius must be a whole number",
+        ),
+        ("balls of other lengths", lambda: metrics.items_within(A[:, :8], B), FIT),
         ("balance of a vector", lambda: metrics.balance(A[0]), "matrix"),
         ("balance of zeros", lambda: metrics.balance(0 * A), r"-1 and \+1"),
         ("independence of packed codes", lambda: metrics.independence(P), "-1 and"),

@@ -97,6 +97,25 @@ def test_encode_and_search_by_hand(files, flowers, tmp_path, capsys):
     assert len(lines) == 31 and lines[4] == f"3: {i} ({d}) {j} ({e})"
 
 
+def test_search_within_a_radius(files, flowers, tmp_path, capsys):
+    model, X = bdnn.load("model.bdnn"), flowers[0]
+    D = metrics.hamming_distances(model.encode(X[120:]), model.encode(X[:120]))
+    expected = [sorted(np.flatnonzero(row <= 1), key=lambda i: (row[i], i)) for row in D]
+    assert start(f"search model.bdnn train.npy query.npy --radius 1 --output {tmp_path}/f.npz") == 0
+    total = sum(map(len, expected))
+    assert f"{total} items within radius 1 of 30 queries" in capsys.readouterr().out
+    with np.load(tmp_path / "f.npz") as archive:
+        limits, indices, distances = (archive[k] for k in ("limits", "indices", "distances"))
+    assert limits[0] == 0 and limits[-1] == len(indices) == len(distances) == total
+    for q, items in enumerate(expected):
+        np.testing.assert_array_equal(indices[limits[q] : limits[q + 1]], items)
+        np.testing.assert_array_equal(distances[limits[q] : limits[q + 1]], D[q, items])
+    assert start("search model.bdnn train.npy query.npy --radius 0") == 0
+    lines = capsys.readouterr().out.splitlines()
+    same = np.flatnonzero(D[7] == 0)
+    assert len(lines) == 31 and lines[8] == " ".join(["7:", *(f"{i} (0)" for i in same)]).ljust(3)
+
+
 def test_search_for_more_than_there_is(files, tmp_path):
     assert start(f"search model.bdnn train.npy query.npy -k 500 --output {tmp_path}/f.npz") == 0
     with np.load(tmp_path / "f.npz") as archive:
@@ -181,6 +200,7 @@ def test_compare_leaves_out_what_needs_labels(files, tmp_path, capsys):
         ("encode train.npy train.npy", "train.npy is not a bdnn model, or was damaged"),
         ("encode absent.bdnn train.npy", "No such file"),
         ("search model.bdnn train.npy query.npy -k 0", "k must be a whole number"),
+        ("search model.bdnn train.npy query.npy --radius -1", "radius must be a whole number"),
         ("search model.bdnn train.npy query.npy --encoded", "float64 .120, 4., not codes of 4 b"),
         ("search model.bdnn train.csv query.npy --encoded", "codes are read from the .npy file"),
         ("evaluate model.bdnn train.npy query.npy --ground-truth labels", "needs labels in both"),

@@ -369,7 +369,22 @@ def test_errors_name_the_argument():
         metrics.mean_average_precision(np.ones((1, 4)), np.ones((2, 4)), [[0]], form="mean")
 
 
-# --- precision within a radius
+# --- within a radius
+
+
+@pytest.mark.parametrize("block", (1, 50, 2**16))
+@pytest.mark.parametrize("n_bits", (1, 9, 33, 300))
+def test_items_of_a_ball(monkeypatch, n_bits, block):
+    monkeypatch.setattr(metrics, "_CACHED_ENTRIES", block)
+    A, B, _ = some_task(np.random.default_rng(n_bits), n_bits=n_bits)
+    B[0], D = A[1], loop_distances(A, np.vstack([A[1], B[1:]]))
+    for radius in (0, 2, n_bits // 2, n_bits):
+        expected = [[i for i, d in enumerate(row) if d <= radius] for row in D]
+        for a, b in ((A, B), (A > 0, B > 0), (pack_codes(A), pack_codes(B))):
+            found = metrics.items_within(a, b, radius)
+            assert [items.tolist() for items in found] == expected
+            assert {items.dtype for items in found} == {np.dtype(np.int64)}
+    assert 0 in metrics.items_within(A, B, 0)[1]
 
 
 def test_empty_balls():

@@ -147,7 +147,7 @@ def test_items_are_taken_when_their_turn_comes():
     taken = []
     with in_threads(2):
         results = each(lambda item: item, (taken.append(i) or i for i in range(100)))
-        assert [next(results) for _ in range(3)] == [0, 1, 2] and taken == [0, 1, 2, 3]
+        assert [next(results) for _ in range(3)] == [0, 1, 2] and taken == [0, 1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("bad", [0, 1, 2, 5])
@@ -166,6 +166,25 @@ def test_an_exception_in_a_block_reaches_the_caller(bad):
     assert list(each(fun, range(6, 9))) == [6, 7, 8]
 
 
+def test_items_that_cannot_be_brought():
+    """Whatever was begun before has ended when the caller hears of it."""
+    finished = []
+
+    def broken():
+        yield 0.1
+        raise OSError("gone")
+
+    def fun(item):
+        time.sleep(item)
+        finished.append(item)
+
+    with in_threads(2), pytest.raises(OSError, match="gone"):
+        try:
+            list(each(fun, broken()))
+        finally:
+            assert finished == [0.1]
+
+
 @pytest.mark.parametrize("how", ["an exception", "left early"])
 def test_nothing_is_computed_after_the_end(how):
     finished = []
@@ -181,7 +200,7 @@ def test_nothing_is_computed_after_the_end(how):
         with pytest.raises(KeyError) if how == "an exception" else nullcontext():
             next(results)
         results.close()
-        assert finished[-1] == 1
+        assert finished == ([1] if how == "an exception" else [0, 1, 2])
         assert list(each(abs, [-1, -2, -3])) == [1, 2, 3]
 
 

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from threadpoolctl import ThreadpoolController
 
 ENOUGH = 0.5, 50  # seconds in all, or pairs: then a ratio of short calls is stable
+SETTLED = 0.1  # seconds after which the threads of another library have stopped to wait busily
 
 
 @dataclass
@@ -51,23 +52,35 @@ class Stopwatch:
         result = call()
         return self.clock() - started, result
 
+    def steadily(self, call):
+        """Seconds that one call takes; of several threads when only its own are running.
+
+        Threads that share a product wait busily for the next one, and would take their share of
+        the processor from the other side of a comparison. So that side goes on until they sleep.
+        """
+        if self.threads > 1:
+            started = self.clock()
+            while self.clock() - started < SETTLED:
+                call()
+        return self.time(call)[0]
+
     def reference(self, call):
         """Seconds that one call of a reference takes, whose products may share the threads."""
         with self.blas.limit(limits=self.threads):
-            return self.time(call)[0]
+            return self.steadily(call)
 
     def pairs(self, ours, reference, repetitions=None):
         """Times (ours, reference) of calls in turn, after one call of each that does not count.
 
-        At least `repetitions` of them, and more where the calls are short.
+        At least `repetitions` of them, and more where the calls are short and on one thread.
         """
         ours(), reference()
         gc.collect()
-        times, (seconds, most) = [], ENOUGH
+        times, (seconds, most) = [], ENOUGH if self.threads == 1 else (0, 0)
         while len(times) < (repetitions or self.repetitions) or (
             len(times) < most and sum(map(sum, times)) < seconds
         ):
-            times.append((self.time(ours)[0], self.reference(reference)))
+            times.append((self.steadily(ours), self.reference(reference)))
         return times
 
     def ratio(self, group, what, case, ours, reference, repetitions=None, **options):

@@ -1,5 +1,6 @@
 """The benchmarks run: every row of `course.py bench` at tiny sizes, whatever its goal."""
 
+import itertools
 import json
 import math
 
@@ -29,7 +30,7 @@ def test_a_row_knows_whether_its_goal_is_met():
 
 
 def test_pairs_of_the_stopwatch(monkeypatch):
-    watch, calls = Stopwatch(threads=2, repetitions=3), []
+    watch, calls = Stopwatch(repetitions=3), []
     pairs = watch.pairs(lambda: calls.append("a"), lambda: calls.append("b"))
     assert len(pairs) == measure.ENOUGH[1] and calls == ["a", "b"] * (len(pairs) + 1)
     monkeypatch.setattr(measure, "ENOUGH", (0, 50))
@@ -37,6 +38,14 @@ def test_pairs_of_the_stopwatch(monkeypatch):
     row = watch.ratio("g", "w", "c", lambda: sum(range(200_000)), lambda: None)
     inverse = watch.ratio("g", "w", "c", lambda: sum(range(200_000)), lambda: None, at_least=True)
     assert row.value > 1 > inverse.value
+
+
+def test_with_several_threads_each_side_runs_alone_before_it_is_timed(monkeypatch):
+    monkeypatch.setattr(measure, "SETTLED", 3)
+    watch, calls = Stopwatch(threads=2, repetitions=2), []
+    watch.clock = itertools.count().__next__  # every look at it is a second later
+    assert len(watch.pairs(lambda: calls.append("a"), lambda: calls.append("b"))) == 2
+    assert "".join(calls) == "ab" + "aaabbb" + "aaabbb"
 
 
 def test_products_of_the_floor_are_those_of_an_evaluation():
@@ -125,7 +134,7 @@ class Threads:
     def rows(cls, watch, size):
         def note():
             blas = sources._libraries().select(user_api="blas").info()
-            products = {library["num_threads"] for library in blas}
+            products = tuple({library["num_threads"] for library in blas})
             cls.seen.append((sources._threads.get()[1], products))
 
         watch.pairs(note, note, repetitions=1)
@@ -135,5 +144,5 @@ class Threads:
 def test_we_share_blocks_among_the_threads_and_the_reference_its_products(monkeypatch):
     monkeypatch.setitem(bench.GROUPS, "codes", Threads)
     bench.main(["--smoke", "--only", "codes", "--threads", "2"])
-    ours, reference = Threads.seen[-2:]
-    assert ours == (2, {1}) and reference == (2, {2})
+    ours, reference = dict.fromkeys(Threads.seen)
+    assert ours == (2, (1,)) and reference == (2, (2,))
