@@ -13,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
@@ -64,8 +65,10 @@ def measure(options):
 
 
 def record(path, rows, options):
-    """Write the rows as a JSON list, each with the versions and threads of the run."""
-    common = {"threads": options.threads, "versions": versions(), "date": time.strftime("%Y-%m-%d")}
+    """Write the rows as a JSON list, each with versions, BLAS and threads of the run."""
+    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+    common = {"threads": options.threads, "versions": versions() | {"blas": blas["name"]}}
+    common["date"] = time.strftime("%Y-%m-%d")
     with atomic_path(Path(path)) as temporary:
         lines = ",\n".join(json.dumps(row.record() | common) for row in rows)
         temporary.write_text(f"[\n{lines}\n]\n")

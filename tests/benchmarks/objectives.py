@@ -199,8 +199,13 @@ def torch_products_row(watch, problem, products, options):
     import torch
 
     theirs = matrix_products(problem, torch.matmul, torch.from_numpy)
+
+    def ours():
+        with watch.blas.limit(limits=watch.threads):
+            products()
+
     what = "products alone, by NumPy / by PyTorch"
-    return watch.ratio("evaluation", what, problem.case, products, theirs, **options)
+    return watch.ratio("evaluation", what, problem.case, ours, theirs, **options)
 
 
 def memory_rows(size):

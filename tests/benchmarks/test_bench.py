@@ -121,6 +121,7 @@ def test_the_command_prints_the_table_and_records_it(size, code, tmp_path, capsy
     assert bench.main([size, "--only", "codes", "--record", str(path)]) == code
     rows = json.loads(path.read_text())
     assert [row["met"] for row in rows] == [True, False] and rows[0]["threads"] == 1
+    assert rows[0]["versions"]["blas"]
     printed = capsys.readouterr().out
     assert "2 rows on 1 of" in printed and "1 miss their goal" in printed and "NO" in printed
 
