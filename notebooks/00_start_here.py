@@ -193,7 +193,7 @@ _ = axes[0].legend()
 save_figure(fig, "00_first_result")
 
 # %% [markdown]
-# Left: from 16 bits on, ITQ is right about twice as often as the hyperplanes or more, and 16 of its bits beat 32 random ones. Which bits are taken matters more than how many. Right: the share of queries that find nothing within radius 2. It explains why both curves on the left fall at the end. More bits spread 4,000 pictures over more codes, the balls run empty, and an empty ball counts 0. That is a trait of this measure, not a weakness of longer codes; other measures of notebook 02 do not have it.
+# Left: from 16 bits on, ITQ is right about twice as often as the hyperplanes or more, and 16 of its bits beat 32 random ones (also in the mean average precision of notebook 03, which no empty ball lowers). Which bits are taken matters more than how many. Right: the share of queries that find nothing within radius 2. It explains why both curves on the left fall at the end. More bits spread 4,000 pictures over more codes, the balls run empty, and an empty ball counts 0. That is a trait of this measure, not a weakness of longer codes; other measures of notebook 02 do not have it.
 #
 # ## What UH-BDNN adds
 #
@@ -309,7 +309,7 @@ save_figure(fig, "00_network")
 #
 # <details><summary>Hint</summary> Take 8 GB as $8\cdot10^9$ bytes, and a byte as eight bits. </details>
 #
-# **0.2** Two codes whose $L$ bits are independent throws of a fair coin: what is the probability that they lie within radius 2 of each other? Compare it, for 8 to 32 bits, with the share of pairs (query, database picture) within radius 2 for random hyperplanes and for ITQ. Why are both shares so much larger?
+# **0.2** Two codes whose $L$ bits are independent throws of a fair coin: what is the probability that they lie within radius 2 of each other? Compare it, for 8 to 32 bits, with the share of pairs (query, database picture) within radius 2 for random hyperplanes and for ITQ. Why are both shares so much larger from 16 bits on?
 #
 # <details><summary>Hint</summary> Count the codes at distances 0, 1 and 2 from a given one; `math.comb` helps. </details>
 #

@@ -132,7 +132,7 @@ for ax, (title, values) in zip(axes, panels.items()):
 save_figure(fig, "01_pixels", png=True)
 
 # %% [markdown]
-# The mean is a blurred blot; the deviation is largest in the middle, where strokes may or may not pass. The range is nearly all or nothing: the pixels that change at all are full ink in some picture, be it in one of 4,000. Compare it with the deviation: between the middle and the border that never changes lies a wide ring of pixels with ink in very few pictures. Keep this ring in mind.
+# The mean is a blurred blot; the deviation is largest in the middle, where strokes may or may not pass. The range is nearly all or nothing: most pixels that change at all are full ink in some picture, be it in one of 4,000. Compare it with the deviation: between the middle and the border that never changes lies a wide ring of pixels with ink in very few pictures. Keep this ring in mind.
 #
 # ## Scale by one number
 #
@@ -170,7 +170,7 @@ for name, share in kept.items():
     print(f"{name:28} {100 * share:5.1f} % of the neighbours kept")
 
 # %% [markdown]
-# One number keeps them all, apart from ties that rounding may break. On these pictures the range of each pixel does little harm, because nearly every range is 255 anyway. Division by the standard deviation, the usual preparation for many methods, exchanges a third of the neighbours: it blows up the ring of seldom inked pixels until it counts as much as the middle, where the strokes are. Data with less uniform columns suffer from both (Exercise 1.1).
+# One number keeps them all, apart from ties that rounding may break. On these pictures the range of each pixel does little harm, because three in four of the ranges are 255 and seven in eight at least 250. Division by the standard deviation, the usual preparation for many methods, exchanges a third of the neighbours: it blows up the ring of seldom inked pixels until it counts as much as the middle, where the strokes are. Data with less uniform columns suffer from both (Exercise 1.1).
 #
 # Three practical points follow from Eq. (1).
 #

@@ -191,7 +191,7 @@ _ = ax_loss.set(xlabel="degrees", ylabel="loss per sample", xticks=(0, 30, 60, 9
 save_figure(fig, "03_rotation", png=True)
 
 # %% [markdown]
-# Left: the axes of PCA run straight through the clusters; digit 0 is cut in two by the horizontal axis. Middle: the same points turned, and each cluster has a quadrant, a code, nearly to itself. Right: the loss over the angle, with its minimum there. In numbers, the share of the most frequent code in each digit:
+# Left: the axes of PCA run straight through the clusters; digit 0 is cut in two by the horizontal axis. Middle: the same points turned, and each cluster has a quadrant, a code, mostly to itself (the threes least). Right: the loss over the angle, with its minimum there. In numbers, the share of the most frequent code in each digit:
 
 # %%
 for angle in (0, angle_2):
@@ -517,7 +517,7 @@ def canonical_directions(
 
 
 # %% [markdown]
-# **Only $C-1$ correlations.** The columns $p_c(\mu_c-\bar x)$ of $C_{xy}$ sum to zero. So its rank is at most $C-1$, and Eq. (8) has at most $C-1$ eigenvalues that are not 0: nine for ten digits. The function fills the other columns with zeros. (With two classes there is one direction, and however many bits you ask for, all are copies of one.) Let us check all of this against the definitions, with an explicit $Y$:
+# **Only $C-1$ correlations.** The columns $p_c(\mu_c-\bar x)$ of $C_{xy}$ sum to zero. So its rank is at most $C-1$, and Eq. (8) has at most $C-1$ eigenvalues that are not 0: nine for ten digits. The function fills the other columns with zeros. (With two classes there is one direction, and however many bits you ask for, all are copies of one or of its negative.) Let us check all of this against the definitions, with an explicit $Y$:
 
 # %%
 y = data.labels.train
@@ -659,7 +659,7 @@ for L in (8, 16, 24):
         print(f"{L:2d} bits, {name:11s}: {middle:.1f}, from {low:.1f} to {high:.1f}")
 
 # %% [markdown]
-# It does at short lengths. Divided by their lengths, the directions come with weights that have nothing to do with the labels: a direction that leans on many faint pixels is long in the sense of Eq. (9), and unit length mutes it. On 4,000 images the gap is four points at 8 bits and fades at 24. It is Eq. (9) that agrees with the published figures on full MNIST, further below.
+# It does at short lengths. Divided by their lengths, the directions come with weights that have nothing to do with the labels: a direction that leans on many faint pixels is long in the sense of Eq. (9), and unit length mutes it. On 4,000 images the gap is four points at 8 bits and fades at 24. With Eq. (9) the published figures on full MNIST are met to within a point, further below; unit length was not tried there.
 #
 # ## The baseline in numbers
 #

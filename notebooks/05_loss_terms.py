@@ -481,7 +481,7 @@ save_figure(fig, "05_wishes", png=True)
 #
 # $$ J = \tfrac1{2m}\|V\|^2,\quad V = \tfrac1LH^\top H - S, \qquad S_{ij} = \begin{cases} 1 & \text{same class}\\ -1 & \text{not the same class.}\end{cases} \tag{12} $$
 #
-# For $\pm1$ codes $\frac1Lb_i^\top b_j$ is 1 if all bits agree and $-1$ if none does; it is $1-\frac2L$ times the Hamming distance. So the term asks for distance 0 within a class and distance $L$ between classes.
+# For $\pm1$ codes $\frac1Lb_i^\top b_j$ is 1 if all bits agree and $-1$ if none does; it is $1-\frac2L\,d$ with the Hamming distance $d$. So the term asks for distance 0 within a class and distance $L$ between classes.
 #
 # **Slip:** the slides label it "classification loss". No class is predicted; only pairs are compared, and codes of a class may land anywhere.
 #
@@ -665,7 +665,7 @@ for name, term in terms.items():
 # | SH-BDNN, authors' program | $10^{-5}$ | $5\cdot10^{-2}$ | $10^{-2}$ | $0.5\cdot10^{-6}$ | $\lambda_5 = 10^{-2}$ |
 # | the same, divided by $\lambda_5$ | $10^{-3}$ | 5 | 1 | $0.5\cdot10^{-4}$ | 1 |
 #
-# **Slip:** $\lambda_5$ exists in the authors' program alone. The slides' objective has no weight before the similarity; dividing everything by $\lambda_5$ brings the program's numbers to that form, with the same minimum.
+# **Slip:** $\lambda_5$ exists in the authors' program alone. The slides' objective has no weight before the similarity; dividing everything by $\lambda_5$ brings the program's numbers to that form, with the same minimiser.
 #
 # **Departure:** `UHBDNN` takes $\lambda_4 = 10^{-6}$ by default, twice the number in the program. The table at the end of this notebook shows how little the term weighs either way.
 #

@@ -138,7 +138,7 @@ print(f"gradient: {before:.2f} at x; below 1e-12 after one Newton step: {after <
 # ## BFGS: the smallest change that fits
 #
 # **On paper first.** Assume $s^\top y>0$ (the line search will see to it). Among all symmetric
-# matrices that satisfy (3) we look for the one nearest to $K$. Nearest in which norm? Variables may
+# matrices that satisfy (3) we look for the one nearest to $K$; Broyden, Fletcher, Goldfarb and Shanno found it in 1970, each alone. Nearest in which norm? Variables may
 # have different units, so we measure in coordinates that the curvature itself makes natural: take any
 # symmetric positive definite $M$ with $Ms=y$, and minimise
 #
@@ -231,7 +231,7 @@ save_figure(fig, "06_bfgs")
 # ## Keep the pairs, not the matrix
 #
 # $K$ is as large as $A$. But $K$ is nothing except its start $K_0$ and the pairs $(s_j,y_j)$ that
-# changed it. Keep the last $h$ of them, oldest first, forget the others, and write (5) out:
+# changed it. Keep the last $h$ of them, oldest first, forget the others (this makes it *limited-memory* BFGS, L-BFGS), and write (5) out:
 #
 # $$
 # K_h=V_h^\top\big(\cdots V_2^\top\big(V_1^\top K_0V_1+\rho_1s_1s_1^\top\big)V_2+\rho_2s_2s_2^\top\cdots\big)V_h

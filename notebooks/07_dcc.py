@@ -576,8 +576,8 @@ save_figure(fig, "07_pictures", png=True)
 
 # %% [markdown]
 # Top: the digits. Middle: what the decoder makes of their ITQ codes. Bottom: the same decoder with the codes
-# after DCC. Their squared error is a tenth smaller; where strokes were missing there is ink now (the first
-# six, the last eight), and ink that was wrong has gone. Sixteen bits remain sixteen bits.
+# after DCC. Their squared error is a tenth smaller. To the eye it is mixed: the first six and the last eight gain strokes that were missing,
+# the zero gains one that it should not have. The decoder counts squared error, not looks. Sixteen bits remain sixteen bits.
 #
 # ## What it costs
 #

@@ -583,7 +583,7 @@ assert table["DSH, alpha = 0.01"]["precision_at_2"] > 0.4
 print("without an origin nearly all bits are constant; about the mean they work")
 
 # %% [markdown]
-# Read the first rows together. With $\alpha=0$ nearly all bits are constant. Yet the network has learned what it was asked for: take the signs about the *mean* of the outputs, and precision at radius 2 rises from a tenth, which is chance, to that of good codes. What was missing is the origin. The regulariser supplies it, more or less well, and this may be more of its use than the quantisation: with the authors' $\alpha=0.01$ outputs still are half a unit from their corners on average, and many bits are nearly constant.
+# Read the first rows together. With $\alpha=0$ nearly all bits are constant. Yet the network has learned what it was asked for: take the signs about the *mean* of the outputs, and precision at radius 2 rises from a tenth, which is chance, to that of good codes. What was missing is the origin. The regulariser supplies it, more or less well, and this may be more of its use than the quantisation: with the authors' $\alpha=0.01$ outputs still are four tenths of a unit from their corners on average, and many bits are nearly constant.
 #
 # From $\alpha=0.1$ on the bits are balanced and depend little on each other, although no term asks for either, while mAP falls: the start made every bit so, and a strong pull to the nearest corner leaves bits where they start, as in Deep Hashing. The two measures do not agree on the best $\alpha$.
 #
@@ -1464,7 +1464,7 @@ save_figure(fig, "13_codes", png=True)
 # | KMH, 11 | none | not at all: index of a centre | none | none | distances of centres near Hamming | error of k-means |
 # | BA, 11 | none | not at all: $B$ is a variable | none | none | reconstruction from $B$ | $\|B-h(X)\|^2$ |
 # | SDH, 12 | classes, as points | not at all: $B$ is a variable | none | none | labels regressed on $B$ | $\|B-F(X)\|^2$ |
-# | KSH, 12 | classes, as all pairs | a smooth sign, one bit at a time | none | none | pairs: $BB^\top$ near $LS$ | none |
+# | KSH, 12 | classes, as all pairs | a smooth sign, one bit at a time | none | none | pairs: $B^\top B$ near $LS$ | none |
 # | BRE, 12 | distances of pairs, or classes | not at all: exact sweeps of one weight | none | none | Hamming near given distances | none |
 # | DSH, 13 | classes, as pairs | dropped: real outputs | none | none | contrastive pairs, margin $2L$ | L1 to the nearest corner |
 # | Lai, 13 | classes, as triplets | $[0,1]$ by a sigmoid | none | none | triplets, margin 1 | none in the loss |
@@ -1480,14 +1480,14 @@ save_figure(fig, "13_codes", png=True)
 # | SH-BDNN | L-BFGS and signs, in turns | $O(mL^2)$, as $m\times m$ matrix $O(m^2L)$ |
 # | DH, supervised DH | gradient descent; L-BFGS | $O(mL)$ |
 # | SDH | regressions and coordinate descent on bits, in turns | $O(mL(L+C))$ for the bits |
-# | KSH | gradient steps, bit after bit | quadratic in the labelled samples |
-# | BRE | sweeps, one weight after the other | all given pairs |
+# | KSH | spectral start and L-BFGS, bit after bit | $O(m(p+L+C))$ for $p$ anchors |
+# | BRE | exact sweeps, one weight after the other | $O(m(\log m+L+C))$ for a weight |
 # | DSH | L-BFGS on batches | $O(b^2L)$ |
 # | Lai | L-BFGS on batches | $O(b^2(L+\log b))$ instead of $O(T)=O(b^3)$ |
 # | SUBIC | L-BFGS on batches | $O(bMKC)$ |
 # | Song | L-BFGS on batches | as Lai, twice |
 #
-# Read the columns from top to bottom. *Balance* and *independence* of the bits themselves, neither of weights nor of projections nor of a relaxed problem, stand in two rows of seventeen: they are what BDNN added. *Quantisation* has been invented again and again. And where $B$ is a variable, codes are binary all the time and can disagree with the network; where they are read off at the end, the loss has to make up for it, or does not.
+# Read the columns from top to bottom. *Balance* and *independence* of the bits themselves, neither of weights nor of projections nor of a relaxed problem, are what SpH is made of, by construction and with no tie to the samples. As terms of an objective, on the outputs $H$ next to the codes, they stand in two rows of seventeen: that is what BDNN added. *Quantisation* has been invented again and again. And where $B$ is a variable, codes are binary all the time and can disagree with the network; where they are read off at the end, the loss has to make up for it, or does not.
 #
 # ## What we have now
 #

@@ -61,7 +61,7 @@ for L in (8, 16, 24, 32):
     assert min(planes, fitted) > chance
 
 # %% [markdown]
-# Both kinds of code put far more pairs into the balls than coins would. Coins know nothing of the pictures; planes give close pictures close codes, and digits come in clusters of close pictures. The bits of hyperplanes are moreover far from independent of each other: the pictures vary strongly in a few directions only (notebook 01 counts them), and many random planes cut these in the same way, so that their bits repeat each other.
+# From 16 bits on, both kinds of code put far more pairs into the balls than coins would; at 8 bits a ball holds a seventh of all codes, and there is little difference. Coins know nothing of the pictures; planes give close pictures close codes, and digits come in clusters of close pictures. The bits of hyperplanes are moreover far from independent of each other: the pictures vary strongly in a few directions only (notebook 01 counts them), and many random planes cut these in the same way, so that their bits repeat each other.
 #
 # ## 0.3 Why $\theta/\pi$?
 #

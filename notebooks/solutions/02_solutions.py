@@ -91,7 +91,7 @@ print(f"formula {expected:.5f}, shuffled {shuffled.mean():.5f} +- {error:.5f}, R
 #
 # $$ \operatorname{Var}[\mathrm P@n]=\frac1{n^2}\;s\,\frac ST\Big(1-\frac ST\Big)\frac{T-s}{T-1}\qquad(0\text{ if }T=1) $$
 #
-# It vanishes where rank $n$ falls between two groups ($s=T$), and falls with $n^2$: a long list leaves little to luck.
+# It vanishes where rank $n$ falls between two groups ($s=T$). Within one group $s$ grows with $n$, and it falls about as $1/n$; beyond, the factor $1/n^2$ and the bounded size of the group that is cut leave little to luck in a long list.
 
 
 # %%

@@ -120,27 +120,30 @@ _ = ax.legend()
 assert np.all(np.diff(J["warm"]) <= 1e-9)
 for start, values in J.items():
     print(
-        f"{start}: J {values[0]:.2f} -> {values[-1]:.2f}, {flips[start]:.1%} of the bits per round"
+        f"{start}: J {values[0]:.2f} -> {values[-1]:.2f}, {flips[start]:.2%} of the bits per round"
     )
 
 # %% [markdown]
 # Starting from zero the first pass decides bit $k$ from bits $1,\dots,k-1$ alone, whatever was
-# learned before, so more bits change in each round, and nothing guarantees that $J$ falls. On these small
-# digits both ways end at much the same value.
+# learned before, so a few more bits change in each round, and nothing guarantees that $J$ falls. On these small
+# digits it falls all the same, and ends a little lower than from the warm start, which rests sooner.
 #
 # ## 8.4 Another start of the codes
 
 # %%
 options |= {"max_alternations": 5, "n_validation": 500}
-for init in ("itq", "random"):
-    run = UHBDNN(init=init, **options).fit(digits.train)
-    first, last = run.history_[0], run.history_[-1]
-    print(f"{init:6}  J {first['objective']:.2f} -> {last['objective']:.2f}", end="   ")
-    print(f"validation mAP {first['score']:.2f} -> {run.history_[run.best_]['score']:.2f}")
+for criterion in ("precision", "map"):
+    for init in ("itq", "random"):
+        run = UHBDNN(init=init, criterion=criterion, **options).fit(digits.train)
+        first, last, best = run.history_[0], run.history_[-1], run.history_[run.best_]
+        print(f"{init:6}  J {first['objective']:.2f} -> {last['objective']:.2f}", end="   ")
+        print(f"validation {criterion} {first['score']:.2f} -> {best['score']:.2f}")
 
 # %% [markdown]
 # A random rotation of the principal components is a fair start, since it spreads the variance over
-# the bits; the alternation makes up for most of what it lacks against ITQ.
+# the bits. The alternation closes about half of the gap in $J$. In precision at radius 2 the random start ends
+# level or better; in mAP it stays behind: what ITQ gives is the ranking beyond the smallest balls.
+# On all of MNIST it is the same (24 bits, five alternations, recorded): precision 29.3 against 29.2 %, mAP 16.9 against 19.0 %.
 #
 # ## 8.5 A tanh code layer
 #
@@ -154,3 +157,7 @@ for activation in ("identity", "tanh"):
     H = run.decision_function(digits.train)
     agreement = np.mean((H >= 0) == (run.codes_ > 0))
     print(f"{activation:8}  largest |H| {np.abs(H).max():.1f}, agreement with B {agreement:.0%}")
+
+# %% [markdown]
+# The agreement is no worse than with the linear layer: the gradient fades only where $|H|$ is near 1, and the units start
+# near 0, where $f'$ is near 1. On all of MNIST (24 bits, five alternations, recorded) the tanh has precision 29.6 against 29.2 % and mAP 18.6 against 19.0 %.

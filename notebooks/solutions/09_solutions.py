@@ -125,7 +125,7 @@ assert squares > 0.8 and bdnn > 0.85
 print("both tell most digits apart")
 
 # %% [markdown]
-# On four thousand digits least squares alone does as well: once every class has a code of its own, most of the work is done, and what is left is to recognise digits. That
+# On four thousand digits least squares alone comes within about a point (one seed): once every class has a code of its own, most of the work is done, and what is left is to recognise digits. That
 # is worth knowing before the similarity gets the credit. What the objective adds is freedom: outputs
 # need only be alike within a class, not equal to a code that was drawn beforehand, and bits of classes that are hard to tell apart can move.
 #

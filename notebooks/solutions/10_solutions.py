@@ -35,7 +35,7 @@ rows, labels = dataset.train, dataset.labels.train
 # With the variance the slope is $(1-\frac{\alpha_1}m)h-\operatorname{sgn}h$. For $\alpha_1<m$ it vanishes at
 # $|h|=1/(1-\alpha_1/m)$, a minimum *outside* of $[-1,1]$. For $\alpha_1\ge m$ it never vanishes, and $|h|$
 # grows without bound. Through tanh, which stays below 1, both cases look alike: the output creeps
-# towards $\pm1$ on its own side, and its $Z$ towards infinity, held back by the weight decay alone.
+# towards $\pm1$ on its own side, and its $Z$ towards infinity, held back by weight decay and orthogonality alone.
 
 # %%
 for ratio in (0.2, 0.9, 1.5):
