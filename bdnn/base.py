@@ -13,7 +13,9 @@ import os
 import platform
 import secrets
 import time
-from collections.abc import Callable, Iterable
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -40,8 +42,10 @@ __all__ = [
     "Checkpoint",
     "ModelFileError",
     "ProgressBar",
+    "StoppedEarly",
     "as_generator",
     "atomic_path",
+    "check_hidden",
     "check_matrix",
     "check_number",
     "check_option",
@@ -54,6 +58,7 @@ __all__ = [
     "show_versions",
     "unpack_codes",
     "versions",
+    "whole_training",
 ]
 
 FORMAT, CHECKPOINT_FORMAT = "bdnn-model-1", "bdnn-checkpoint-1"
@@ -67,6 +72,21 @@ Seed = int | np.random.Generator | np.random.RandomState | None
 Array = np.ndarray
 Layers = list[np.ndarray]  # an array for each layer of a network
 Objective = Callable[[Array], tuple[float, Array]]  # value and gradient
+
+
+class StoppedEarly(UserWarning):
+    """A training was interrupted, and the estimator keeps what it had learned by then."""
+
+
+@contextmanager
+def whole_training() -> Iterator[None]:
+    """Within it a training that is interrupted ends in KeyboardInterrupt: for recorded runs."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", StoppedEarly)
+        try:
+            yield
+        except StoppedEarly:
+            raise KeyboardInterrupt from None
 
 
 class ModelFileError(ValueError):
@@ -148,6 +168,16 @@ def check_number(name: str, value: Any, lowest: float = 0.0) -> None:
     real = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
     if not real or not np.isfinite(value) or value < lowest:
         raise ValueError(f"{name} must be a finite number of at least {lowest:g}, got {value!r}")
+
+
+def check_hidden(hidden: Any) -> None:
+    """Raise a ValueError unless `hidden` is None or a sequence of whole numbers from 1."""
+    if hidden is None:
+        return
+    if not isinstance(hidden, (Sequence, np.ndarray)) or isinstance(hidden, str):
+        raise ValueError(f"hidden must be None or the units of the hidden layers, got {hidden!r}")
+    for units in hidden:
+        check_whole_number("every entry of hidden", units, 1)
 
 
 def check_matrix(name: str, A: ArrayLike) -> np.ndarray:
@@ -324,6 +354,9 @@ class BaseHasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
     def _check_bits_and_dtype(self):
         check_whole_number("n_bits", self.n_bits, 1)
         check_option("dtype", getattr(self.dtype, "__name__", str(self.dtype)), DTYPES)
+
+    def _stopped_early(self, told, stacklevel):
+        warnings.warn(told, StoppedEarly, stacklevel=stacklevel + 1)
 
     def decision_function(self, X: Any) -> np.ndarray:
         """Real values (n_samples, n_bits) whose signs are the bits."""

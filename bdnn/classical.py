@@ -8,7 +8,6 @@ and Raziperchikolaei, "Hashing with Binary Autoencoders", CVPR 2015.
 """
 
 import itertools
-import warnings
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -17,7 +16,15 @@ from sklearn.svm import LinearSVC
 from tqdm import tqdm
 
 from bdnn import losses
-from bdnn.base import Array, BaseHasher, Seed, as_generator, check_number, check_whole_number, sgn
+from bdnn.base import (
+    Array,
+    BaseHasher,
+    Seed,
+    as_generator,
+    check_number,
+    check_whole_number,
+    sgn,
+)
 from bdnn.dcc import coordinate_descent
 from bdnn.itq import itq_rotation, principal_directions, range_scaling
 from bdnn.unsupervised import ridge_decoder
@@ -111,7 +118,7 @@ class SpectralHashing(BaseHasher):
         self.c_ = -(omega * low[j])[:, None].astype(X.dtype)
         self.half_waves_, self.directions_ = k, j
         self.history_ = []
-        self.codes_ = self.transform(X.T)
+        self.codes_ = self._encoded(X, sgn, np.int8)
 
     def _project(self, X):
         return np.cos(self.W_ @ X + self.c_)
@@ -253,7 +260,7 @@ class SphericalHashing(BaseHasher):
             X[:, kept], self.n_bits, rng, self.max_iter, self.mean_tol, self.std_tol
         )
         self.n_iter_ = len(self.history_) - 1
-        self.codes_ = self.transform(X.T)
+        self.codes_ = self._encoded(X, sgn, np.int8)
 
     def _project(self, X):
         return self.radii_ - euclidean_distances(self.centres_.T, X.T)
@@ -467,7 +474,7 @@ class KMeansHashing(BaseHasher):
         self.W_, self.c_ = np.vstack(W).astype(X.dtype), np.vstack(c).astype(X.dtype)
         self.n_iter_ = max(map(len, histories))
         self.history_ = [self._errors(histories, t) for t in range(self.n_iter_)]
-        self.codes_ = self.transform(X.T)
+        self.codes_ = self._encoded(X, sgn, np.int8)
 
     def _errors(self, histories, t):
         quantisation, affinity = np.sum([h[min(t, len(h) - 1)] for h in histories], axis=0)
@@ -630,7 +637,7 @@ class BinaryAutoencoder(BaseHasher):
         U = (A[:, chosen] - mean).T @ axes
         self._alternate(A, chosen, (np.ascontiguousarray(U, np.float64), axes, mean))
         self.W_ /= scale
-        self.codes_ = self.transform(X.T)
+        self.codes_ = self._encoded(X, sgn, np.int8)
 
     def _alternate(self, X, chosen, coordinates):
         """Rounds of codes, decoder and encoder with growing mu; an interruption ends them."""
@@ -654,7 +661,8 @@ class BinaryAutoencoder(BaseHasher):
             except KeyboardInterrupt:
                 if len(self.history_) == 1:
                     raise
-                warnings.warn("interrupted: the hyperplanes so far are kept", stacklevel=4)
+                told = "interrupted: the hyperplanes so far are kept"
+                self._stopped_early(told, stacklevel=4)
         self.n_iter_ = len(self.history_) - 1
 
     def _fit_encoder(self, X, B, H, chosen, coordinates, bar):

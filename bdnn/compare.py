@@ -19,7 +19,7 @@ from sklearn.utils import get_tags
 
 import bdnn
 from bdnn import metrics, plotting
-from bdnn.base import BaseHasher, StrPath, atomic_path, versions
+from bdnn.base import BaseHasher, StrPath, atomic_path, versions, whole_training
 from bdnn.data import Dataset
 
 __all__ = [
@@ -131,6 +131,8 @@ def make(name: str, bits: int, seed: int, settings: Row) -> BaseHasher:
 def measure(estimator: BaseHasher, dataset: Dataset, row: Row) -> Row:
     """Fit, encode, evaluate; percentages in percent, seconds, memory in megabytes.
 
+    An interruption of the training raises KeyboardInterrupt, also where `fit` would keep its state.
+
     `precision_by_radius` and `recall_by_radius` are the precision-recall curve, from radius 0 on.
     `fit_cpu_seconds` sums over the threads, and does not count what other programs took.
     `peak_mb` is what the training allocated at most, None for few training vectors; `rss_mb` is
@@ -141,7 +143,8 @@ def measure(estimator: BaseHasher, dataset: Dataset, row: Row) -> Row:
     if traced:
         tracemalloc.start()
     start, start_cpu = time.perf_counter(), time.process_time()
-    estimator.fit(dataset.train, labels)
+    with whole_training():
+        estimator.fit(dataset.train, labels)
     row["fit_seconds"] = round(time.perf_counter() - start, 2)
     row["fit_cpu_seconds"] = round(time.process_time() - start_cpu, 2)
     row["peak_mb"] = round(tracemalloc.get_traced_memory()[1] / 1e6, 1) if traced else None

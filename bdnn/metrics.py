@@ -7,6 +7,7 @@ queries and items there are.
 """
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,8 @@ __all__ = [
     "precision_at_radius",
     "radius_curve",
 ]
+
+_MOST_BITS = np.iinfo(np.int16).max
 
 
 def _only_signs(codes):
@@ -64,6 +67,9 @@ def _paired_words(A, B, names):
             f"{names[0]} ({A.shape[1]} columns of {A.dtype}) and {names[1]} ({B.shape[1]} columns "
             f"of {B.dtype}) do not hold codes of the same length and form"
         )
+    n_bits = A.shape[1] * (8 if A.dtype == np.uint8 else 1)
+    if n_bits > _MOST_BITS:
+        raise ValueError(f"codes of {n_bits:,} bits are too long: distances are int16")
     return _words(packed_A), _words(packed_B)
 
 
@@ -114,6 +120,12 @@ def hamming_distances(A: Array, B: Array) -> Array:
 
 def _relevance(relevant, n_query, n_database):
     """A function from a slice of queries to its block of the boolean relevance matrix."""
+    if hasattr(relevant, "to_numpy"):  # a table of pandas, whose rows are the queries
+        relevant = relevant.to_numpy()
+    if not isinstance(relevant, (np.ndarray, Sequence)):
+        raise ValueError(
+            f"relevant must be a matrix, a list or a pair, got {type(relevant).__name__}"
+        )
     if isinstance(relevant, np.ndarray) and relevant.dtype == bool:
         if relevant.shape != (n_query, n_database):
             raise ValueError(
@@ -139,7 +151,15 @@ def _relevance_from_labels(labels_query, labels_database, n_query, n_database):
             f"relevant holds labels of shapes {labels_query.shape} and {labels_database.shape}, "
             f"but there are {n_query} queries and {n_database} items"
         )
+    kinds = {labels.dtype.kind for labels in (labels_query, labels_database)}
+    if kinds & {*"US"} and kinds & {*"biuf"}:
+        raise ValueError(
+            f"relevant holds labels of {labels_query.dtype} and {labels_database.dtype}: strings "
+            "and numbers are never equal"
+        )
     both = np.concatenate([labels_query, labels_database])
+    if any(label is None or label != label for label in both.tolist()):
+        raise ValueError("relevant holds labels that are missing (NaN or None)")
     numbers = np.unique(both, return_inverse=True)[1].astype(np.int32)
     return lambda rows: numbers[:n_query][rows, None] == numbers[n_query:]
 
@@ -327,8 +347,10 @@ def precision_at_radius(
     Raises
     ------
     ValueError
-        For codes or relevance that do not fit each other.
+        For codes or relevance that do not fit each other, or a radius that is no whole number
+        from 0 on.
     """
+    check_whole_number("radius", radius, 0)
 
     def of_block(D, R):
         ball = D <= radius
@@ -415,8 +437,7 @@ def precision_at(
         For codes or relevance that do not fit each other, an unknown option, or n below 1.
     """
     check_option("ties", ties, ("stable", "expected"))
-    if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
-        raise ValueError(f"n must be a whole number from 1, got {n!r}")
+    check_whole_number("n", n, 1)
     n = min(n, len(codes_database))
 
     def of_block(D, R):
@@ -585,7 +606,8 @@ def evaluate(
         For codes or relevance that do not fit each other.
     """
     measures = {"balance": balance(codes_database), "independence": independence(codes_database)}
-    n, L = min(500, len(codes_database)), codes_database.shape[1]
+    check_whole_number("radius", radius, 0)
+    n, L = min(500, len(codes_database)), np.shape(codes_database)[1]
     count = _fastest_count(np.size(codes_query) // L * len(codes_database))
 
     def of_block(D, R):

@@ -11,7 +11,7 @@ import functools
 import mmap
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 from itertools import islice
@@ -98,7 +98,8 @@ def each(fun: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Resul
     if threads is None:
         yield from map(fun, items)
         return
-    started, ahead = (threads.submit(_alone(), fun, item) for item in items), deque()
+    started = (threads.submit(_alone(), fun, item) for item in items)
+    ahead: deque[Future] = deque()
     try:
         ahead.extend(islice(started, n))
         while ahead:

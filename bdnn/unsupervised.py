@@ -6,7 +6,6 @@ stand in columns in the functions, and in rows at the face of the estimator.
 """
 
 import time
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -25,6 +24,7 @@ from bdnn.base import (
     ProgressBar,
     Seed,
     as_generator,
+    check_hidden,
     check_number,
     check_option,
     check_whole_number,
@@ -755,8 +755,7 @@ class UHBDNN(BaseHasher):
         check_whole_number("patience", self.patience, 1)
         for name in ("max_alternations", "n_validation"):
             check_whole_number(name, getattr(self, name), 0)
-        for units in () if self.hidden is None else self.hidden:
-            check_whole_number("every entry of hidden", units, 1)
+        check_hidden(self.hidden)
         check_number("energy", self.energy)
         if not 0 < self.energy <= 1:
             raise ValueError(f"energy must lie in (0, 1], got {self.energy!r}")
@@ -792,7 +791,8 @@ class UHBDNN(BaseHasher):
                 if not self.history_:
                     raise
                 stopped = f"interrupted after {len(self.history_)} alternations"
-                warnings.warn(f"{stopped}: the best of them, {self.best_}, is kept", stacklevel=4)
+                told = f"{stopped}: the best of them, {self.best_}, is kept"
+                self._stopped_early(told, stacklevel=4)
         self._fill_codes(X, held_out)
 
     def _pose(self, X, Q, rng):
@@ -844,14 +844,15 @@ class UHBDNN(BaseHasher):
             if problem.validation:
                 score = problem.validation.score(encode(problem.Q), H)
             entry |= {"flips": share_of_flips(B, old), "score": score, "n_iter": n_iter}
-            self.history_.append(entry | {"seconds": time.perf_counter() - started})
-            self.n_iter_ += n_iter
-            bar.set_postfix(objective=f"{entry['objective']:.4g}", score=f"{score:.4f}")
+            entry["seconds"] = time.perf_counter() - started
+            learned = {"history_": [*self.history_, entry], "n_iter_": self.n_iter_ + n_iter}
             if score > best_score:
-                best_score, self.best_ = score, t
-                self.Ws_ = [Ws[0] @ problem.P.T, *map(np.copy, Ws[1:])]
-                self.cs_, self.codes_ = [*map(np.copy, cs)], stored(sgn, B)
-                self.decoder_W_, self.decoder_c_ = W, c
+                best_score = score
+                encoder = {"Ws_": [Ws[0] @ problem.P.T, *map(np.copy, Ws[1:])]}
+                encoder |= {"cs_": [*map(np.copy, cs)], "codes_": stored(sgn, B)}
+                learned |= encoder | {"decoder_W_": W, "decoder_c_": c, "best_": t}
+            vars(self).update(learned)  # at once: an interruption finds all of it or nothing
+            bar.set_postfix(objective=f"{entry['objective']:.4g}", score=f"{score:.4f}")
             stalled = self.best_ < t or stalled
             if t - self.best_ >= self.patience:
                 break

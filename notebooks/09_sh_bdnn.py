@@ -37,7 +37,6 @@ stand in columns in the functions, and in rows at the face of the estimator.
 """
 
 import time
-import warnings
 from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -45,7 +44,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 from tqdm import tqdm
-
 from bdnn import losses
 from bdnn.base import (
     Array,
@@ -53,6 +51,7 @@ from bdnn.base import (
     Checkpoint,
     Seed,
     as_generator,
+    check_hidden,
     check_number,
     check_option,
     check_whole_number,
@@ -909,8 +908,7 @@ class SHBDNN(BaseHasher):
             check_whole_number(name, getattr(self, name), 1)
         for name in ("max_alternations", "n_validation"):
             check_whole_number(name, getattr(self, name), 0)
-        for units in () if self.hidden is None else self.hidden:
-            check_whole_number("every entry of hidden", units, 1)
+        check_hidden(self.hidden)
         check_number("energy", self.energy)
         if not 0 < self.energy <= 1:
             raise ValueError(f"energy must lie in (0, 1], got {self.energy!r}")
@@ -941,7 +939,8 @@ class SHBDNN(BaseHasher):
                 if not self.history_:
                     raise
                 stopped = f"interrupted after {len(self.history_)} alternations"
-                warnings.warn(f"{stopped}: the best of them, {self.best_}, is kept", stacklevel=4)
+                told = f"{stopped}: the best of them, {self.best_}, is kept"
+                self._stopped_early(told, stacklevel=4)
         self.codes_ = self._encoded(X, sgn, np.int8)
 
     def _pose(self, X, y, held_out, rng):
@@ -1002,14 +1001,16 @@ class SHBDNN(BaseHasher):
             terms = weighted_supervised_terms(H, B, y, Ws, lambdas, n_classes)
             score = self._score(problem, Ws, cs, B) if problem.Q.size else -terms["objective"]
             progress = {"flips": share_of_flips(B, old), "score": score, "n_iter": n_iter}
-            seconds = {"seconds": time.perf_counter() - started}
-            self.history_.append({"alternation": t, **terms, **progress, **seconds})
-            bar.set_postfix(objective=f"{terms['objective']:.5g}", score=f"{score:.4f}")
+            entry = {"alternation": t, **terms, **progress}
+            entry["seconds"] = time.perf_counter() - started
+            learned = {"history_": [*self.history_, entry]}
             if score > best_score:
-                best_score, self.best_ = score, t
-                self.Ws_ = [Ws[0] @ problem.P.T, *map(np.copy, Ws[1:])]
-                self.cs_ = [*map(np.copy, cs)]
-            elif t - self.best_ >= self.patience:
+                best_score = score
+                learned["Ws_"] = [Ws[0] @ problem.P.T, *map(np.copy, Ws[1:])]
+                learned |= {"cs_": [*map(np.copy, cs)], "best_": t}
+            vars(self).update(learned)  # at once: an interruption finds all of it or nothing
+            bar.set_postfix(objective=f"{terms['objective']:.5g}", score=f"{score:.4f}")
+            if t - self.best_ >= self.patience:
                 break
             checkpoint.write(self, (t + 1, B, theta, best_score))
 

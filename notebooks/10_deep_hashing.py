@@ -52,6 +52,7 @@ from bdnn.base import (
     ProgressBar,
     Seed,
     as_generator,
+    check_hidden,
     check_number,
     check_option,
     check_whole_number,
@@ -916,15 +917,14 @@ class DeepHashing(BaseHasher):
         for name in ("input_scale", "learning_rate"):
             check_number(name, getattr(self, name), np.finfo(np.float32).tiny)
         check_whole_number("max_iter", self.max_iter, 0)
-        for units in () if self.hidden is None else self.hidden:
-            check_whole_number("every entry of hidden", units, 1)
+        check_hidden(self.hidden)
         check_option("reduction", self.reduction, ("sum", "mean"))
         check_option("init", self.init, ("itq", "pca"))
         check_option("optimizer", self.optimizer, ("gd", "lbfgs"))
 
     def _fit(self, X, y, start=None, callback=None, checkpoint=None):
         self._check_parameters()
-        checkpoint = Checkpoint(checkpoint, self, X)
+        checkpoint = Checkpoint(checkpoint, self, X, start=start)
         self._learn(X, {"reduction": self.reduction}, start, callback, checkpoint)
 
     def _learn(self, X, options, start, callback, checkpoint):
@@ -970,8 +970,8 @@ class DeepHashing(BaseHasher):
         except KeyboardInterrupt:
             if watch.iteration < 1:
                 raise
-            stopped = f"interrupted after {watch.iteration} iterations"
-            warnings.warn(f"{stopped}: the best state so far is kept", stacklevel=5)
+            told = f"interrupted after {watch.iteration} iterations: the best state so far is kept"
+            self._stopped_early(told, stacklevel=5)
             last = watch.theta
         watch.note(last)
 
@@ -1065,7 +1065,7 @@ class SupervisedDeepHashing(DeepHashing):
 
     def _fit(self, X, y, start=None, callback=None, checkpoint=None):
         self._check_parameters()
-        checkpoint = Checkpoint(checkpoint, self, X, y)
+        checkpoint = Checkpoint(checkpoint, self, X, y, start)
         check_number("alpha", self.alpha)
         check_classification_targets(y)
         y = np.unique(y, return_inverse=True)[1]

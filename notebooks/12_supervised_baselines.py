@@ -36,7 +36,6 @@ rows at the face of the estimators.
 """
 
 import time
-import warnings
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -838,7 +837,7 @@ class KernelSupervisedHashing(_KernelHasher):
         K = self._centred_kernel(X[:, drawn], X[:, drawn[: self.n_anchors]])
         self._learn_bits(K, one_hot(y[drawn], len(self.classes_), K.dtype))
         self.c_ = np.zeros((self.n_bits, 1), K.dtype)
-        self.codes_ = self.transform(X.T)
+        self.codes_ = self._encoded(X, sgn, np.int8)
 
     def _learn_bits(self, K, T):
         """One bit after the other; an interruption leaves the spectral solution to the rest."""
@@ -853,8 +852,8 @@ class KernelSupervisedHashing(_KernelHasher):
                 try:
                     tried.append(self._refine(tried[0], K, F, omega))
                 except KeyboardInterrupt:
-                    told = f"interrupted at bit {k + 1} of {L}"
-                    warnings.warn(f"{told}: from here on bits are not refined", stacklevel=4)
+                    told = f"interrupted at bit {k + 1} of {L}: from here on bits are not refined"
+                    self._stopped_early(told, stacklevel=4)
                     refine = False
             bits = [sgn(a @ K).astype(K.dtype) for a in tried]
             best = int(np.argmax([omega @ (F @ b) ** 2 for b in bits]))
@@ -1155,7 +1154,7 @@ class BinaryReconstructiveEmbedding(_KernelHasher):
         self._improve(W, K.astype(np.float64), T)
         self.W_ = (W / np.linalg.norm(W, axis=1, keepdims=True)).astype(K.dtype)
         self.c_ = np.zeros((self.n_bits, 1), K.dtype)
-        self.codes_ = self.transform(X.T)
+        self.codes_ = self._encoded(X, sgn, np.int8)
 
     def _improve(self, W, K, T):
         """Passes over the weights; as the loss never rises, an interruption keeps the last."""
@@ -1173,8 +1172,9 @@ class BinaryReconstructiveEmbedding(_KernelHasher):
                 if t and self.history_[-2]["objective"] - J <= self.tol * J:
                     break
         except KeyboardInterrupt:
-            told = f"interrupted in pass {len(self.history_)} of {self.max_iter}"
-            warnings.warn(f"{told}: the weights so far are kept", stacklevel=4)
+            stopped = f"interrupted in pass {len(self.history_)} of {self.max_iter}"
+            told = f"{stopped}: the weights so far are kept"
+            self._stopped_early(told, stacklevel=4)
 
 
 # %% [markdown]

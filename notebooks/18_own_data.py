@@ -205,7 +205,7 @@ print(model.encode(query).tobytes() == bdnn.load(folder / "itq.bdnn").encode(que
 # %% [markdown]
 # ## A search engine
 #
-# `search` compares a query with every code. That is exact, and for some millions of codes fast enough. Beyond that, or for many queries a second, take a search engine. With [faiss](https://github.com/facebookresearch/faiss) (`pip install faiss-cpu`), our bytes are its bytes:
+# `search` compares a query with every code, and finds the `-k` nearest, or with `--radius 2` all that differ in at most two bits (`metrics.items_within` of notebook 02). That is exact, and for some millions of codes fast enough. Beyond that, or for many queries a second, take a search engine. With [faiss](https://github.com/facebookresearch/faiss) (`pip install faiss-cpu`), our bytes are its bytes:
 #
 # ```python
 # import faiss

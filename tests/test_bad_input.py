@@ -317,6 +317,9 @@ OPTIONS = [
     ("UHBDNN", {"cycles": 1.5}, f"cycles {WHOLE} 1"),
     ("UHBDNN", {"n_init": 0}, f"n_init {WHOLE} 1"),
     ("UHBDNN", {"patience": 0}, f"patience {WHOLE} 1"),
+    ("UHBDNN", {"hidden": 5}, "hidden must be None or the units of the hidden layers, got 5"),
+    ("SHBDNN", {"hidden": "84"}, "hidden must be None or the units of the hidden layers, got '84'"),
+    ("DeepHashing", {"hidden": {4, 8}}, "hidden must be None or the units"),
     ("UHBDNN", {"hidden": (4, 0)}, f"every entry of hidden {WHOLE} 1"),
     ("UHBDNN", {"energy": 0}, r"energy must lie in \(0, 1\]"),
     ("UHBDNN", {"energy": 1.5}, r"energy must lie in \(0, 1\]"),
@@ -364,6 +367,7 @@ A = np.where(RNG.normal(size=(5, 12)) > 0, 1, -1)
 B = np.where(RNG.normal(size=(9, 12)) > 0, 1, -1)
 R = RNG.random((5, 9)) < 0.4
 mAP = metrics.mean_average_precision
+LONG = np.ones((2, 40_000), np.int8)
 P = pack_codes(A)
 FIT = "do not hold codes of the same length and form"
 ONLY = r"must hold only -1 and \+1"
@@ -401,6 +405,18 @@ ONLY = r"must hold only -1 and \+1"
         ("ties unknown", lambda: mAP(A, B, R, ties="random"), "ties='random' is not known"),
         ("no list", lambda: metrics.precision_at(A, B, R, n=0), "n"),
         ("half a list", lambda: metrics.precision_at(A, B, R, n=2.5), "n"),
+        ("a ball of -1", lambda: metrics.precision_at_radius(A, B, R, radius=-1), "radius must"),
+        ("a ball of NaN", lambda: metrics.evaluate(A, B, R, radius=np.nan), "radius must"),
+        ("nothing said", lambda: mAP(A, B, None), "relevant must be a matrix, a list or a pair"),
+        ("a generator", lambda: mAP(A, B, (i for i in range(5))), "relevant must be .*generator"),
+        ("words and numbers", lambda: mAP(A, B, (list("abcde"), range(9))), "never equal"),
+        ("a label is NaN", lambda: mAP(A, B, ([1, 2, np.nan, 3, 4], np.ones(9))), "missing"),
+        (
+            "a label is None",
+            lambda: mAP(A, B, (list("abcd") + [None], list("abcdefghi"))),
+            "missing",
+        ),
+        ("40,000 bits", lambda: metrics.hamming_distances(LONG, LONG), "40,000 bits are too long"),
         ("half a radius", lambda: metrics.items_within(A, B, 1.5), "radius must be a whole n"),
         (
             "a radius below 0",
@@ -424,8 +440,6 @@ def test_codes_and_measures(case):
 def test_measures_where_nothing_is_relevant():
     nothing = np.zeros_like(R)
     assert mAP(A, B, nothing) == metrics.precision_at_radius(A, B, nothing) == 0
-    assert np.isnan(metrics.precision_at_radius(A, B, R, radius=-1, empty=np.nan))
-    assert metrics.precision_at_radius(A, B, R, radius=-1) == 0
     assert metrics.precision_at_radius(A, B, R, radius=99) == pytest.approx(R.mean())
     assert mAP(A, B, np.ones_like(R)) == 1
     assert metrics.precision_at(A, B, R, n=10**6) == pytest.approx(R.mean())

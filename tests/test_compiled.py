@@ -61,7 +61,7 @@ def test_evaluate_gives_the_same_bits(n_bits, monkeypatch):
         assert_same_bits(compiled.values(), plain.values())
 
 
-@pytest.mark.parametrize("radius", (-1, 0, 2.5, 40))
+@pytest.mark.parametrize("radius", (0, 40))
 def test_empty_and_full_balls(radius, monkeypatch):
     A = np.ones((3, 16), np.int8)
     compiled, plain = both_ways(monkeypatch, A, -A, np.eye(3, dtype=bool), radius=radius)

@@ -48,6 +48,17 @@ def test_scikit_learn_checks(estimator, check):
 # --- scikit-learn's tools
 
 
+@pytest.mark.parametrize("name", zoo.SETTINGS)
+def test_tables_of_pandas_are_for_what_transform_returns(name, digits, tmp_path):
+    X, y = digits.train[:200], digits.labels.train[:200]
+    estimator = zoo.make(name).set_output(transform="pandas").fit(X, y)
+    assert type(estimator.codes_) is np.ndarray
+    codes = estimator.transform(X)
+    assert list(codes.columns) == list(estimator.get_feature_names_out())
+    estimator.save(tmp_path / "model")
+    np.testing.assert_array_equal(bdnn.load(tmp_path / "model").codes_, estimator.codes_)
+
+
 @EVERY
 def test_clone_and_parameters(name):
     estimator = zoo.make(name, dtype="float64")

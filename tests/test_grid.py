@@ -1,10 +1,12 @@
 """`course.py grid`: complete, resumable, the first seed in full."""
 
 import json
+import warnings
 
 import pytest
 
-from bdnn import explore
+from bdnn import UHBDNN, explore
+from bdnn.base import StoppedEarly
 from tools import grid
 
 
@@ -70,3 +72,15 @@ def test_a_damaged_file_is_not_overwritten(small):
     small.write_text('{"data": "digits"\n')
     with pytest.raises(ValueError, match="grid.json is damaged: remove it"):
         run(small, 0)
+
+
+def test_a_training_that_is_interrupted_is_not_recorded(small, monkeypatch):
+    """Also where `fit` would keep what was learned by then, and only warn."""
+
+    def interrupted(self, X):
+        warnings.warn("interrupted", StoppedEarly, stacklevel=2)
+
+    monkeypatch.setattr(UHBDNN, "fit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(small, 0)
+    assert not small.exists() or not json.loads(small.read_text())["rows"]

@@ -5,6 +5,7 @@ import tracemalloc
 from fractions import Fraction
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -369,6 +370,15 @@ def test_errors_name_the_argument():
         metrics.mean_average_precision(np.ones((1, 4)), np.ones((2, 4)), [[0]], form="mean")
 
 
+def test_relevance_and_codes_as_tables_and_lists():
+    A, B, R = some_task(np.random.default_rng(5))
+    neighbours = np.argsort(metrics.hamming_distances(A, B))[:, :4]
+    same, same_by_neighbours = (metrics.evaluate(A, B, relevant) for relevant in (R, neighbours))
+    assert metrics.evaluate(A, B, pd.DataFrame(R)) == same
+    for relevant in (pd.DataFrame(neighbours), pd.Series([*neighbours]), neighbours.tolist()):
+        assert metrics.evaluate(A.tolist(), B.tolist(), relevant) == same_by_neighbours
+
+
 # --- within a radius
 
 
@@ -459,7 +469,7 @@ def test_evaluate_and_precision_at_agree_beyond_500_items():
 
 @pytest.mark.parametrize("n", (0, -1, 2.0, True))
 def test_precision_at_wants_a_length(n):
-    with pytest.raises(ValueError, match="n must be a whole number from 1"):
+    with pytest.raises(ValueError, match="n must be a whole number of at least 1"):
         metrics.precision_at(np.ones((1, 4)), np.ones((2, 4)), [[0]], n)
     with pytest.raises(ValueError, match="ties='best'"):
         metrics.precision_at(np.ones((1, 4)), np.ones((2, 4)), [[0]], ties="best")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import bdnn
-from bdnn import compare, data, metrics
+from bdnn import base, compare, data, metrics
 from bdnn.records import read_rows
 from tools import run
 
@@ -223,12 +223,19 @@ def test_supervised_methods_are_left_out_without_labels(figures, bare, capsys, m
         run.main(["--data", bare, "--bits", "8", "--protocol", "dh"])
 
 
-def test_thinned_histories():
-    for n in (0, 1, 2, 59, 60, 61, 500, 20_001):
-        kept = compare.thinned(list(range(n)))
-        assert len(kept) == min(n, 60) and kept == sorted(set(kept))
-        assert n == 0 or (kept[0], kept[-1]) == (0, n - 1)
-        assert n < 2 or max(np.diff(kept)) <= max(1, np.ceil(n / 59))
+def test_a_training_that_is_interrupted_has_no_row(monkeypatch):
+    """Although the estimator keeps its best state, and only warns."""
+
+    def set_postfix(self, **shown):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(base.ProgressBar, "set_postfix", set_postfix)
+    options = {"max_alternations": 2, "max_iter": 2, "n_init": 1, "n_validation": 0}
+    digits = data.load("digits", ground_truth="labels")
+    with pytest.warns(base.StoppedEarly, match="interrupted after 1 alternations"):
+        bdnn.UHBDNN(8, **options).fit(digits.train)
+    with pytest.raises(KeyboardInterrupt):
+        compare.measure(bdnn.UHBDNN(8, **options), digits, {})
 
 
 def test_memory_is_traced_where_it_costs_little(monkeypatch):

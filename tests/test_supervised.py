@@ -7,7 +7,7 @@ import pytest
 from sklearn.base import clone
 
 from bdnn import lbfgs, losses, metrics, supervised
-from bdnn.base import sgn
+from bdnn.base import StoppedEarly, sgn
 from bdnn.data import load
 from bdnn.network import flatten, gradient_error
 from bdnn.supervised import (
@@ -323,6 +323,24 @@ def test_interruption_keeps_the_best_state(digits, monkeypatch):
     with pytest.warns(UserWarning, match=message):
         estimator = small().fit(digits.train, digits.labels.train)
     assert estimator.codes_.shape == (len(digits.train), 8)
+
+
+@pytest.mark.parametrize("at", [0, 2])
+def test_an_interruption_while_the_progress_is_shown_finds_a_whole_state(digits, monkeypatch, at):
+    calls = iter(range(100))
+
+    def set_postfix(self, **shown):
+        if next(calls) == at:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(supervised.tqdm, "set_postfix", set_postfix)
+    options, data = {"n_validation": 0, "patience": 9}, (digits.train, digits.labels.train)
+    with pytest.warns(StoppedEarly, match=f"interrupted after {at + 1} alternations"):
+        estimator = small(**options).fit(*data)
+    monkeypatch.undo()
+    same = small(**options, max_alternations=at).fit(*data)
+    assert len(estimator.history_) == at + 1 and estimator.best_ == same.best_
+    np.testing.assert_array_equal(estimator.codes_, same.codes_)
 
 
 def test_interruption_before_there_is_anything_to_keep(digits, monkeypatch):

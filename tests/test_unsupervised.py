@@ -6,8 +6,8 @@ from scipy.optimize import minimize as scipy_minimize
 from sklearn.base import clone
 from sklearn.linear_model import Ridge
 
-from bdnn import lbfgs, losses, unsupervised
-from bdnn.base import sgn
+from bdnn import base, lbfgs, losses, unsupervised
+from bdnn.base import StoppedEarly, sgn, whole_training
 from bdnn.data import load
 from bdnn.network import (
     Workspace,
@@ -384,6 +384,30 @@ def test_interruption_keeps_the_best_state(digits, monkeypatch):
     ):
         estimator = small().fit(digits.train)
     assert estimator.transform(digits.query).shape == (len(digits.query), 8)
+    calls = iter(range(100))
+    with pytest.raises(KeyboardInterrupt), whole_training():
+        small().fit(digits.train)
+
+
+@pytest.mark.parametrize("at", [0, 2])
+def test_an_interruption_while_the_progress_is_shown_finds_a_whole_state(digits, monkeypatch, at):
+    calls = iter(range(100))
+
+    def set_postfix(self, **shown):
+        if next(calls) == at:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(base.ProgressBar, "set_postfix", set_postfix)
+    options = {"n_validation": 0, "patience": 9}
+    with pytest.warns(StoppedEarly, match=f"interrupted after {at + 1} alternations"):
+        estimator = small(**options).fit(digits.train)
+    monkeypatch.undo()
+    same = small(**options, max_alternations=at).fit(digits.train)
+    assert len(estimator.history_) == at + 1 and estimator.best_ == same.best_
+    np.testing.assert_array_equal(estimator.codes_, same.codes_)
+    np.testing.assert_array_equal(
+        estimator.decision_function(digits.query), same.decision_function(digits.query)
+    )
 
 
 def test_interruption_before_there_is_anything_to_keep(digits, monkeypatch):

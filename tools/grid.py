@@ -12,7 +12,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from bdnn import data, explore
-from bdnn.base import versions
+from bdnn.base import versions, whole_training
 from bdnn.records import code_hashes
 from tools.notebooks import ROOT, write
 
@@ -92,7 +92,8 @@ def identity(method, values, seed):
 
 def train(method, values, seed, dataset, full):
     """The row of one training."""
-    estimator = explore.make_estimator(method, values, seed).fit(dataset.train)
+    with whole_training():
+        estimator = explore.make_estimator(method, values, seed).fit(dataset.train)
     row = explore.observe(method, values, seed, estimator, dataset)
     return row if full else {key: row[key] for key in MEASURED}
 
