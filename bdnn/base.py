@@ -46,6 +46,7 @@ __all__ = [
     "check_number",
     "check_option",
     "check_whole_number",
+    "check_writable",
     "class_numbers",
     "load",
     "pack_codes",
@@ -185,6 +186,24 @@ def shortest_time(call: Callable[[], object], repetitions: int = 5) -> float:
 def show_versions() -> None:
     """Print the versions in use on one line."""
     print(", ".join(f"{name} {version}" for name, version in versions().items()))
+
+
+def check_writable(path: StrPath, make_folders: bool = False) -> None:
+    """Raise an OSError now, and not after an hour, if no file can be written at ``path``.
+
+    With ``make_folders`` the folder of the file may be missing.
+    """
+    if not os.fspath(path):
+        raise FileNotFoundError("the file to write has an empty name")
+    if Path(path).is_dir():
+        raise IsADirectoryError(f"{path} is a folder: name a file to write")
+    folder = Path(path).resolve().parent
+    while make_folders and not folder.exists():
+        folder = folder.parent
+    if not folder.is_dir():
+        raise FileNotFoundError(f"there is no folder {folder} for {path}")
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(f"{folder} is not writable")
 
 
 class atomic_path:
