@@ -57,8 +57,9 @@ examples:
 Rows of the database count from 0; of equal distances the lower row comes first. The output file
 holds `indices` and `distances`, one row for each query. With --radius a query finds as many items
 as there are so near: they stand one query after the other, those of query q from `limits[q]` to
-`limits[q + 1]`, as faiss has it. Every code is compared, which serves for some millions of items;
-larger collections want an index, such as those of faiss."""
+`limits[q + 1]`, as faiss has it. --labels only says which column is no number to encode; the
+queries may lack it. Every code is compared, which serves for some millions of items; larger
+collections want an index, such as those of faiss."""
 
 EVALUATE = """\
 examples:
@@ -66,8 +67,9 @@ examples:
   python -m bdnn evaluate my.bdnn train.csv test.csv --labels species
   python -m bdnn evaluate my.bdnn X.npy Q.npy --labels y.npy --query-labels y_Q.npy
 
-The right answers to a query are the database items of its class where both files have labels, else
-its 50 Euclidean neighbours in the database. Take queries that the model was not trained on."""
+A name given by --labels serves both files; a file of labels needs --query-labels beside it. The
+right answers to a query are the database items of its class where both files have labels, else its
+50 Euclidean neighbours in the database. Take queries that the model was not trained on."""
 
 COMPARE = """\
 examples:
