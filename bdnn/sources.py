@@ -51,7 +51,7 @@ _threads: ContextVar[Any] = ContextVar("threads")  # unset: nobody has shared th
 @functools.cache
 def _libraries():
     """What sets the threads of each BLAS; it looks through all that is loaded, so once."""
-    return threadpoolctl.ThreadpoolController().select(user_api="blas").lib_controllers
+    return threadpoolctl.ThreadpoolController().select(user_api="blas")
 
 
 class _Limit:
@@ -64,7 +64,9 @@ class _Limit:
         """Return the threads that BLAS had before the first user; if several, take all but one."""
         with self.lock:
             if self.users == 0:
-                self.numbers = [library.num_threads or 1 for library in _libraries()]
+                self.numbers = [
+                    library.num_threads or 1 for library in _libraries().lib_controllers
+                ]
             n = max(self.numbers, default=1)
             if n > 1:
                 self.users += 1
@@ -82,7 +84,7 @@ class _Limit:
 
     def _set(self, numbers):
         _let_any_thread_set()
-        for library, n in zip(_libraries(), numbers, strict=True):
+        for library, n in zip(_libraries().lib_controllers, numbers, strict=True):
             library.set_num_threads(n)
 
 

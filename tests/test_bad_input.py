@@ -97,6 +97,13 @@ SAMPLES = [
         TypeError,
         "dates or times",
     ),
+    ("a column", pandas.Series(X[:, 0]), ValueError, "Expected a 2-dimensional container"),
+    (
+        "a column of dates",
+        pandas.Series(pandas.date_range("2024", periods=60)),
+        TypeError,
+        "dates or times",
+    ),
     ("squares that overflow", 1e15 * X, ValueError, "leave the range of float32. Scale X"),
     ("squares that vanish", 1e-15 * X, ValueError, "leave the range of float32. Scale X"),
 ]
@@ -187,12 +194,29 @@ def test_samples_are_not_modified():
 # --- labels -----------------------------------------------------------------------------------
 
 
+NO_DATE = np.array(["2024-01-01", "NaT", "2025-01-01"] * 20, "M8[D]")
+
+
 @cases(
     [
         ("none", None, ValueError, "requires y to be passed"),
         ("one class", np.zeros(60), ValueError, "y holds one class only, 0.0"),
         ("NaN", np.where(Y == 1, np.nan, Y), ValueError, "Input y contains NaN"),
         ("None in between", np.where(Y == 1, None, Y), ValueError, "no label in 20 rows.* row 1:"),
+        ("pandas.NA", np.where(Y == 1, pandas.NA, "a"), ValueError, "no label in 20 .* row 1:"),
+        (
+            "pandas.NA in a column",
+            pandas.DataFrame(np.where(Y == 1, pandas.NA, Y)),
+            ValueError,
+            "no label in 20 .* row 1:",
+        ),
+        (
+            "words with one missing",
+            pandas.Series(["a", "b", "c", pandas.NA] * 15, dtype="string"),
+            ValueError,
+            "no label in 15 rows.* row 3:",
+        ),
+        ("dates with one missing", NO_DATE, ValueError, "no label in 20 rows.* row 1:"),
         ("infinity", np.where(Y == 1, np.inf, Y), ValueError, "Input y contains infinity"),
         ("one too few", Y[:-1], ValueError, r"inconsistent numbers of samples: \[60, 59\]"),
         ("one too many", np.append(Y, 0), ValueError, "inconsistent numbers of samples"),

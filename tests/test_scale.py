@@ -153,6 +153,13 @@ def test_cuts_are_whole_blocks():
     assert scale._cuts(3, 4) == [(0, 3)]
 
 
+def test_a_model_is_saved_with_its_codes(client, tmp_path):
+    found = ITQ(n_bits=4).fit(in_chunks(some_rows()))
+    found.save(tmp_path / "model.bdnn")
+    loaded = bdnn.load(tmp_path / "model.bdnn")
+    assert np.array_equal(loaded.codes_, np.asarray(found.codes_))
+
+
 def test_a_checkpoint_is_refused(client, tmp_path):
     X = da.from_array(some_rows(100), chunks=(50, 20))
     with pytest.raises(TypeError, match="not on a cluster"):
