@@ -9,6 +9,7 @@ from dask import array as da
 from distributed import Client, LocalCluster
 from sklearn.base import clone
 
+import bdnn
 from bdnn import ITQ, ITQCCA, SHBDNN, UHBDNN, DeepHashing, SupervisedDeepHashing, scale, sources
 from bdnn.network import flatten, hidden_sizes, initial_weights
 from bdnn.scale import DaskSamples, SentBytes
