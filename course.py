@@ -384,6 +384,7 @@ def stop_on_termination():
 
 def hand_over(environment, command, arguments):
     """Run tools/COMMAND.py in the environment, in place of this process where that can be."""
+    os.environ["BDNN_CALLED_FROM"] = os.getcwd()  # see tools.called_from
     os.chdir(str(environment.root))
     bin_folder = str(environment.python.parent)
     os.environ["VIRTUAL_ENV"] = str(environment.folder)

@@ -15,7 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from bdnn import compare, data, metrics
-from bdnn.base import atomic_path, check_whole_number, load
+from bdnn.base import atomic_path, check_whole_number, check_writable, load
 
 INTRODUCTION = """\
 Turn vectors into short binary codes, and search with them.
@@ -57,16 +57,19 @@ examples:
 Rows of the database count from 0; of equal distances the lower row comes first. The output file
 holds `indices` and `distances`, one row for each query. With --radius a query finds as many items
 as there are so near: they stand one query after the other, those of query q from `limits[q]` to
-`limits[q + 1]`, as faiss has it. Every code is compared, which serves for some millions of items;
-larger collections want an index, such as those of faiss."""
+`limits[q + 1]`, as faiss has it. --labels only says which column is no number to encode; the
+queries may lack it. Every code is compared, which serves for some millions of items; larger
+collections want an index, such as those of faiss."""
 
 EVALUATE = """\
 examples:
   python -m bdnn evaluate my.bdnn database.npy queries.npy
   python -m bdnn evaluate my.bdnn train.csv test.csv --labels species
+  python -m bdnn evaluate my.bdnn X.npy Q.npy --labels y.npy --query-labels y_Q.npy
 
-The right answers to a query are the database items of its class where both files have labels, else
-its 50 Euclidean neighbours in the database. Take queries that the model was not trained on."""
+A name given by --labels serves both files; a file of labels needs --query-labels beside it. The
+right answers to a query are the database items of its class where both files have labels, else its
+50 Euclidean neighbours in the database. Take queries that the model was not trained on."""
 
 COMPARE = """\
 examples:
@@ -83,6 +86,7 @@ CHECKPOINTED = ("uhbdnn", "shbdnn", "dh", "supdh")
 def main(argv: list[str] | None = None) -> int:
     """Do what the command line says; return the exit code."""
     argv = sys.argv[1:] if argv is None else argv
+    prepare_output()
     args = parser().parse_args(argv)
     args.line = "python -m bdnn " + shlex.join(argv)
     try:
@@ -99,13 +103,22 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
+def prepare_output():
+    """Let everything be printed: where output is closed, and what a terminal has no signs for."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))
+        elif hasattr(getattr(sys, name), "reconfigure"):  # a notebook's streams take any text
+            getattr(sys, name).reconfigure(errors="backslashreplace")
+
+
 def train(args):
     """Learn a hash function and save it."""
-    writable(args.model)
+    writable(args.model, args.checkpoint)
     X, y = training_vectors(args.data, args.labels)
     settings = {"n_bits": args.bits, "random_state": args.seed, "verbose": sys.stderr.isatty()}
     known = compare.parameters(args.method)
-    check_settings(args.settings, [args.method])
+    compare.check_settings(args.settings, [args.method])
     settings = {name: value for name, value in settings.items() if name in known}
     estimator = compare.METHODS[args.method](**settings | args.settings)
     if y is None and compare.supervised([args.method]):
@@ -142,10 +155,11 @@ def search(args):
     """Find the nearest database items of every query."""
     writable(args.output)
     model = load(args.model)
-    database = (
-        encoded(args.database, model) if args.encoded else vectors(args.database, args, model)
-    )
-    codes = vectors(args.query, args, model)
+    if args.encoded:
+        database = encoded(args.database, model)
+    else:
+        database = model.encode(data.read_vectors(args.database, args.labels)[0])
+    codes = model.encode(query_vectors(args.query, args.labels))
     if args.radius is None:
         check_whole_number("k", args.k, 1)
         indices, distances = nearest(codes, database, min(args.k, len(database)))
@@ -170,7 +184,7 @@ def encoded(path, model):
     """Codes of a database that `encode` wrote."""
     if Path(path).suffix.lower() != ".npy":
         raise ValueError(f"{path}: codes are read from the .npy file that encode wrote")
-    codes = np.load(path, allow_pickle=False)
+    codes = data.read_array(path)
     width = -(-model.n_bits // 8)
     if codes.dtype != np.uint8 or codes.ndim != 2 or codes.shape[1] != width or not len(codes):
         raise ValueError(
@@ -180,9 +194,12 @@ def encoded(path, model):
     return codes
 
 
-def vectors(path, args, model):
-    """Codes of a file of vectors."""
-    return model.encode(data.read_vectors(path, args.labels)[0])
+def query_vectors(path, labels):
+    """Vectors of queries; the labels that stand beside those of the database may be missing."""
+    try:
+        return data.read_vectors(path, None if data.is_data_file(labels) else labels)[0]
+    except data.MissingLabelsError:
+        return data.read_vectors(path)[0]
 
 
 def nearest(queries: np.ndarray, database: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -213,9 +230,13 @@ def within(queries: np.ndarray, database: np.ndarray, radius: int) -> tuple[list
 def evaluate(args):
     """Measure the codes of a database for given queries."""
     model = load(args.model)
-    (X, y), (Q, y_Q) = (
-        data.read_vectors(path, args.labels) for path in (args.database, args.query)
-    )
+    if args.query_labels is None and data.is_data_file(args.labels):
+        raise ValueError(
+            f"--labels {args.labels} holds the labels of the database; say with --query-labels "
+            "where those of the queries are"
+        )
+    X, y = data.read_vectors(args.database, args.labels)
+    Q, y_Q = data.read_vectors(args.query, args.query_labels or args.labels)
     labelled = y is not None and y_Q is not None
     if args.ground_truth == "labels" and not labelled:
         raise ValueError("--ground-truth labels needs labels in both files; see --labels")
@@ -235,44 +256,37 @@ def compare_methods(args):
     """Train several methods, print the table, write the report."""
     writable(args.report)
     dataset = data.load(args.data, labels=args.labels, ground_truth=None)
-    check_settings(args.settings, args.methods or compare.METHODS)
     methods = args.methods or compare.DEFAULT_METHODS
+    methods = compare.usable(methods, dataset, lenient=args.methods is None)
+    compare.check_settings(args.settings, methods)
+    compare.check_bits(args.bits, len(dataset.train))
     truth = args.ground_truth
     if truth == "auto":
         truth = "labels" if dataset.labels is not None else "knn"
     options = {"n_neighbors": min(args.neighbours, len(dataset.database))}
     dataset = data.load(args.data, labels=args.labels, ground_truth=truth, **options)
     print(compare.describe(dataset))
-    methods = compare.usable(methods, dataset, lenient=args.methods is None)
     rows = []
     runs = [(bits, name) for bits in args.bits for name in methods]
-    for bits, name in tqdm(runs, unit="run", disable=not sys.stderr.isatty()):
-        estimator = compare.make(name, bits, args.seed, args.settings)
-        row = {"method": type(estimator).__name__, "bits": bits, "seed": args.seed}
-        row |= {"ground_truth": dataset.ground_truth, "settings": estimator.get_params()}
-        rows.append(compare.measure(estimator, dataset, row))
-    print(compare.table(rows))
-    compare.write_report(args.report, rows, dataset, args.line)
-    print(f"report: {args.report}")
+    try:
+        for bits, name in tqdm(runs, unit="run", disable=not sys.stderr.isatty()):
+            estimator = compare.make(name, bits, args.seed, args.settings)
+            row = {"method": type(estimator).__name__, "bits": bits, "seed": args.seed}
+            settings = compare.settings_of(estimator)
+            row |= {"ground_truth": dataset.ground_truth, "settings": settings}
+            rows.append(compare.measure(estimator, dataset, row))
+    finally:  # where a run fails, those before it are not lost
+        if rows:
+            print(compare.table(rows))
+            compare.write_report(args.report, rows, dataset, args.line)
+            print(f"report: {args.report}")
 
 
-def check_settings(settings, methods):
-    """Raise a ValueError for a setting that none of the methods has."""
-    known = sorted({name for method in methods for name in compare.parameters(method)})
-    for name in settings:
-        if name not in known:
-            raise ValueError(f"--settings: {name!r} is not known; known are {', '.join(known)}")
-
-
-def writable(path):
-    """Raise an OSError now, and not after an hour, if nothing can be written at `path`."""
-    if path is None:
-        return
-    folder = Path(path).resolve().parent
-    if not folder.is_dir():
-        raise FileNotFoundError(f"there is no folder {folder} for {path}")
-    if not os.access(folder, os.W_OK):
-        raise PermissionError(f"{folder} is not writable")
+def writable(*paths):
+    """Raise an OSError now, and not after an hour, if a file that is asked for cannot be made."""
+    for path in paths:
+        if path is not None:
+            check_writable(path)
 
 
 def write_arrays(path, write):
@@ -333,6 +347,8 @@ def parser():
     sub.add_argument("--output", metavar="FILE", help="write .npz instead of printing")
 
     sub = command("evaluate", evaluate, EVALUATE, model, database, query)
+    text = "those of the queries, where --labels is a file or names another array or column"
+    sub.add_argument("--query-labels", metavar="NAME", help=text)
     add_truth(sub)
 
     sub = command("compare", compare_methods, COMPARE, own)

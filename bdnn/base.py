@@ -5,6 +5,7 @@ in columns.  :class:`BaseHasher` transposes once, at this boundary.
 """
 
 import copy
+import errno
 import hashlib
 import importlib.metadata
 import json
@@ -50,6 +51,7 @@ __all__ = [
     "check_number",
     "check_option",
     "check_whole_number",
+    "check_writable",
     "class_numbers",
     "load",
     "pack_codes",
@@ -64,6 +66,10 @@ __all__ = [
 FORMAT, CHECKPOINT_FORMAT = "bdnn-model-1", "bdnn-checkpoint-1"
 CHECKPOINT_SECONDS = 10  # a state is written this often at most
 DTYPES = ("float32", "float64")
+SPENT = (  # sources of random numbers, of which nothing is saved but what was made with them
+    *(np.random.Generator, np.random.RandomState),
+    *(np.random.BitGenerator, np.random.SeedSequence),
+)
 PACKAGES = ("numpy", "scipy", "scikit-learn", "matplotlib")
 
 
@@ -217,24 +223,49 @@ def show_versions() -> None:
     print(", ".join(f"{name} {version}" for name, version in versions().items()))
 
 
+def check_writable(path: StrPath, make_folders: bool = False) -> None:
+    """Raise an OSError now, and not after an hour, if no file can be written at ``path``.
+
+    With ``make_folders`` the folder of the file may be missing.
+    """
+    if not os.fspath(path):
+        raise FileNotFoundError("the file to write has an empty name")
+    if Path(path).is_dir():
+        raise IsADirectoryError(f"{path} is a folder: name a file to write")
+    folder = Path(path).resolve().parent
+    while make_folders and not folder.exists():
+        folder = folder.parent
+    if not folder.is_dir():
+        raise FileNotFoundError(f"there is no folder {folder} for {path}")
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(f"{folder} is not writable")
+
+
 class atomic_path:
     """Context manager for a write that happens whole or not at all.
 
     Gives a temporary path beside the target; renames it to the target when the block ends
-    well, and removes it when the block raises (a full disk, an interruption).
+    well, and removes it when the block or the renaming raises (a full disk, an interruption).
+    A link stays a link: the file that it names is written. What exists and is no file is refused
+    with an OSError before the block begins.
     """
 
     def __init__(self, path: StrPath) -> None:
-        self.path = Path(path)
+        self.path = Path(os.path.realpath(path))
+        if self.path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if os.path.lexists(self.path) and not self.path.is_file():
+            raise OSError(f"{path} is not a regular file, and is not replaced: give another path")
         self.temporary = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}")
 
     def __enter__(self) -> Path:
         return self.temporary
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
-        if kind is None:
-            os.replace(self.temporary, self.path)
-        else:
+        try:
+            if kind is None:
+                os.replace(self.temporary, self.path)
+        finally:
             self.temporary.unlink(missing_ok=True)
 
 
@@ -298,8 +329,9 @@ class BaseHasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
             What a class takes beyond the data, such as `start` and `callback` of
             :class:`bdnn.UHBDNN` and :class:`bdnn.DeepHashing`; most take nothing. All networks
             take `checkpoint`, a path: the state of the training is kept there, and a training of
-            the same data with the same parameters goes on from it to the same codes. Only with
-            a Dask array that is a TypeError.
+            the same data with the same parameters and the same `start` goes on from it to the same
+            codes. It needs a whole number as `random_state`, else that is a ValueError; with a
+            Dask array it is a TypeError.
 
         Returns
         -------
@@ -323,10 +355,12 @@ class BaseHasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
                 "bits cannot make the bits independent. Use fewer bits or more samples"
             )
         names = self.__dict__.pop("feature_names_in_", None)  # _fit encodes arrays, without names
-        with with_blocks_in_threads():
-            self._fit(X, y, **options)
-        if names is not None:
-            self.feature_names_in_ = names
+        try:
+            with with_blocks_in_threads():
+                self._fit(X, y, **options)
+        finally:
+            if names is not None:
+                self.feature_names_in_ = names
         return self
 
     def _check_input(self, X, y):
@@ -335,6 +369,8 @@ class BaseHasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         streamed = is_source(X) and self._takes_sources
         if isinstance(X, Blocks) and not streamed:
             raise TypeError(f"{type(self).__name__} learns from an array only, not from Blocks")
+        if self._requires_labels:
+            _check_missing(y)
         labels = (y,) if self._requires_labels else ()
         checked = validate_data(
             self,
@@ -345,7 +381,7 @@ class BaseHasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         )
         if self._requires_labels:
             checked, y = checked
-            _check_labels(y)
+            _check_classes(y)
         if streamed:
             return as_samples(X, self.dtype), y
         _check_range(checked)
@@ -398,15 +434,27 @@ class BaseHasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
 
     @property
     def _n_features_out(self):
-        return self.n_bits
+        return self.codes_.shape[1]  # n_bits may have been set anew since
 
     def save(self, path: StrPath) -> None:
         """Write the fitted estimator to ``path``: an .npz archive without pickle.
 
         The file is written under a temporary name and renamed, so a full disk or an
-        interruption never leaves half a file at ``path``.
+        interruption never leaves half a file at ``path``. Codes on a cluster are fetched. A
+        `random_state` that is a Generator or a RandomState is left out.
+
+        Raises
+        ------
+        TypeError
+            For an estimator of a class that bdnn does not have, and for parameters or attributes
+            of types other than those that are named above.
         """
         check_is_fitted(self)
+        if type(self).__name__ not in _known_classes():
+            raise TypeError(
+                f"class {type(self).__name__!r} is not part of bdnn, and load could not read the "
+                "file: pickle an estimator of a class of your own"
+            )
         arrays: dict[str, np.ndarray] = {}
         header = {
             "format": FORMAT,
@@ -433,10 +481,9 @@ def _check_kind(X):
     """Raise a TypeError for what NumPy would silently take for numbers."""
     if np.ma.isMaskedArray(X):
         raise TypeError("X is a masked array, and its mask would be lost: fill it first")
-    kinds = [
-        getattr(dtype, "kind", "") for dtype in getattr(X, "dtypes", [getattr(X, "dtype", "")])
-    ]
-    if set(kinds) & {"m", "M"}:
+    dtypes = getattr(X, "dtypes", None)  # of the columns of a table
+    dtypes = dtypes if np.iterable(dtypes) else [getattr(X, "dtype", "")]
+    if {getattr(dtype, "kind", "") for dtype in dtypes} & {"m", "M"}:
         raise TypeError("X holds dates or times: turn them into numbers first")
 
 
@@ -450,19 +497,36 @@ def _check_range(X):
         )
 
 
-def _check_labels(y):
-    """Raise a ValueError unless every sample has a label, and the labels name several classes."""
-    missing = [row for row, label in enumerate(y.tolist()) if label is None or label != label]
-    if missing:
+def _check_missing(y):
+    """Raise a ValueError unless every sample has a label; scikit-learn looks for NaN only."""
+    y = np.asarray(y)
+    if y.dtype.kind not in "OmM" or y.ndim == 0 or y.size > len(y):
+        return
+    import pandas  # which knows all that stands for what is missing, and takes long to import
+
+    missing = np.flatnonzero(pandas.isna(y.ravel()))
+    if len(missing):
         raise ValueError(
             f"y has no label in {len(missing)} rows, the first of them row {missing[0]}: a "
             "supervised method needs one for every sample. Leave these rows out"
         )
+
+
+def _check_classes(y):
+    """Raise a ValueError unless the labels name several classes."""
     check_classification_targets(y)
     if len(np.unique(y)) < 2:
         raise ValueError(
             f"y holds one class only, {y.tolist()[0]!r}: a supervised method needs two or more"
         )
+
+
+def _known_classes():
+    """The estimators of bdnn by name."""
+    import bdnn
+
+    public = (getattr(bdnn, name) for name in bdnn.__all__)
+    return {c.__name__: c for c in public if isinstance(c, type) and issubclass(c, BaseHasher)}
 
 
 def load(path: StrPath) -> BaseHasher:
@@ -475,11 +539,8 @@ def load(path: StrPath) -> BaseHasher:
     ModelFileError
         If the file is not a bdnn model, was damaged, or names a class that bdnn does not have.
     """
-    import bdnn
-
     header, arrays = _read_archive(path, FORMAT, "bdnn model")
-    public = (getattr(bdnn, name) for name in bdnn.__all__)
-    known = {c.__name__: c for c in public if isinstance(c, type) and issubclass(c, BaseHasher)}
+    known = _known_classes()
     try:
         name, state = str(header["class"]), _decode(header["state"], arrays)
         if name not in known:
@@ -500,9 +561,11 @@ class Checkpoint:
     ----------
     path : path or None
         The file, which is replaced whole whenever a state is written; None: nothing is kept.
-    estimator, X, y
-        What is trained on what, X in columns. A checkpoint of another training is refused; that
-        of an array is one, too, for samples in files or blocks, whose sums are rounded otherwise.
+    estimator, X, y, start
+        What is trained on what, X in columns, and from where. A checkpoint of another training is
+        refused; that of an array is one, too, for samples in files or blocks,
+        whose sums are rounded otherwise. The `random_state` must be a whole number: nothing else
+        draws the same numbers again.
     """
 
     def __init__(
@@ -511,6 +574,7 @@ class Checkpoint:
         estimator: BaseHasher,
         X: np.ndarray | Samples,
         y: ArrayLike | None = None,
+        start: BaseHasher | None = None,
     ) -> None:
         self.path, self.written = path, -np.inf
         if path is not None:
@@ -519,8 +583,13 @@ class Checkpoint:
                     "a checkpoint needs samples in memory or in files, not on a cluster"
                 )
             params = estimator.get_params(deep=False) | {"verbose": None}
+            _check_seed(params["random_state"])
             about = {"class": type(estimator).__name__, "versions": versions(), "X": _print_of(X)}
-            data = {"y": np.asarray("" if y is None else y)}
+            labels = np.asarray("" if y is None else y)
+            data = {"y": labels.astype(str) if labels.dtype == object else labels}
+            if start is not None:
+                learned = {name: getattr(start, name, None) for name in ("Ws_", "cs_", "codes_")}
+                about["start"] = _encode(learned, data)
             self.training = _digest(about | {"params": _encode(params, data)}, data)
 
     def write(self, estimator: BaseHasher, loop: tuple) -> None:
@@ -552,12 +621,23 @@ class Checkpoint:
         header, arrays = _read_archive(self.path, CHECKPOINT_FORMAT, "checkpoint")
         if header["training"] != self.training:
             raise ValueError(
-                f"{self.path} belongs to another training: other data, parameters or versions. "
-                "Give another path, or remove the file to begin anew"
+                f"{self.path} belongs to another training: other data, parameters, start or "
+                "versions. Give another path, or remove the file to begin anew"
             )
         state = _decode(header["state"], arrays)
         estimator.__dict__.update(state["learned"])
         return state["loop"]
+
+
+def _check_seed(seed):
+    """Raise a ValueError unless a training that goes on can draw the same numbers again."""
+    try:
+        check_whole_number("random_state", seed, 0)
+    except ValueError as error:
+        raise ValueError(
+            f"{error}: with a checkpoint a training must draw the same numbers when it goes on. "
+            "Give random_state=0, say, or no checkpoint"
+        ) from None
 
 
 def _print_of(X):
@@ -613,25 +693,36 @@ def _digest(header, arrays):
     return total.hexdigest()
 
 
-def _encode(value, arrays):
+def _encode(value, arrays, attribute="what is saved"):
     """JSON form of ``value``; arrays are moved into ``arrays`` and referred to by name."""
+
+    def items(values):
+        return [_encode(v, arrays, attribute) for v in values]
+
     if isinstance(value, np.ndarray):
         if value.dtype == object:
-            return {"kind": "objects", "items": [_encode(v, arrays) for v in value.tolist()]}
+            return {"kind": "objects", "items": items(value.tolist())}
         name = f"a{len(arrays)}"
         arrays[name] = value
         return {"kind": "array", "name": name}
     if isinstance(value, dict):
-        return {"kind": "dict", "items": {k: _encode(v, arrays) for k, v in value.items()}}
+        return {"kind": "dict", "items": {k: _encode(v, arrays, k) for k, v in value.items()}}
     if isinstance(value, (list, tuple)):
-        return {"kind": type(value).__name__, "items": [_encode(v, arrays) for v in value]}
+        return {"kind": type(value).__name__, "items": items(value)}
     if isinstance(value, (np.integer, np.floating, np.bool_)):
         return value.item()
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, type) and issubclass(value, np.generic) or isinstance(value, np.dtype):
         return np.dtype(value).name
-    return None  # a Generator or RandomState: the seed is spent, the result is what is saved
+    if isinstance(value, SPENT):
+        return None
+    if hasattr(value, "__array__"):  # that of a cluster
+        return _encode(np.asarray(value), arrays, attribute)
+    raise TypeError(
+        f"{attribute} holds a {type(value).__name__}, which cannot be saved: only numbers, "
+        "strings, arrays, and lists, tuples and dicts of these can"
+    )
 
 
 def _decode(value, arrays):

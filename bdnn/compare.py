@@ -19,7 +19,14 @@ from sklearn.utils import get_tags
 
 import bdnn
 from bdnn import metrics, plotting
-from bdnn.base import BaseHasher, StrPath, atomic_path, versions, whole_training
+from bdnn.base import (
+    BaseHasher,
+    StrPath,
+    atomic_path,
+    check_whole_number,
+    versions,
+    whole_training,
+)
 from bdnn.data import Dataset
 
 __all__ = [
@@ -28,11 +35,14 @@ __all__ = [
     "METHODS",
     "aligned",
     "cell",
+    "check_bits",
+    "check_settings",
     "describe",
     "json_object",
     "make",
     "measure",
     "parameters",
+    "settings_of",
     "supervised",
     "table",
     "usable",
@@ -74,6 +84,11 @@ COLUMNS = {
     "fit_seconds": ("fit s", ".1f"),
     "encode_seconds": ("encode s", ".2f"),
 }
+OPTIONS = {  # parameters of every method that are no settings of a comparison
+    "n_bits": "--bits gives it",
+    "random_state": "--seed gives it",
+    "verbose": "progress is shown on a terminal",
+}
 MOST_ENTRIES = 60  # of a recorded history
 TRACE_FROM = 20_000  # training vectors; below, tracing memory costs more than some 3 % of the time
 
@@ -97,6 +112,28 @@ def supervised(names: Iterable[str]) -> list[str]:
 def parameters(name: str) -> Mapping[str, inspect.Parameter]:
     """The parameters of a method, by name."""
     return inspect.signature(METHODS[name]).parameters
+
+
+def check_settings(settings: Row, names: Iterable[str]) -> None:
+    """Raise a ValueError for a setting that an option gives, or that none of the methods has."""
+    known = {name for method in names for name in parameters(method)} - OPTIONS.keys()
+    for name in settings:
+        if name in OPTIONS:
+            raise ValueError(f"--settings: {name!r} is no setting: {OPTIONS[name]}")
+        if name not in known:
+            listed = ", ".join(sorted(known))
+            raise ValueError(f"--settings: {name!r} is not known; known are {listed}")
+
+
+def check_bits(lengths: Iterable[int], n_samples: int) -> None:
+    """Raise a ValueError for a code length that no training on so many samples can have."""
+    for bits in lengths:
+        check_whole_number("n_bits", bits, 1)
+        if bits > n_samples:
+            raise ValueError(
+                f"n_bits={bits} is more than n_samples = {n_samples} allow: use fewer bits or more "
+                "samples"
+            )
 
 
 def usable(names: list[str], dataset: Dataset, lenient: bool) -> list[str]:
@@ -126,6 +163,11 @@ def make(name: str, bits: int, seed: int, settings: Row) -> BaseHasher:
     settings = settings | {"random_state": seed, "verbose": sys.stderr.isatty()}
     known = settings.keys() & parameters(name).keys()
     return METHODS[name](n_bits=bits, **{key: settings[key] for key in known})
+
+
+def settings_of(estimator: BaseHasher) -> Row:
+    """The parameters of an estimator, those aside that options give."""
+    return {key: v for key, v in estimator.get_params().items() if key not in OPTIONS}
 
 
 def measure(estimator: BaseHasher, dataset: Dataset, row: Row) -> Row:
@@ -289,7 +331,7 @@ def write_report(path: StrPath, rows: list[Row], dataset: Dataset, command: str)
         ),
     )
     with atomic_path(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+        temporary.write_text(page, encoding="utf-8", errors="backslashreplace")
 
 
 def _figures(rows):
@@ -303,7 +345,9 @@ def _figures(rows):
                 rows, f"{folder}/objective"
             ),
         }
-        texts = {caption: path.read_text() for caption, path in drawn.items() if path}
+        texts = {
+            caption: path.read_text(encoding="utf-8") for caption, path in drawn.items() if path
+        }
     return {caption: text[text.index("<svg") :] for caption, text in texts.items()}
 
 

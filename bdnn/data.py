@@ -30,15 +30,25 @@ from scipy.sparse import issparse
 from sklearn.datasets import load_digits
 from tqdm import tqdm
 
-from bdnn.base import Seed, StrPath, as_generator, atomic_path, check_option
+from bdnn.base import (
+    Seed,
+    StrPath,
+    as_generator,
+    atomic_path,
+    check_option,
+    check_whole_number,
+)
 
 __all__ = [
     "DATASETS",
     "Dataset",
     "Labels",
+    "MissingLabelsError",
     "READERS",
+    "is_data_file",
     "load",
     "nearest_neighbours",
+    "read_array",
     "read_vectors",
     "with_ground_truth",
 ]
@@ -76,7 +86,12 @@ SIFT1M_ADDRESS = "ftp://ftp.irisa.fr/local/texmex/corpus/sift.tar.gz"
 # Neighbours are kept on disk when finding them takes more multiplications than this (seconds).
 KEEP_NEIGHBOURS_FROM = 10**10
 BLOCK_ENTRIES = 2**23
+MISSING = ("", "#N/A", "<NA>", "N/A", "NA", "NULL", "None", "n/a", "null")  # to pandas, as is NaN
 QUERIES_PER_CLASS = 100  # of the protocol "dh"
+
+
+class MissingLabelsError(ValueError):
+    """A file has no labels of the name that was given for them."""
 
 
 class Labels(NamedTuple):
@@ -211,7 +226,8 @@ def load(
     if protocol == "dh" and n_query is not None:
         raise ValueError("n_query does not go with protocol='dh': it takes 100 of each class")
     cache, rng = _cache_folder(data_home), as_generator(seed)
-    if name in DATASETS:
+    if str(name) in DATASETS:
+        name = str(name)
         if labels is not None:
             raise ValueError(f"labels={labels!r} is for files of your own; {name} has its own")
         dataset = DATASETS[name](rng, n_query, cache)
@@ -287,8 +303,7 @@ def nearest_neighbours(query: np.ndarray, database: np.ndarray, k: int) -> np.nd
     query, database = _as_floats(query), _as_floats(database)
     if query.ndim != 2 or database.ndim != 2 or query.shape[1] != database.shape[1]:
         raise ValueError(f"query {query.shape} and database {database.shape} do not fit together")
-    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
-        raise ValueError(f"the number of neighbours must be a whole number from 1, got {k!r}")
+    check_whole_number("the number of neighbours", k, 1)
     if k > len(database):
         raise ValueError(f"{k} neighbours asked for, but the database has {len(database)} vectors")
     norms = np.sqrt(_squares(database))
@@ -415,6 +430,8 @@ def _as_labels(y, X, what):
     y = np.asarray(y)
     if y.shape != (len(X),) or y.dtype.kind not in "buifUS":
         raise ValueError(f"{what} must be {len(X)} numbers or strings, got {y.dtype} {y.shape}")
+    if y.dtype.kind == "f" and np.isnan(y).any():
+        raise ValueError(f"{what}: no label in row {np.isnan(y).argmax()}; leave such rows out")
     return y.astype(np.int64) if y.dtype.kind in "bui" else y
 
 
@@ -436,6 +453,8 @@ def _hold_out(name, X, y, n_query, rng, description, default):
     n_query = default if n_query is None else n_query
     if y is not None:
         y = _as_labels(y, X, f"{name}: y")
+    if len(X) < 2:
+        raise ValueError(f"{name} holds one vector; queries and database need one each at least")
     _check_n_query(n_query, len(X) - 1)
     order = rng.permutation(len(X))
     if y is not None:  # evenly spaced picks from the rows sorted by class hit every class alike
@@ -488,9 +507,8 @@ def _official(name, train, database, query, labels, n_query, description):
 
 
 def _check_n_query(n_query, most):
-    if isinstance(n_query, bool) or not isinstance(n_query, (int, np.integer)):
-        raise ValueError(f"n_query must be a whole number, got {n_query!r}")
-    if not 1 <= n_query <= most:
+    check_whole_number("n_query", n_query, 1)
+    if n_query > most:
         raise ValueError(f"n_query={n_query} is not between 1 and {most}")
 
 
@@ -723,7 +741,8 @@ def read_vectors(
     ------
     ValueError
         If the file is damaged, is of another format, lacks what it should hold, or holds something
-        else than finite numbers; says which.
+        else than finite numbers; says which. Where it has nothing of the name that `labels` gives,
+        it is a :class:`MissingLabelsError`.
     FileNotFoundError
         If there is no such file.
     """
@@ -745,6 +764,8 @@ def _read_path(name, rng, n_query, labels):
             f"({', '.join(READERS)}), or of a folder with .fvecs files"
         )
     if path.is_dir():
+        if labels is not None:
+            raise ValueError(f"labels={labels!r} is for files; a folder of .fvecs has no labels")
         return _read_fvecs_folder(path, n_query)
     arrays = _read_file(path, labels)
     if "X" in arrays:
@@ -755,6 +776,11 @@ def _read_path(name, rng, n_query, labels):
         f"{path} must hold X (and perhaps y), or train and query (and perhaps database and labels "
         f"of each as train_labels, ...); it holds {_names(arrays)}"
     )
+
+
+def is_data_file(name: StrPath | None) -> bool:
+    """Whether a name ends as the files that are read here do; None does not."""
+    return name is not None and Path(name).suffix.lower() in READERS
 
 
 def _names(arrays):
@@ -768,7 +794,7 @@ def _read_file(path, labels):
     reader = READERS.get(path.suffix.lower())
     if reader is None:
         raise ValueError(f"{path}: a data file must be one of {', '.join(READERS)}")
-    if labels is not None and Path(labels).suffix.lower() in READERS:
+    if is_data_file(labels):
         return reader(path, None) | {"y": _read_labels(Path(labels).expanduser())}
     return reader(path, labels)
 
@@ -785,12 +811,13 @@ def _read_labels(path):
 
 def _read_named(path, labels):
     """Arrays of a .npz or .mat file."""
-    arrays = _read_numpy(path) if path.suffix.lower() == ".npz" else _read_matlab(path)
+    arrays = _read_numpy(path) if path.suffix.lower() == ".npz" else _read_matlab(path, labels)
     if not isinstance(arrays, dict):
         raise ValueError(f"{path} is damaged or not an .npz file")
     if labels is not None:
         if labels not in arrays:
-            raise ValueError(f"{path} holds no {labels!r} for labels; it holds {_names(arrays)}")
+            held = _names(arrays)
+            raise MissingLabelsError(f"{path} holds no {labels!r} for labels; it holds {held}")
         arrays["y"] = arrays.pop(labels)
     return arrays
 
@@ -798,18 +825,13 @@ def _read_named(path, labels):
 def _read_matrix(path, labels):
     """The matrix of a file that holds nothing else."""
     if labels is not None:
-        raise ValueError(
+        raise MissingLabelsError(
             f"{path} holds vectors alone, no {labels!r}; give the labels as a file of their own"
         )
-    if path.suffix.lower() == ".npy":
-        X = _read_numpy(path)
-        if isinstance(X, dict):
-            raise ValueError(f"{path} is damaged or not an .npy file: it holds several arrays")
-        return {"X": X}
-    return {"X": _read_vecs(path)}
+    return {"X": read_array(path) if path.suffix.lower() == ".npy" else _read_vecs(path)}
 
 
-def _read_matlab(path):
+def _read_matlab(path, labels):
     """Arrays of a .mat file; vectors as rows or columns become flat, text becomes strings."""
     try:
         held = loadmat(path)
@@ -822,13 +844,14 @@ def _read_matlab(path):
         raise ValueError(f"{path} is damaged or not a MATLAB file: {error}") from error
     arrays = {name: value for name, value in held.items() if not name.startswith("__")}
     for name, value in arrays.items():
-        if name == "y" or name.endswith("_labels") or value.dtype.kind == "O":
+        if name in ("y", labels) or name.endswith("_labels") or value.dtype.kind == "O":
             arrays[name] = _flat(value)
     return arrays
 
 
 def _flat(value):
     """Labels of a .mat file as a vector: of numbers, of a char matrix, of a cell array of text."""
+    value = value.toarray() if issparse(value) else value
     cells = value.ravel().tolist() if value.dtype.kind == "O" else []
     if cells and all(isinstance(c, np.ndarray) and c.dtype.kind == "U" for c in cells):
         return np.array(["".join(c.ravel()) for c in cells])
@@ -851,10 +874,14 @@ def _read_table(path, labels):
     if table.empty:
         raise ValueError(f"{path} holds no rows")
     table.columns = [str(name).strip() for name in table.columns]
-    if labels is not None and labels not in table.columns:
-        raise ValueError(f"{path} has no column {labels!r}; it has {_some(table.columns)}")
     column = "label" if labels is None else labels
-    arrays = {"y": _label_column(path, table.pop(column))} if column in table.columns else {}
+    found = np.count_nonzero(table.columns == column)
+    if not found and labels is not None:
+        some = _some(table.columns)
+        raise MissingLabelsError(f"{path} has no column {labels!r}; it has {some}")
+    if found > 1:
+        raise ValueError(f"{path} has {found} columns {column!r}, spaces aside: rename all but one")
+    arrays = {"y": _label_column(path, table.pop(column))} if found else {}
     if table.shape[1]:
         arrays["X"] = _number_columns(path, table)
     return arrays
@@ -886,22 +913,32 @@ def _number_columns(path, table):
 def _read_csv(path):
     """The table of a .csv file, whatever of three signs separates it, with names or without."""
     from pandas import read_csv
+    from pandas.errors import ParserWarning
 
     with open(path, encoding="utf-8-sig") as file:
-        first = file.readline()
+        first = next((line for line in file if line.strip()), "")
     separator = next((sign for sign in "\t;" if sign in first), ",")
     header = None if _are_numbers(first, separator) else 0
-    return read_csv(path, sep=separator, header=header)
+    with warnings.catch_warnings(action="error", category=ParserWarning):
+        try:
+            return read_csv(path, sep=separator, header=header, index_col=False)
+        except ParserWarning:
+            raise ValueError("its rows have more fields than its first line has names") from None
 
 
 def _are_numbers(line, separator):
-    """Whether a line holds numbers, other than the names 0, 1, ... that pandas gives columns."""
-    fields = [field.strip() for field in line.split(separator)]
+    """Whether a line holds numbers, other than the names 0, 1, ... that pandas gives columns.
+
+    Beside a number, an empty field and a word that pandas reads as missing are numbers, too.
+    """
+    fields = [field.strip(' "') for field in line.strip("\r\n").split(separator)]
     try:
-        numbers = [float(field) for field in fields]
-    except ValueError:  # also for an empty field
+        numbers = [float(field) for field in fields if field not in MISSING]
+    except ValueError:
         return False
-    return len(numbers) == 1 or fields != [str(k) for k in range(len(fields))]
+    names = fields if fields[0] else fields[1:]  # the first is empty above the names of rows
+    counted = len(fields) > 1 and names == [str(k) for k in range(len(names))]
+    return len(numbers) > 0 and not counted
 
 
 def _some(names, most=10):
@@ -940,6 +977,24 @@ def _own_split(path, arrays, n_query):
     return _official(path.stem, *parts, labels, n_query, description)
 
 
+def read_array(path: StrPath) -> np.ndarray:
+    """The array of a .npy file, of any kind of numbers; never unpickles.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged, or of another format.
+    FileNotFoundError
+        If there is no such file.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    array = _read_numpy(path)
+    if isinstance(array, dict):
+        raise ValueError(f"{path} is damaged or not an .npy file: it holds several arrays")
+    return array
+
+
 def _read_numpy(path):
     """Array of a .npy file, or dict of the arrays of a .npz file; never unpickles."""
     try:
@@ -949,7 +1004,11 @@ def _read_numpy(path):
         with loaded:
             return {key: loaded[key] for key in loaded.files}
     except Exception as error:  # a damaged file can raise nearly anything
-        what = "it holds objects, or no arrays at all" if "pickle" in str(error) else error
+        what = (
+            "it holds objects, such as None, or no arrays at all"
+            if "pickle" in str(error)
+            else error
+        )
         raise ValueError(f"{path} is damaged or not a plain NumPy file: {what}") from error
 
 

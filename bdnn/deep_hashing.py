@@ -618,7 +618,7 @@ class DeepHashing(BaseHasher):
 
     def _fit(self, X, y, start=None, callback=None, checkpoint=None):
         self._check_parameters()
-        checkpoint = Checkpoint(checkpoint, self, X)
+        checkpoint = Checkpoint(checkpoint, self, X, start=start)
         self._learn(X, {"reduction": self.reduction}, start, callback, checkpoint)
 
     def _learn(self, X, options, start, callback, checkpoint):
@@ -754,7 +754,7 @@ class SupervisedDeepHashing(DeepHashing):
 
     def _fit(self, X, y, start=None, callback=None, checkpoint=None):
         self._check_parameters()
-        checkpoint = Checkpoint(checkpoint, self, X, y)
+        checkpoint = Checkpoint(checkpoint, self, X, y, start)
         check_number("alpha", self.alpha)
         check_classification_targets(y)
         y = np.unique(y, return_inverse=True)[1]

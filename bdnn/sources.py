@@ -19,8 +19,8 @@ from threading import Lock
 from typing import Any, TypeVar
 
 import numpy as np
+import threadpoolctl
 from numpy.typing import ArrayLike, DTypeLike
-from threadpoolctl import ThreadpoolController
 
 __all__ = [
     "BLOCK",
@@ -45,13 +45,57 @@ Result = TypeVar("Result")
 
 BLOCK = 2048  # samples per block: what is computed for them fits into a processor's cache
 _ALONE = None, 1  # the threads that work on the blocks, and how many they are; None: the caller
-_threads: ContextVar[Any] = ContextVar("threads", default=_ALONE)
-_limiting = Lock()  # nobody reads how many threads BLAS has while somebody changes it
+_threads: ContextVar[Any] = ContextVar("threads")  # unset: nobody has shared the blocks yet
 
 
 @functools.cache
 def _libraries():
-    return ThreadpoolController()  # looks through all that is loaded, so once
+    """What sets the threads of each BLAS; it looks through all that is loaded, so once."""
+    return threadpoolctl.ThreadpoolController().select(user_api="blas")
+
+
+class _Limit:
+    """BLAS has one thread for as long as anybody, in any thread, shares blocks among threads."""
+
+    def __init__(self):
+        self.lock, self.users, self.numbers = Lock(), 0, []
+
+    def begin(self):
+        """Return the threads that BLAS had before the first user; if several, take all but one."""
+        with self.lock:
+            if self.users == 0:
+                self.numbers = [
+                    library.num_threads or 1 for library in _libraries().lib_controllers
+                ]
+            n = max(self.numbers, default=1)
+            if n > 1:
+                self.users += 1
+                if self.users == 1:
+                    self._set([1] * len(self.numbers))
+            return n
+
+    def end(self):
+        """Give BLAS its threads back after the last user."""
+        with self.lock:
+            self.users -= 1
+            if self.users == 0:
+                self._set(self.numbers)
+                _let_any_thread_set()
+
+    def _set(self, numbers):
+        _let_any_thread_set()
+        for library, n in zip(_libraries().lib_controllers, numbers, strict=True):
+            library.set_num_threads(n)
+
+
+def _let_any_thread_set():
+    """From threadpoolctl 3.8 on OpenBLAS obeys the thread alone that was the first to set it."""
+    clear = getattr(threadpoolctl.OpenBLASController, "clear_controlling_thread", None)
+    if clear is not None:
+        clear(force=True)
+
+
+_limit = _Limit()
 
 
 @functools.cache
@@ -70,21 +114,22 @@ def with_blocks_in_threads() -> Iterator[None]:
     """Within it the blocks are shared among the threads that the user gives to BLAS.
 
     The products of one block are too small to be shared: each thread does its own block alone.
+    Several threads may be within it at once; the last one to leave gives BLAS its threads back.
     """
     _keep_freed_memory()
-    blas = _libraries().select(user_api="blas")
-    with _limiting:
-        n = max((library["num_threads"] for library in blas.info()), default=1)
-        limit = blas.limit(limits=1)
+    n = 1 if _threads.get(None) is _ALONE else _limit.begin()
     if n == 1:
         yield
         return
-    with limit, ThreadPoolExecutor(n) as threads:
-        before = _threads.set((threads, n))
-        try:
-            yield
-        finally:
-            _threads.reset(before)
+    try:
+        with ThreadPoolExecutor(n) as threads:
+            before = _threads.set((threads, n))
+            try:
+                yield
+            finally:
+                _threads.reset(before)
+    finally:
+        _limit.end()
 
 
 def each(fun: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
@@ -94,7 +139,7 @@ def each(fun: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Resul
     because it is left early, none of them is still computing, short of a second interruption while
     it waits for them. NumPy's errstate of the caller holds in all threads.
     """
-    threads, n = _threads.get()
+    threads, n = _threads.get(_ALONE)
     if threads is None:
         yield from map(fun, items)
         return
@@ -148,31 +193,37 @@ class Blocks:
             )
         self.factory = factory
         if n_samples is None or n_features is None:
-            shapes = [np.shape(block) for block in factory()]
-            n_samples = sum(shape[0] for shape in shapes)
-            n_features = shapes[0][-1] if shapes else 0
+            shapes = [np.shape(block) or (0, 0) for block in factory()]
+            if n_samples is None:
+                n_samples = sum(shape[0] for shape in shapes)
+            if n_features is None:
+                n_features = shapes[0][-1] if shapes else 0
         self.shape = (n_samples, n_features)
 
     def __len__(self):
         return self.shape[0]
 
     def __iter__(self):
-        """Yield the blocks of one pass, and raise a ValueError unless they are as announced."""
+        """Yield the blocks of one pass, and raise an error unless they are as announced."""
         n_samples, n_features = self.shape
         start = 0
         for block in self.factory():
+            which = f"block of samples that begins at row {start}"
+            masked = np.ma.isMaskedArray(block)
             block = np.asarray(block)
+            if masked or block.dtype.kind not in "fiub":
+                what = "is masked" if masked else f"has entries of type {block.dtype}"
+                raise TypeError(f"the {which} {what}: make it an array of real numbers first")
             if block.ndim != 2 or block.shape[1] != n_features:
                 raise ValueError(
-                    f"the block of samples that begins at row {start} has shape {block.shape}, "
-                    f"expected (rows, {n_features})"
+                    f"the {which} has shape {block.shape}, expected (rows, {n_features})"
                 )
             yield block
             start += len(block)
         if start != n_samples:
             raise ValueError(
-                f"the blocks of this pass hold {start} samples, not {n_samples}: the factory must "
-                "give the same samples at every call"
+                f"the blocks of this pass hold {start} samples, not {n_samples}: n_samples must be "
+                "their number, and the factory must give the same samples at every call"
             )
 
 
@@ -252,23 +303,31 @@ class _Columns:
         self.m = int(self.kept.sum())
 
     def pieces(self):
-        """Yield (first row, block of rows) as the source gives them, checked."""
+        """Yield (first row, block of rows) as the source gives them."""
         start = 0
         for block in self.blocks:
-            if not np.isfinite(block).all():
-                rows = f"rows {start} to {start + len(block) - 1}"
-                raise ValueError(f"Input X contains NaN or infinity in {rows}")
             yield start, block
             start += len(block)
+
+    def _cast(self, piece, rows):
+        """A copy of a piece of these rows in the precision asked for, checked."""
+        with np.errstate(over="ignore"):  # it is an error below
+            piece = piece.astype(self.dtype)
+        if not np.isfinite(piece).all():
+            raise ValueError(
+                f"Input X contains NaN or infinity in {rows}, or a value too large for {self.dtype}"
+            )
+        return piece
 
     def __iter__(self):
         """Yield (X, columns): a block (D, n), and the slice of the samples that it holds."""
         held, n, start = [], 0, 0
         for first, piece in self.pieces():
+            rows = f"rows {first} to {first + len(piece) - 1}"
             kept = self.kept[first : first + len(piece)]
             piece = piece if kept.all() else piece[kept]
             while len(piece):
-                held.append(piece[: BLOCK - n].astype(self.dtype))
+                held.append(self._cast(piece[: BLOCK - n], rows))
                 piece = piece[BLOCK - n :]
                 n += len(held[-1])
                 if n == BLOCK or start + n == self.m:

@@ -768,7 +768,7 @@ class UHBDNN(BaseHasher):
 
     def _fit(self, X, y, start=None, callback=None, checkpoint=None):
         self._check_parameters()
-        checkpoint = Checkpoint(checkpoint, self, X)
+        checkpoint = Checkpoint(checkpoint, self, X, start=start)
         rng = as_generator(self.random_state)
         scale = self.scale_ = range_scaling(X)[1]
         shift = self.shift_ = sample_mean(X).astype(X.dtype)

@@ -97,6 +97,13 @@ SAMPLES = [
         TypeError,
         "dates or times",
     ),
+    ("a column", pandas.Series(X[:, 0]), ValueError, "Expected a 2-dimensional container"),
+    (
+        "a column of dates",
+        pandas.Series(pandas.date_range("2024", periods=60)),
+        TypeError,
+        "dates or times",
+    ),
     ("squares that overflow", 1e15 * X, ValueError, "leave the range of float32. Scale X"),
     ("squares that vanish", 1e-15 * X, ValueError, "leave the range of float32. Scale X"),
 ]
@@ -187,12 +194,29 @@ def test_samples_are_not_modified():
 # --- labels -----------------------------------------------------------------------------------
 
 
+NO_DATE = np.array(["2024-01-01", "NaT", "2025-01-01"] * 20, "M8[D]")
+
+
 @cases(
     [
         ("none", None, ValueError, "requires y to be passed"),
         ("one class", np.zeros(60), ValueError, "y holds one class only, 0.0"),
         ("NaN", np.where(Y == 1, np.nan, Y), ValueError, "Input y contains NaN"),
         ("None in between", np.where(Y == 1, None, Y), ValueError, "no label in 20 rows.* row 1:"),
+        ("pandas.NA", np.where(Y == 1, pandas.NA, "a"), ValueError, "no label in 20 .* row 1:"),
+        (
+            "pandas.NA in a column",
+            pandas.DataFrame(np.where(Y == 1, pandas.NA, Y)),
+            ValueError,
+            "no label in 20 .* row 1:",
+        ),
+        (
+            "words with one missing",
+            pandas.Series(["a", "b", "c", pandas.NA] * 15, dtype="string"),
+            ValueError,
+            "no label in 15 rows.* row 3:",
+        ),
+        ("dates with one missing", NO_DATE, ValueError, "no label in 20 rows.* row 1:"),
         ("infinity", np.where(Y == 1, np.inf, Y), ValueError, "Input y contains infinity"),
         ("one too few", Y[:-1], ValueError, r"inconsistent numbers of samples: \[60, 59\]"),
         ("one too many", np.append(Y, 0), ValueError, "inconsistent numbers of samples"),
@@ -429,7 +453,7 @@ ONLY = r"must hold only -1 and \+1"
         ("independence of packed codes", lambda: metrics.independence(P), "-1 and"),
         ("neighbours of another width", lambda: nearest_neighbours(X, X[:, :3], 2), "do not fit"),
         ("more neighbours than items", lambda: nearest_neighbours(X, X, 61), "database has 60 v"),
-        ("no neighbours", lambda: nearest_neighbours(X, X, 0), "whole number from 1, got 0"),
+        ("no neighbours", lambda: nearest_neighbours(X, X, 0), "whole number of at least 1, got 0"),
         ("neighbours of NaN", lambda: nearest_neighbours(with_value(np.nan), X, 1), "finite"),
     ]
 )
@@ -510,6 +534,20 @@ def test_functions_in_columns(case):
     [
         ("a set unknown", lambda p: load("mnits"), ValueError, "'mnits' is not known"),
         ("a file that is not there", lambda p: load(p / "x.npy"), FileNotFoundError, "no file"),
+        ("a path to a set unknown", lambda p: load(p / "x"), ValueError, "x' is not known. Known"),
+        ("a folder with labels", lambda p: load(p, labels="y"), ValueError, "'y' is for files; a"),
+        (
+            "NaN among the labels",
+            lambda p: load(holes(p)),
+            ValueError,
+            "holes: y: no label in row 4",
+        ),
+        (
+            "NaN in a file of labels",
+            lambda p: load(vectors(p), labels=labels(p)),
+            ValueError,
+            "row 4",
+        ),
         ("an empty folder", lambda p: load(p), FileNotFoundError, r"one \*_base.fvecs file"),
         ("a protocol unknown", lambda p: load("digits", protocol="x"), ValueError, "protocol='x'"),
         (
@@ -518,7 +556,7 @@ def test_functions_in_columns(case):
             ValueError,
             "'auto', 'knn'",
         ),
-        ("no queries", lambda p: load("digits", n_query=0), ValueError, "n_query=0 is not between"),
+        ("no queries", lambda p: load("digits", n_query=0), ValueError, f"n_query {WHOLE} 1"),
         ("all are queries", lambda p: load("digits", n_query=1797), ValueError, "n_query=1797"),
         ("a seed below 0", lambda p: load("digits", seed=-1), ValueError, "random_state must be"),
         ("a model not there", lambda p: bdnn.load(p / "m"), FileNotFoundError, "No such file"),
@@ -542,6 +580,16 @@ def fitted_itq():
 def vectors(folder):
     np.save(folder / "x.npy", X)
     return folder / "x.npy"
+
+
+def labels(folder):
+    np.save(folder / "y.npy", np.where(np.arange(60) == 4, np.nan, Y))
+    return folder / "y.npy"
+
+
+def holes(folder):
+    np.savez(folder / "holes.npz", X=X, y=np.load(labels(folder)))
+    return folder / "holes.npz"
 
 
 def model(folder):

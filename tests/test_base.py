@@ -4,6 +4,7 @@ import json
 import os
 
 import numpy as np
+import pandas
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -94,6 +95,50 @@ def test_atomic_path_writes_whole_or_not_at_all(tmp_path):
     assert os.listdir(tmp_path) == ["file"]
 
 
+def write(path, text="new"):
+    with atomic_path(path) as temporary:
+        temporary.write_text(text)
+
+
+def test_a_rename_that_fails_leaves_nothing(tmp_path, monkeypatch):
+    def refused(source, target):
+        raise PermissionError(13, "refused")
+
+    monkeypatch.setattr(os, "replace", refused)
+    with pytest.raises(PermissionError, match="refused"):
+        write(tmp_path / "file")
+    assert not os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_the_target_of_a_link_is_written(tmp_path, there):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    target, link = folder / "target", tmp_path / "link"
+    if there:
+        target.write_text("old")
+    link.symlink_to("folder/target")
+    write(link)
+    assert link.is_symlink() and target.read_text() == "new" and not target.is_symlink()
+    assert os.listdir(folder) == ["target"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="files of POSIX")
+def test_what_is_no_file_is_refused_before_the_work(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("folder")
+    before = {path: path.lstat() for path in tmp_path.iterdir()}
+    for name in ("pipe", "loop", os.devnull):
+        with pytest.raises(OSError, match=f"{name} is not a regular file"):
+            atomic_path(tmp_path / name)
+    for name in ("folder", "link", "."):
+        with pytest.raises(IsADirectoryError, match=str(tmp_path / name)):
+            atomic_path(tmp_path / name)
+    assert {path: path.lstat() for path in tmp_path.iterdir()} == before
+
+
 @pytest.mark.parametrize("n_bits", [0, -1, 2.5, "8", None, True])
 def test_number_of_bits(X, n_bits):
     with pytest.raises(ValueError, match="n_bits must be a whole number of at least 1"):
@@ -144,6 +189,24 @@ def test_blocks_of_rows_give_the_same_codes(X, fitted):
 
 def test_feature_names_out(fitted):
     assert list(fitted.get_feature_names_out()) == [f"itq{k}" for k in range(5)]
+
+
+def test_feature_names_out_are_those_of_what_was_learned(X, fitted):
+    fitted.set_params(n_bits=3)
+    assert len(fitted.get_feature_names_out()) == fitted.transform(X).shape[1] == 5
+    with pytest.raises(ValueError, match="not fitted yet"):
+        bdnn.ITQ().get_feature_names_out()
+
+
+def test_a_training_that_fails_keeps_the_names_of_the_features(X):
+    class Broken(bdnn.ITQ):
+        def _fit(self, X, y):
+            raise KeyboardInterrupt
+
+    broken, table = Broken(n_bits=4), pandas.DataFrame(X, columns=list("abcdefg"))
+    with pytest.raises(KeyboardInterrupt):
+        broken.fit(table)
+    assert list(broken.feature_names_in_) == list("abcdefg")
 
 
 def test_save_and_load(tmp_path, X, fitted):
@@ -232,13 +295,32 @@ def test_a_changed_number_fails_the_checksum(tmp_path, fitted):
         bdnn.load(path)
 
 
-def test_a_model_of_an_unknown_class(tmp_path, X):
+def test_a_model_of_a_class_that_could_not_be_loaded_is_not_saved(tmp_path, X):
     class Stranger(bdnn.ITQ):
         pass
 
-    Stranger(n_bits=4).fit(X).save(tmp_path / "model.bdnn")
-    with pytest.raises(bdnn.ModelFileError, match="class 'Stranger' is not part of this bdnn"):
-        bdnn.load(tmp_path / "model.bdnn")
+    with pytest.raises(TypeError, match="class 'Stranger' is not part of bdnn"):
+        Stranger(n_bits=4).fit(X).save(tmp_path / "model.bdnn")
+    assert not os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize("bad", [{1, 2}, [1, {"a": b"bytes"}], np.array([None, len])])
+def test_what_cannot_be_saved_is_named(tmp_path, fitted, bad):
+    fitted.extra_ = bad
+    with pytest.raises(TypeError, match="(extra_|a) holds a .*, which cannot be saved"):
+        fitted.save(tmp_path / "model.bdnn")
+    assert not os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "state", [np.random.default_rng(0), np.random.RandomState(0), np.random.SeedSequence(0), None]
+)
+def test_a_model_made_with_any_source_of_random_numbers(tmp_path, X, state):
+    fitted = bdnn.ITQ(n_bits=4, random_state=state).fit(X)
+    fitted.save(tmp_path / "model.bdnn")
+    loaded = bdnn.load(tmp_path / "model.bdnn")
+    assert loaded.random_state is None
+    np.testing.assert_array_equal(loaded.codes_, fitted.codes_)
 
 
 def test_files_get_the_usual_permissions(tmp_path, fitted):

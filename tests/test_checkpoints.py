@@ -130,6 +130,48 @@ def test_a_checkpoint_of_another_training_is_refused(case, digits, tmp_path, oft
     make(case, verbose=True).fit(X, y, checkpoint=path)  # how it looks is no difference
 
 
+@EVERY
+def test_a_checkpoint_needs_a_seed(case, digits, tmp_path, often):
+    for state in (None, np.random.default_rng(0), np.random.RandomState(0), True):
+        with pytest.raises(ValueError, match="random_state must be a whole .* with a checkpoint"):
+            make(case, random_state=state).fit(*digits, checkpoint=tmp_path / "run.checkpoint")
+        assert not os.listdir(tmp_path)
+    make(case, random_state=np.int64(0)).fit(*digits, checkpoint=tmp_path / "run.checkpoint")
+    assert os.listdir(tmp_path) == ["run.checkpoint"]
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if not case.startswith("SHBDNN")])
+def test_a_checkpoint_of_another_start_is_refused(case, digits, tmp_path, often, monkeypatch):
+    path = tmp_path / "run.checkpoint"
+    starts = [make(case, random_state=seed, max_iter=3).fit(*digits) for seed in (0, 1)]
+    starts[1].Ws_[0] = starts[1].Ws_[0] + 1e-3  # some do not draw anything
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        stop_after(2, patch)
+        make(case).fit(*digits, start=starts[0], checkpoint=path)
+    for start in (starts[1], None):
+        with pytest.raises(ValueError, match="belongs to another training: other data, .*start"):
+            make(case).fit(*digits, start=start, checkpoint=path)
+    starts[0].save(tmp_path / "start.bdnn")
+    resumed = make(case).fit(*digits, start=bdnn.load(tmp_path / "start.bdnn"), checkpoint=path)
+    assert same(resumed, make(case).fit(*digits, start=starts[0]))
+    path.unlink()
+    make(case).fit(*digits, checkpoint=path)
+    with pytest.raises(ValueError, match="belongs to another training"):
+        make(case).fit(*digits, start=starts[0], checkpoint=path)
+
+
+@pytest.mark.parametrize("case", ["SHBDNN", "SupervisedDeepHashing"])
+def test_labels_that_are_objects(case, digits, tmp_path, often):
+    """Equal words are equal labels, wherever they lie in memory."""
+    X, y = digits
+    path = tmp_path / "run.checkpoint"
+    words = [np.array(["".join(["class ", str(n)]) for n in y], dtype=object) for _ in range(2)]
+    first = make(case).fit(X, words[0], checkpoint=path)
+    assert same(make(case).fit(X, words[1], checkpoint=path), first)
+    with pytest.raises(ValueError, match="belongs to another training"):
+        make(case).fit(X, words[1][::-1], checkpoint=path)
+
+
 def test_damaged_and_foreign_checkpoints(digits, tmp_path, often):
     path = tmp_path / "run.checkpoint"
     estimator = make("UHBDNN").fit(*digits, checkpoint=path)

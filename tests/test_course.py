@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 import course
-from tools import oldest
+from tools import called_from, oldest
 
 ROOT = Path(course.__file__).parent
 PROJECT = """
@@ -111,6 +111,19 @@ def test_all_that_follows_the_command_reaches_its_tool():
 @pytest.mark.parametrize("command", sorted(course.COMMANDS))
 def test_every_command_has_its_tool(command):
     assert (ROOT / "tools" / f"{command}.py").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there it waits for the tool instead")
+def test_a_tool_learns_the_folder_of_the_call(site, tmp_path, monkeypatch):
+    found = []
+    monkeypatch.setenv("BDNN_CALLED_FROM", "of an outer call")
+    monkeypatch.setenv("PATH", os.environ["PATH"])
+    monkeypatch.setenv("VIRTUAL_ENV", "")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os, "execv", lambda *_: found.extend([os.getcwd(), called_from("a/b")]))
+    course.hand_over(course.Environment(site), "run", [])
+    assert found == [str(site), tmp_path / "a/b"]
+    assert called_from(site / "x") == site / "x" and called_from("~/x") == Path.home() / "x"
 
 
 # Refusals before anything is made

@@ -220,6 +220,10 @@ def test_wrong_names_and_options_list_the_right_ones():
         load("digits", n_neighbors=1501)
 
 
+def test_a_name_as_a_path():
+    assert load(Path("digits")).fingerprint == load("digits").fingerprint
+
+
 def test_a_dataset_cannot_be_changed_by_accident():
     d = load("digits", ground_truth=None)
     with pytest.raises(AttributeError):
@@ -315,7 +319,9 @@ def test_folder_of_fvecs_and_sift1m(tmp_path, vectors, monkeypatch):
         ({"X": np.ones((3, 2)), "y": np.ones(4)}, "3 numbers or strings"),
         ({"Z": np.ones((3, 2))}, "it holds Z"),
         ({"train": np.ones((3, 2)), "query": np.ones((3, 4))}, "number of columns"),
-        ({"X": np.ones((1, 2))}, "n_query"),
+        ({"X": np.ones((1, 2))}, "bad holds one vector; queries and database need one each"),
+        ({"X": np.ones((3, 2)), "y": np.array([1, np.nan, 2])}, "bad: y: no label in row 1; leave"),
+        ({"X": np.ones((3, 2)), "y": np.array(["a", None, "b"])}, "objects, such as None"),
     ],
 )
 def test_arrays_that_cannot_be_used(tmp_path, bad, message):
@@ -446,6 +452,11 @@ def test_labels_of_another_name_or_file(tmp_path, vectors):
         ("0,0\n3,4\n", [[0, 0], [3, 4]], None),
         ("0,1\n3,4\n", [[3, 4]], None),  # the names that pandas gives
         ("7\n8\n", [[7], [8]], None),
+        ("\n1,2\n3,4\n", [[1, 2], [3, 4]], None),
+        ('"1","2"\n"3","4"\n', [[1, 2], [3, 4]], None),
+        ('"0","1"\n"3","4"\n', [[3, 4]], None),
+        ("a,b\n1,2,\n3,4,\n", [[1, 2], [3, 4]], None),
+        ("NA,b\n1,2\n", [[1, 2]], None),  # names, as none of them is a number
         ("a;b\n1.5;-2e3\n", [[1.5, -2000]], None),
         ("a\tlabel\n1\tx\n2\ty\n", [[1], [2]], ["x", "y"]),
         ("\ufeffa,label\n1,3\n2,4\n", [[1], [2]], [3, 4]),
@@ -470,6 +481,13 @@ def test_tables_as_text(text, X, y, tmp_path):
         ("a,b\n1,2\n3,4,5\n6,7,8,9\n", "damaged or not a table"),
         ("a,label\n1,x\n2,\n", "column 'label' has no label in row 1"),
         (",a\n0,1\n1,2\n", "column 0 has no name. If it counts the rows"),
+        (",0,1\n0,1,2\n1,2,3\n", "column 0 has no name. If it counts the rows"),
+        ("NA,2,3\n4,5,6\n", "NaN"),
+        ("1.0,,3.0\n4,5,6\n", "NaN"),
+        ("nan,nan\n4,5\n", "NaN"),
+        ("a,b\n1,2,3\n4,5,6\n", "rows have more fields than its first line has names"),
+        ("a,b\n1,2,3\n4,5\n", "rows have more fields than its first line has names"),
+        ("a,label, label\n1,2,3\n", "t.csv has 2 columns 'label', spaces aside"),
         ("label\nx\n", "must hold the array X; it holds y"),
         ("a\n1e60\n", "beyond float32"),
         ("<html><p>Please log in</p></html>\nx\n", "does not hold numbers"),
@@ -515,6 +533,10 @@ def test_matlab_files(tmp_path, vectors):
     np.testing.assert_array_equal(d.labels.query, y[40:])
     savemat(tmp_path / "char.mat", {"X": X[:3], "y": SPECIES})  # a char matrix
     assert read_vectors(tmp_path / "char.mat")[1].tolist() == SPECIES.tolist()
+    named = {"X": X, "kind": y, "y": csr_array(y[:, None])}
+    savemat(tmp_path / "named.mat", named)  # as MATLAB has it, a row; and a sparse column
+    for name in ("kind", None):
+        np.testing.assert_array_equal(read_vectors(tmp_path / "named.mat", name)[1], y)
     savemat(tmp_path / "sparse.mat", {"X": csr_array(X)})
     with pytest.raises(ValueError, match="X is a sparse matrix; make it dense first"):
         read_vectors(tmp_path / "sparse.mat")

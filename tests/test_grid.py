@@ -61,10 +61,23 @@ def test_an_interrupted_run_goes_on(small, monkeypatch):
 
 
 def test_other_settings_are_another_grid(small, monkeypatch):
-    before = run(small, 0)
+    run(small, 0)
+    before = small.read_text()
     monkeypatch.setitem(explore.TRAINING["UHBDNN"], "max_iter", 3)
-    after = run(small, 0)
-    assert after[0] != before[0] and after[1]["curves"] != before[1]["curves"]
+    with pytest.raises(ValueError, match="grid.json holds trainings of other training: give anoth"):
+        run(small, 0)
+    monkeypatch.setattr(grid, "versions", lambda: {"numpy": "9"})
+    with pytest.raises(ValueError, match="of other training, versions: .*--record, or remove this"):
+        run(small, 0)
+    assert small.read_text() == before
+
+
+def test_other_seeds_stay_behind_those_that_are_asked_for(small):
+    _, *before = run(small, 3, 5)
+    about, *after = run(small, 5)
+    assert about["command"] == "python3 course.py grid --seeds 5 3"
+    assert [row["seed"] for row in after] == 6 * [5] + 6 * [3]
+    assert after[6:] == before[:6] and all("codes" in row for row in after)
 
 
 def test_a_damaged_file_is_not_overwritten(small):

@@ -1,6 +1,9 @@
 """The command line, `python -m bdnn`: every command on files, its output, and its exit codes."""
 
+import os
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 import warnings
@@ -149,6 +152,31 @@ def test_evaluate_prints_the_measures(files, flowers, truth, capsys):
     assert printed == pytest.approx(expected, abs=1e-4) and len(expected) > 5
 
 
+def test_evaluate_with_labels_in_files(files, flowers, tmp_path, capsys):
+    assert start("evaluate model.bdnn train.csv query.csv --labels species") == 0
+    expected = capsys.readouterr().out
+    _, y = flowers
+    np.save(tmp_path / "y.npy", y[:120])
+    np.save(tmp_path / "y_Q.npy", y[120:])
+    line = f"evaluate model.bdnn train.npy query.npy --labels {tmp_path}/y.npy"
+    assert start(f"{line} --query-labels {tmp_path}/y_Q.npy") == 0
+    assert capsys.readouterr().out == expected
+    line = f"evaluate model.bdnn train.npy query.csv --labels {tmp_path}/y.npy"
+    assert start(f"{line} --query-labels species") == 0
+    assert capsys.readouterr().out == expected
+
+
+@pytest.mark.parametrize("queries", ["query.npy", "bare.csv", "query.csv"])
+def test_search_for_queries_without_labels(queries, files, flowers, tmp_path, capsys):
+    assert start("search model.bdnn train.npy query.npy -k 2") == 0
+    expected = capsys.readouterr().out
+    table = pandas.read_csv("query.csv").drop(columns="species")
+    table.to_csv(tmp_path / "bare.csv", index=False)
+    path = tmp_path / queries if queries == "bare.csv" else queries
+    assert start(f"search model.bdnn train.csv {path} -k 2 --labels species") == 0
+    assert capsys.readouterr().out == expected
+
+
 def test_evaluate_without_labels_takes_neighbours(files, capsys):
     assert start("evaluate model.bdnn train.npy query.npy") == 0
     assert "the 50 Euclidean neighbours" in capsys.readouterr().out
@@ -168,6 +196,24 @@ def test_compare_writes_one_page(files, tmp_path, capsys):
     assert f"<td>{precision}</td>" in page and "default-src 'none'" in page
     assert "<b>.html" not in page and "&lt;b&gt;.html" in page  # a name is text, never markup
     assert not re.search(r"<script|src=|href=\"http|@import", page)
+
+
+def test_compare_keeps_what_was_measured_before_an_error(files, tmp_path, capsys, monkeypatch):
+    measure = cli.compare.measure
+
+    def second_fails(estimator, *args):
+        if estimator.n_bits == 2:
+            raise MemoryError("too large")
+        return measure(estimator, *args)
+
+    monkeypatch.setattr(cli.compare, "measure", second_fails)
+    line = f"compare train.npy --methods itq --bits 4 2 --report {tmp_path}/r.html"
+    assert start(line) == 1
+    output = capsys.readouterr()
+    assert output.err == "bdnn compare: too large\n" and "\n   ITQ     4  " in output.out
+    page = (tmp_path / "r.html").read_text()
+    assert page.count("<tr>") == 2
+    assert "<li>ITQ: <code>{&quot;dtype&quot;: &quot;float32&quot;, &quot;n_iter&quot;: 50}" in page
 
 
 def test_compare_leaves_out_what_needs_labels(files, tmp_path, capsys):
@@ -191,6 +237,19 @@ def test_compare_leaves_out_what_needs_labels(files, tmp_path, capsys):
         ("train train.npy --bits 0", "n_bits must be a whole number of at least 1"),
         ("train train.npy --bits 500", "n_bits=500 is more than n_samples = 120 allow"),
         ("train train.npy --model no/such/m", "there is no folder .*such for no/such/m"),
+        ("train train.npy --model .", "[.] is a folder: name a file to write"),
+        ("train train.npy --model=", "the file to write has an empty name"),
+        ("train train.npy --checkpoint no/such/c", "there is no folder .*such for no/such/c"),
+        ("encode model.bdnn train.npy --output .", "[.] is a folder"),
+        ("compare train.npy --report .", "[.] is a folder"),
+        ('train train.npy --settings {"n_bits":8}', "'n_bits' is no setting: --bits gives it"),
+        ('train train.npy --settings {"random_state":8}', "no setting: --seed gives it"),
+        ('compare train.npy --settings {"verbose":1}', "'verbose' is no setting: progress is"),
+        ('compare train.npy --settings {"n_anchors":9}', "'n_anchors' is not known; known are"),
+        (
+            'compare train.npy --settings {"n_validation":9} --methods itq',
+            "'n_validation' is not k",
+        ),
         ('train train.npy --settings {"lambda9":1}', "'lambda9' is not known; known are code_"),
         ('train train.npy --settings {"lambda2":-1}', "lambda2 must be a finite number"),
         (
@@ -204,8 +263,14 @@ def test_compare_leaves_out_what_needs_labels(files, tmp_path, capsys):
         ("search model.bdnn train.npy query.npy --encoded", "float64 .120, 4., not codes of 4 b"),
         ("search model.bdnn train.csv query.npy --encoded", "codes are read from the .npy file"),
         ("evaluate model.bdnn train.npy query.npy --ground-truth labels", "needs labels in both"),
+        ("evaluate model.bdnn train.npy query.npy --labels y.npy", "say with --query-labels where"),
+        ("evaluate model.bdnn train.csv query.csv --labels kind", "has no column 'kind'"),
+        ("search model.bdnn train.csv query.csv --labels kind", "has no column 'kind'"),
+        ("search model.bdnn absent.npy query.npy --encoded", "there is no file absent.npy"),
         ("compare train.npy --methods sdh", "train has no labels, and sdh needs them"),
         ('compare train.npy --settings {"lambda9":1}', "'lambda9' is not known"),
+        ("compare train.npy --bits 4 500", "n_bits=500 is more than n_samples = 108 allow"),
+        ("compare train.npy --bits 4 0", "n_bits must be a whole number of at least 1, got 0"),
         ("compare absent", "'absent' is not known. Known are: digits"),
         ("compare digits --labels y", "is for files of your own; digits has its own"),
     ],
@@ -214,6 +279,17 @@ def test_input_that_cannot_be_used(line, message, files, capsys):
     before = sorted(path.name for path in files.iterdir())
     fails(line, message, capsys)
     assert sorted(path.name for path in files.iterdir()) == before
+
+
+@pytest.mark.parametrize("content", [b"", b"1,2\n", b"npz"])
+def test_codes_that_are_none(content, files, tmp_path, capsys):
+    path = tmp_path / "codes.npy"
+    path.write_bytes(content)
+    if content == b"npz":
+        np.savez(tmp_path / "codes.npz", np.ones(3))
+        (tmp_path / "codes.npz").rename(path)
+    line = f"search model.bdnn {path} query.npy --encoded"
+    fails(line, "codes.npy is damaged or not (a plain NumPy|an .npy) file", capsys)
 
 
 def test_encoding_other_vectors_than_the_model_knows(files, tmp_path, capsys):
@@ -276,6 +352,36 @@ def test_as_a_process(files):
     process.stdout.close()
     assert process.stderr.read() == b"" and process.wait(60) == 0
     process.stderr.close()
+
+
+ENCODE = "encode model.bdnn train.npy --output"
+
+
+def test_a_name_that_the_terminal_cannot_show(files, tmp_path):
+    line = [sys.executable, "-m", "bdnn", *ENCODE.split(), f"{tmp_path}/ü.npy"]
+    env = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(line, capture_output=True, env=env)
+    assert done.returncode == 0 and rb"\xfc.npy" in done.stdout and (tmp_path / "ü.npy").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_name_that_is_no_text(files, tmp_path):
+    name = os.fsdecode(os.fsencode(tmp_path) + b"/\xff.npy")
+    shutil.copy("train.npy", name)
+    line = ["compare", name, "--methods", "itq", "--bits", "4", "--report", f"{tmp_path}/r.html"]
+    assert cli.main(line) == 0
+    assert r"\udcff.npy --methods" in (tmp_path / "r.html").read_text(encoding="utf-8").replace(
+        "&#x27;", ""
+    )
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a POSIX shell")
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_closed_output(closed, files, tmp_path):
+    line = f"{shlex.quote(sys.executable)} -m bdnn {ENCODE} {tmp_path}/codes.npy {closed}"
+    done = subprocess.run(line, shell=True, capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert np.load(tmp_path / "codes.npy").shape == (120, 1)
 
 
 def test_no_warning_on_ordinary_files(files, tmp_path):

@@ -25,6 +25,26 @@ def test_a_figure_is_described_by_the_text_beside_it(after, described):
     assert site.description([BEFORE, FIGURE, markdown(after)], 2) == described
 
 
+def test_no_folder_is_removed_but_an_earlier_site(tmp_path):
+    output, default = tmp_path / "out", tmp_path / "build/site"
+    site.clear(output, default)  # there is none
+    output.mkdir()
+    site.clear(output, default)
+    output.mkdir()
+    (output / "thesis.tex").write_text("years of work")
+    with pytest.raises(ValueError, match="out is there and holds no site: give another folder"):
+        site.build(tmp_path, output)
+    with pytest.raises(ValueError, match="thesis.tex is there"):
+        site.clear(output / "thesis.tex", default)
+    assert (output / "thesis.tex").read_text() == "years of work"
+    (output / ".buildinfo").write_text("# Sphinx build info version 1")
+    site.clear(output, default)
+    default.mkdir(parents=True)
+    (default / "page.html").write_text("of a build that was cut off")
+    site.clear(default, default)
+    assert not output.exists() and not default.exists()
+
+
 def test_a_figure_at_the_end_is_described_by_the_text_before():
     assert site.description([BEFORE, FIGURE], 2) == "The losses of one seed:"
 

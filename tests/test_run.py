@@ -93,6 +93,53 @@ def test_other_settings_seeds_data_and_code_are_other_runs(monkeypatch):
     assert not run.same_run(row, *identities("--data", "digits"))
 
 
+def test_files_of_the_same_name_are_told_apart(tmp_path, monkeypatch):
+    paths = [tmp_path / folder / "x.npy" for folder in "ab"]
+    for k, path in enumerate(paths):
+        path.parent.mkdir()
+        np.save(path, np.random.default_rng(k).standard_normal((40, 12)))
+    monkeypatch.setenv("BDNN_CALLED_FROM", str(tmp_path / "a"))  # course.py was called there
+    a, again, b = identities("--data", "x.npy", str(paths[0]), "../b/x.npy")
+    assert run.same_run(a, again) and not run.same_run(a, b)
+    assert (
+        a["fingerprint"] == data.load(paths[0], ground_truth=None).fingerprint
+        and a["data"] == b["data"] == "x"
+    )
+    assert not run.same_run({key: a[key] for key in a if key != "fingerprint"}, a)
+    (named,) = identities("--data", "digits", "--record", "rows.jsonl")
+    assert "fingerprint" not in named
+    assert run.parse(["--record", "rows.jsonl"]).record == tmp_path / "a" / "rows.jsonl"
+
+
+def test_under_protocol_dh_a_file_is_told_by_the_split_of_the_seed(tmp_path):
+    y = np.repeat([0, 1], 130)
+    np.savez(tmp_path / "x.npz", X=np.random.default_rng(0).standard_normal((260, 12)), y=y)
+    line = ["--data", str(tmp_path / "x.npz"), "--protocol", "dh", "--seeds"]
+    first, second = identities(*line, "0", "1")
+    assert first["fingerprint"] != second["fingerprint"]
+    assert run.same_run(second, *identities(*line, "1"))
+
+
+def test_what_was_measured_before_an_error_is_printed(figures, tmp_path, capsys, monkeypatch):
+    measure = run.measure
+
+    def second_fails(estimator, *args):
+        if estimator.n_bits == 16:
+            raise MemoryError("too large")
+        return measure(estimator, *args)
+
+    monkeypatch.setattr(run, "measure", second_fails)
+    with pytest.raises(MemoryError):
+        start("--bits", "8", "16", "--methods", "itq")
+    assert "   ITQ     8     0" in capsys.readouterr().out
+    with pytest.raises(MemoryError):  # here the rows are in the file
+        start("--bits", "8", "16", "--methods", "itq", "--record", str(tmp_path / "rows.jsonl"))
+    assert "   ITQ     8     0" not in capsys.readouterr().out
+    monkeypatch.setattr(run, "measure", None)  # nothing is trained before the message
+    with pytest.raises(ValueError, match="n_bits=2000 is more than n_samples = 1500 allow"):
+        start("--bits", "8", "2000", "--methods", "itq")
+
+
 def test_neighbours_are_the_ground_truth_where_nothing_learns_from_labels(figures, capsys):
     start("--bits", "8", "--methods", "itq")
     assert "ground truth knn50" in capsys.readouterr().out
@@ -119,10 +166,29 @@ def test_bad_command_lines(arguments, message, capsys):
     assert message in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arguments", [["--bits", "0"], ["--data", "no/such/file.npz"]])
-def test_bad_input_ends_with_a_message(arguments, figures):
-    with pytest.raises((ValueError, OSError), match="n_bits must be|no/such/file.npz"):
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--bits", "0"], "n_bits must be"),
+        (["--data", "no/such/file.npz"], "no/such/file.npz"),
+        (["--settings", '{"n_itre": 3}'], "'n_itre' is not known; known are .*, n_iter, "),
+        (["--settings", '{"n_bits": 3}'], "'n_bits' is no setting: --bits gives it"),
+        (["--settings", '{"random_state": 3}'], "'random_state' is no setting: --seed gives it"),
+        (["--record", "."], "is a folder: name a file to write"),
+        (["--record", ""], "is a folder: name a file to write"),
+        (["--record", f"{__file__}/rows.jsonl"], "there is no folder .*test_run.py"),
+    ],
+)
+def test_bad_input_ends_with_a_message(arguments, message, figures, monkeypatch):
+    monkeypatch.setattr(run, "measure", None)
+    with pytest.raises((ValueError, OSError), match=message):
         start(*arguments)
+
+
+def test_settings_are_those_of_the_methods_that_run(bare, monkeypatch):
+    monkeypatch.setattr(run, "measure", None)
+    with pytest.raises(ValueError, match="'alpha' is not known"):  # of supdh, left out
+        run.main(["--data", bare, "--bits", "8", "--settings", '{"alpha": 1}'])
 
 
 def test_rounding_of_recorded_numbers():
@@ -310,6 +376,14 @@ def test_plan_tells_what_is_left_and_how_long_it_takes(small_paper, capsys, monk
         ["ITQ", "8", "1", "90"],
         ["ITQCCA", "8", "1", "-"],
     ]
+
+
+def test_nothing_is_left_of_the_unsupervised_table(small_paper, monkeypatch, capsys):
+    monkeypatch.setattr(run, "FIRST_TABLE", ("digits",))
+    run.main(["--paper", "--methods", "sdh"])
+    lines = capsys.readouterr().out.splitlines()
+    expected = "left out, because digits is for the unsupervised table alone: sdh"
+    assert lines == [expected, "no runs are left"]
 
 
 def test_time_is_expected_from_the_nearest_length():

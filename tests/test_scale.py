@@ -9,6 +9,7 @@ from dask import array as da
 from distributed import Client, LocalCluster
 from sklearn.base import clone
 
+import bdnn
 from bdnn import ITQ, ITQCCA, SHBDNN, UHBDNN, DeepHashing, SupervisedDeepHashing, scale, sources
 from bdnn.network import flatten, hidden_sizes, initial_weights
 from bdnn.scale import DaskSamples, SentBytes
@@ -151,6 +152,13 @@ def test_cuts_are_whole_blocks():
         (3 * sources.BLOCK, 5 * sources.BLOCK + 1),
     ]
     assert scale._cuts(3, 4) == [(0, 3)]
+
+
+def test_a_model_is_saved_with_its_codes(client, tmp_path):
+    found = ITQ(n_bits=4).fit(in_chunks(some_rows()))
+    found.save(tmp_path / "model.bdnn")
+    loaded = bdnn.load(tmp_path / "model.bdnn")
+    assert np.array_equal(loaded.codes_, np.asarray(found.codes_))
 
 
 def test_a_checkpoint_is_refused(client, tmp_path):

@@ -1,9 +1,12 @@
 """`course.py scale` at a small size: what it measures, and that it records each thing once."""
 
 import json
+import runpy
+import sys
 
 import pytest
 
+from bdnn import data
 from bdnn.records import code_hashes
 from tools import scale as measurements
 
@@ -29,6 +32,17 @@ def test_recorded_evaluation_of_a_file(samples):
     row = measurements.evaluation(samples, "ITQ")
     assert 0.2 < row["precision_at_2"] < 1  # ten classes
     assert set(samples.parent.iterdir()) == {samples, measurements.labels_of(samples)}
+
+
+def test_ctrl_c_ends_it_without_a_traceback(monkeypatch):
+    def stop(*args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(data, "load", stop)
+    monkeypatch.setattr(sys, "argv", ["scale"])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(measurements.__file__, run_name="__main__")
+    assert end.value.code == 130
 
 
 def test_measurements_are_recorded_once(tmp_path, monkeypatch, capsys):

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, nullcontext
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.sparse import csr_array
 from sklearn.base import clone
 from threadpoolctl import threadpool_info, threadpool_limits
 
@@ -251,6 +253,92 @@ def test_blas_has_its_threads_back(error):
         assert not any(name.startswith("ThreadPoolExecutor") for name in running)
 
 
+def enter_in_a_thread(begun, leave, after):
+    """Share blocks in a thread until `leave` is set; what they ran with, and the thread."""
+    found = []
+
+    def look(_):
+        time.sleep(0.02)
+        return threading.get_ident(), blas_threads()
+
+    def run():
+        with with_blocks_in_threads():
+            begun.set()
+            leave.wait()
+            found.extend(each(look, range(9)))
+            found.append(blas_threads())
+        after.wait()
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    assert begun.wait(60)
+    return thread, found
+
+
+@pytest.mark.parametrize("first_to_leave", [0, 1])
+def test_the_last_of_several_users_gives_blas_its_threads_back(first_to_leave):
+    after = threading.Event()
+    with threadpool_limits(2, user_api="blas"):
+        begun, leave = ([threading.Event() for _ in range(2)] for _ in range(2))
+        users = [enter_in_a_thread(*events, after) for events in zip(begun, leave)]
+        for user in (first_to_leave, 1 - first_to_leave):
+            assert blas_threads() == {1}
+            leave[user].set()
+            wait_until(lambda user=user: len(users[user][1]) == 10)
+        wait_until(lambda: blas_threads() == {2})
+        for _, found in users:
+            assert found.pop() == {1} and all(threads == {1} for _, threads in found)
+            assert len({thread for thread, _ in found}) == 2
+        in_another_thread(check_that_limits_work)
+    in_another_thread(check_that_limits_work)
+    after.set()
+
+
+def wait_until(condition):
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+def in_another_thread(call):
+    """Run it there, and let its exception be ours."""
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(call).result()
+
+
+def check_that_limits_work():
+    for n in (3, 2):
+        with threadpool_limits(n, user_api="blas"):
+            assert blas_threads() == {n}
+
+
+CONTROL = """
+import threading
+from threadpoolctl import threadpool_info, threadpool_limits
+from bdnn.sources import with_blocks_in_threads
+with with_blocks_in_threads():
+    pass
+found = []
+def limit():
+    for n in (3, 2):
+        with threadpool_limits(n, user_api="blas"):
+            found.extend(l["num_threads"] for l in threadpool_info() if l["user_api"] == "blas")
+thread = threading.Thread(target=limit)
+thread.start()
+thread.join()
+print({*found})
+"""
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_a_thread_that_shared_blocks_does_not_keep_blas_for_itself(n):
+    run = [sys.executable, "-c", CONTROL]
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(n))
+    found = subprocess.run(run, env=os.environ | threads, capture_output=True, check=True)
+    assert found.stdout.split() == [b"{2,", b"3}"]
+
+
 def test_sums_do_not_depend_on_threads(monkeypatch):
     monkeypatch.setattr(sources, "BLOCK", 70)
     rows = some_rows(1000).astype(np.float32)
@@ -276,6 +364,45 @@ def test_blocks_are_counted_if_nobody_says_how_many():
     assert Blocks(lambda: [X[:20], X[20:]]).shape == (30, 5)
 
 
+def test_what_is_given_of_the_shape_is_kept():
+    X = some_rows(30)
+    assert Blocks(lambda: [X], n_samples=500).shape == (500, 5)
+    assert Blocks(lambda: [X], n_features=4).shape == (30, 4)
+    with pytest.raises(ValueError, match="hold 30 samples, not 500: n_samples must be"):
+        ITQ(n_bits=2).fit(Blocks(lambda: [X], n_samples=500))
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        pytest.param(np.ma.masked_greater(some_rows(20), 1), "is masked", id="masked"),
+        pytest.param(np.full((20, 5), 5, "m8[s]"), "type timedelta64", id="durations"),
+        pytest.param(np.full((20, 5), "2024-01-01", "M8[D]"), "type datetime64", id="dates"),
+        pytest.param(some_rows(20) + 1j, "type complex128", id="complex numbers"),
+        pytest.param(np.full((20, 5), "1"), "type <U1", id="words"),
+        pytest.param(some_rows(20).astype(object), "type object", id="objects"),
+        pytest.param(csr_array(some_rows(20)), "type object", id="a sparse matrix"),
+        pytest.param(None, "type object", id="nothing"),
+    ],
+)
+def test_a_block_that_holds_no_real_numbers_is_refused(bad, message):
+    X = some_rows(30)
+    blocks = Blocks(lambda: [X[:10], bad], 30, 5)
+    with pytest.raises(TypeError, match=f"begins at row 10 .*{message}"):
+        ITQ(n_bits=2).fit(blocks)
+    with pytest.raises(TypeError, match=f"begins at row 10 .*{message}"):
+        ITQ(n_bits=2).fit(X).encode(blocks)
+    with pytest.raises(TypeError, match=message):
+        ITQ(n_bits=2).fit(Blocks(lambda: [X[:10], bad]))
+
+
+@pytest.mark.parametrize("kind", ["f2", "f8", "i1", "u8", "?"])
+def test_blocks_of_every_kind_of_number(kind):
+    X = np.abs(10 * some_rows(30)).astype(kind)
+    found, array = (ITQ(n_bits=2).fit(rows) for rows in (in_blocks(X, [10]), X))
+    assert np.array_equal(found.codes_, array.codes_)
+
+
 def test_a_factory_that_can_be_read_once_only_is_refused():
     X = some_rows(30)
     with pytest.raises(TypeError, match="callable"):
@@ -294,6 +421,17 @@ def test_values_that_are_not_finite_are_named_by_row(bad):
     found = ITQ(n_bits=2).fit(X[:20])
     with pytest.raises(ValueError, match="NaN or infinity in rows 20 to 29"):
         found.transform(in_blocks(X, [10, 20]))
+
+
+def test_values_beyond_the_precision_are_named_by_row(tmp_path):
+    X = some_rows(30)
+    fitted = ITQ(n_bits=2, dtype="float32").fit(X)
+    X[21, 3] = 1e300
+    for source in (mapped(X, tmp_path / "X.npy"), in_blocks(X, [10, 20])):
+        for call in (clone(fitted).fit, fitted.transform):
+            with pytest.raises(ValueError, match="rows .* to 29, or a value too large for float32"):
+                call(source)
+    assert np.isfinite(take(as_samples(in_blocks(X, [10]), "float64"), np.arange(30))).all()
 
 
 def test_a_block_of_another_width_is_named():

@@ -11,16 +11,16 @@ import json
 import os
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from bdnn.base import atomic_path, versions
+from bdnn.base import atomic_path, check_writable, versions
 from bdnn.sources import with_blocks_in_threads
 from tests.benchmarks import objectives, optimiser, retrieval
 from tests.benchmarks.measure import Stopwatch
+from tools import called_from
 
 GROUPS = {"evaluation": objectives, "lbfgs": optimiser, "codes": retrieval}
 PEERS = {"PyTorch": objectives.has_torch, "faiss": retrieval.has_faiss}
@@ -33,7 +33,8 @@ def parse(argv):
     parser.add_argument("--smoke", action="store_true", help="tiny sizes: does it run? (no goals)")
     parser.add_argument("--only", nargs="+", choices=GROUPS, default=list(GROUPS), help="groups")
     parser.add_argument("--threads", type=int, default=1, help="threads of both sides (default: 1)")
-    parser.add_argument("--record", metavar="FILE", help="write the rows as JSON")
+    text = "write the rows as JSON"
+    parser.add_argument("--record", type=called_from, metavar="FILE", help=text)
     return parser.parse_args(argv)
 
 
@@ -69,7 +70,7 @@ def record(path, rows, options):
     blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
     common = {"threads": options.threads, "versions": versions() | {"blas": blas["name"]}}
     common["date"] = time.strftime("%Y-%m-%d")
-    with atomic_path(Path(path)) as temporary:
+    with atomic_path(path) as temporary:
         lines = ",\n".join(json.dumps(row.record() | common) for row in rows)
         temporary.write_text(f"[\n{lines}\n]\n")
 
@@ -77,6 +78,8 @@ def record(path, rows, options):
 def main(argv=None):
     """Measure, print the table, and return 1 if a ratio misses its goal."""
     options = parse(argv)
+    if options.record:
+        check_writable(options.record)
     for name, there in PEERS.items():
         if not there():
             print(f"{name} is not installed: its rows are left out.")
@@ -98,5 +101,7 @@ def main(argv=None):
 if __name__ == "__main__":
     try:
         sys.exit(main())
+    except OSError as error:
+        sys.exit(f"course.py bench: {error}")
     except KeyboardInterrupt:
         sys.exit(130)

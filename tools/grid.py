@@ -2,18 +2,19 @@
 
 Every point of `bdnn.explore.grid_points` is trained for every seed. The file is written anew,
 whole, after each training; so the command may be stopped at any time and goes on where it was.
+Trainings of other seeds that the file has stay in it, behind those that were asked for.
 """
 
 import argparse
 import json
 import sys
-from pathlib import Path
 
 from tqdm import tqdm
 
 from bdnn import data, explore
 from bdnn.base import versions, whole_training
 from bdnn.records import code_hashes
+from tools import called_from
 from tools.notebooks import ROOT, write
 
 FILE = ROOT / "notebooks" / "results" / "lambdas.json"
@@ -36,18 +37,19 @@ def main(argv=None):
         help="every point is trained once for each; of the first one everything is recorded, of "
         "the others the measures (default: %(default)s)",
     )
-    parser.add_argument("--record", type=Path, default=FILE, metavar="FILE", help="the file")
+    parser.add_argument("--record", type=called_from, default=FILE, metavar="FILE", help="the file")
     args = parser.parse_args(argv)
     dataset = data.load(DATA)
-    about = describe(dataset, args.seeds)
-    rows = read(args.record, about)
+    rows = read(args.record, describe(dataset, args.seeds))
+    seeds = dict.fromkeys([*args.seeds, *(row["seed"] for row in rows.values())])
+    about = describe(dataset, seeds)
     wanted = {identity(m, p, s): (m, p, s) for s, m, p in points(args.seeds)}
     for key, (method, values, seed) in tqdm(wanted.items(), unit="training"):
         full = seed == args.seeds[0]
         if key not in rows or full and "codes" not in rows[key]:
             rows[key] = train(method, values, seed, dataset, full)
             save(args.record, about, rows.values())
-    save(args.record, about, [rows[key] for key in wanted])
+    save(args.record, about, (rows[key] for key in wanted | rows))
     print(f"{len(wanted)} trainings: {args.record}")
 
 
@@ -81,8 +83,13 @@ def read(path, about):
         found = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
         raise ValueError(f"{path} is damaged: remove it, and all is trained anew") from error
-    same = {**found["about"], "command": ""} == {**about, "command": ""}
-    return {identity(r["method"], r["values"], r["seed"]): r for r in found["rows"] if same}
+    other = [key for key in about if key != "command" and about[key] != found["about"].get(key)]
+    if other:
+        raise ValueError(
+            f"{path} holds trainings of other {', '.join(other)}: give another file with --record, "
+            "or remove this one, and all is trained anew"
+        )
+    return {identity(r["method"], r["values"], r["seed"]): r for r in found["rows"]}
 
 
 def identity(method, values, seed):

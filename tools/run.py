@@ -15,22 +15,27 @@ from sklearn.model_selection import train_test_split
 from tqdm import tqdm
 
 from bdnn import data, plotting
+from bdnn.base import check_writable
 from bdnn.compare import (
     COLUMNS,
     DEFAULT_METHODS,
     METHODS,
     aligned,
     cell,
+    check_bits,
+    check_settings,
     describe,
     json_object,
     make,
     measure,
     parameters,
+    settings_of,
     supervised,
     table,
     usable,
 )
 from bdnn.records import append_row, code_hashes, read_folder, read_rows
+from tools import called_from
 
 RESULTS = Path(__file__).resolve().parents[1] / "notebooks" / "results"
 PAPER = {  # what --paper means, where the command line does not say otherwise
@@ -48,7 +53,9 @@ SUMMARY = [  # of the columns, those of the table of means
     *("precision_at_2", "precision_at_500", "map_standard", "map_trapezoid"),
     *("balance", "independence", "fit_seconds", "encode_seconds"),
 ]
-IDENTITY = ("method", "data", "bits", "seed", "split", "ground_truth", "settings", "code")
+IDENTITY = (  # `fingerprint` only of files of one's own, whose names say little
+    *("method", "data", "fingerprint", "bits", "seed", "split", "ground_truth", "settings", "code"),
+)
 
 
 class Run(NamedTuple):
@@ -64,16 +71,34 @@ class Run(NamedTuple):
 def main(argv=None):
     """Parse the command line, run every (data, seed, bits, method), report."""
     args = parse(argv)
+    check_settings(args.settings, args.methods)
+    if args.record and not args.plan:
+        check_writable(args.record, make_folders=True)
     recorded = read_rows(args.record)
     timed = [row for rows in read_folder(RESULTS).values() for row in rows]
     if args.paper:
         recorded = timed + recorded
     runs = [run for name in args.data for run in planned(name, args)]
+    if not runs:
+        print("no runs are left")
+        return
+    check_settings(args.settings, {run.method for run in runs})
     done = {number: row for number, run in enumerate(runs) if (row := found(run, recorded))}
     timed += done.values()
     print(forecast(runs, done, timed, verbose=args.plan))
     if args.plan:
         return
+    try:
+        measure_missing(runs, done, timed, args)
+    except BaseException:
+        if not args.record:  # then what was measured is nowhere else
+            report_all(runs, done, args)
+        raise
+    report_all(runs, done, args)
+
+
+def measure_missing(runs, done, timed, args):
+    """Make the runs that are not done yet, and add their rows to `done` and `timed`."""
     with tqdm(total=len(runs), initial=len(done), unit="run") as bar:
         for number, run in enumerate(runs):
             if number not in done:
@@ -81,21 +106,34 @@ def main(argv=None):
                 done[number] = measured(run, args)
                 timed.append(done[number])
                 bar.update()
+
+
+def report_all(runs, done, args):
+    """Report on each data set of which there are rows."""
     for name in args.data:
-        report([(run, done[k]) for k, run in enumerate(runs) if run.data == name], args)
+        pairs = [(run, done[k]) for k, run in enumerate(runs) if run.data == name and k in done]
+        if pairs:
+            report(pairs, args)
 
 
 def planned(name, args):
     """The runs of one data set; where neither method nor data are drawn, one for all seeds."""
     dataset = source(name, args.protocol, split_seed(args, args.seeds[0]))
     methods = usable(args.methods, dataset, lenient=args.lenient)
-    if args.paper and name in FIRST_TABLE:
-        methods = [method for method in methods if not supervised([method])]
+    needy = supervised(methods)
+    if args.paper and name in FIRST_TABLE and needy:
+        print(f"left out, because {name} is for the unsupervised table alone: {', '.join(needy)}")
+        methods = [method for method in methods if method not in needy]
+    check_bits(args.bits, args.n_train or len(dataset.train))
     drawn = args.protocol == "dh" or args.n_train is not None
     for seed, bits, method in product(args.seeds, args.bits, methods):
         if seed == args.seeds[0] or drawn or "random_state" in parameters(method):
             truth = ground_truth(name, method, dataset, args)
-            yield Run(name, seed, bits, method, identity(method, bits, seed, truth, dataset, args))
+            same = identity(method, bits, seed, truth, dataset, args)
+            if name not in data.DATASETS:
+                split = source(name, args.protocol, split_seed(args, seed))
+                same["fingerprint"] = split.fingerprint
+            yield Run(name, seed, bits, method, same)
 
 
 @lru_cache(maxsize=1)
@@ -310,7 +348,7 @@ def parse(argv):
     )
     parser.add_argument(
         "--record",
-        type=Path,
+        type=called_from,
         metavar="FILE",
         help="append a JSON line for each run; skip the runs that FILE has",
     )
@@ -318,6 +356,7 @@ def parse(argv):
     if args.paper:
         parser.set_defaults(**PAPER)
         args = parser.parse_args(argv)
+    args.data = [name if name in data.DATASETS else str(called_from(name)) for name in args.data]
     args.all_methods = args.methods is not None and "all" in args.methods
     args.lenient = args.methods is None or args.all_methods  # leave out what cannot run
     if args.lenient:
@@ -337,9 +376,6 @@ def described(run, truths, args):
 
 def identity(method, bits, seed, truth, dataset, args):
     """What makes a run the same run: method, data, split, seed, settings and code."""
-    settings = make(method, bits, seed, args.settings).get_params()
-    for key in ("n_bits", "random_state", "verbose"):
-        settings.pop(key, None)
     protocol = "" if dataset.protocol == "bdnn" else f"{dataset.protocol}: "
     n_train = len(dataset.train) if args.n_train is None else args.n_train
     return {
@@ -350,7 +386,7 @@ def identity(method, bits, seed, truth, dataset, args):
         "split": f"{protocol}{n_train} train, {len(dataset.database)} database",
         "ground_truth": truth,
         "n_query": len(dataset.query),
-        "settings": settings,
+        "settings": settings_of(make(method, bits, seed, args.settings)),
         "code": present_code()[METHODS[method].__name__],
     }
 
@@ -363,7 +399,7 @@ def present_code():
 
 def same_run(row, other):
     """Whether two rows describe the same run of the same code."""
-    return all(json.dumps(row[key]) == json.dumps(other[key]) for key in IDENTITY)
+    return all(json.dumps(row.get(key)) == json.dumps(other.get(key)) for key in IDENTITY)
 
 
 def summary(rows):

@@ -25,6 +25,7 @@ from bdnn import ITQ, SHBDNN, UHBDNN, DeepHashing, data
 from bdnn.base import atomic_path, versions
 from bdnn.metrics import evaluate
 from bdnn.records import append_row, code_hashes, read_rows
+from tools import called_from
 
 RESULTS = Path(__file__).resolve().parents[1] / "notebooks" / "results" / "scale.jsonl"
 D, BITS, SEED = 128, 16, 0
@@ -53,8 +54,10 @@ def main(argv=None):
     """Parse the command line, make the file, measure what is not recorded yet."""
     parser = argparse.ArgumentParser(prog="course.py scale", description=__doc__.splitlines()[0])
     parser.add_argument("--samples", type=int, default=4_000_000, help="length of the file")
-    parser.add_argument("--folder", type=Path, default=Path("scratch"), help="where it is made")
-    parser.add_argument("--record", type=Path, default=RESULTS, help="the rows go here")
+    parser.add_argument(
+        "--folder", type=called_from, default=Path("scratch"), help="where it is made"
+    )
+    parser.add_argument("--record", type=called_from, default=RESULTS, help="the rows go here")
     parser.add_argument("--keep", action="store_true", help="do not remove the file at the end")
     parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)  # in this process
     args = parser.parse_args(argv)
@@ -261,4 +264,7 @@ MEASUREMENTS = {"file": from_file, "same": same, "evaluate": evaluation, "cluste
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)

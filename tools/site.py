@@ -16,10 +16,10 @@ import subprocess
 import sys
 import time
 import tomllib
-from pathlib import Path
 
 import nbformat
 
+from tools import called_from
 from tools.gates.writing import saved_figures
 from tools.notebooks import ROOT, find
 
@@ -94,6 +94,7 @@ MODULE = """\
 
 def build(root, output):
     """Lay the sources out and let Sphinx make the site of them; return its exit code."""
+    clear(output, root / OUTPUT)
     sources = root / SOURCES
     shutil.rmtree(sources, ignore_errors=True)
     shutil.copytree(root / "site", sources)
@@ -109,9 +110,20 @@ def build(root, output):
     return sphinx(root, sources, output)
 
 
+def clear(output, default):
+    """Remove an earlier site; raise a ValueError where something else would be lost."""
+    if not output.exists():
+        return
+    ours = output.resolve() == default.resolve() or (output / ".buildinfo").is_file()
+    if not ours and not (output.is_dir() and not any(output.iterdir())):
+        raise ValueError(
+            f"{output} is there and holds no site: give another folder with --output, or empty it"
+        )
+    shutil.rmtree(output)
+
+
 def sphinx(root, sources, output):
     """Run Sphinx; a warning is an error, so that no link or formula is broken unseen."""
-    shutil.rmtree(output, ignore_errors=True)
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     env = os.environ | {"BDNN_ADDRESS": project["urls"]["Repository"], "PYTHONPATH": str(root)}
     command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html"]
@@ -213,7 +225,10 @@ def write(path, text):
 def main():
     """Parse the command line and build."""
     parser = argparse.ArgumentParser(prog="course.py site", description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, default=ROOT / OUTPUT, metavar="FOLDER")
+    text = "where the site goes, in place of an earlier one (default: build/site)"
+    parser.add_argument(
+        "--output", type=called_from, default=ROOT / OUTPUT, metavar="FOLDER", help=text
+    )
     output = parser.parse_args().output
     start = time.perf_counter()
     if code := build(ROOT, output):
@@ -223,4 +238,7 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except ValueError as error:
+        sys.exit(f"course.py site: {error}")

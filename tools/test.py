@@ -1,8 +1,8 @@
 """Everything that continuous integration runs, cheapest first: `python3 course.py test`.
 
-1. the gates of `course.py check`; 2. the unit tests; 3. every notebook and its solutions, executed
-anew and compared with the outputs that are stored in it (nbval, strict); 4. the site; 5. the tests
-of notebooks and site in a browser, which are skipped where there is none.
+1. the gates of `course.py check`; 2. the types, by mypy; 3. the unit tests; 4. every notebook and
+its solutions, executed anew and compared with the outputs that are stored in it (nbval, strict);
+5. the site; 6. the tests of notebooks and site in a browser, which are skipped where there is none.
 """
 
 import argparse

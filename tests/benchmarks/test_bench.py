@@ -126,6 +126,14 @@ def test_the_command_prints_the_table_and_records_it(size, code, tmp_path, capsy
     assert "2 rows on 1 of" in printed and "1 miss their goal" in printed and "NO" in printed
 
 
+def test_a_record_that_cannot_be_written_is_told_first(tmp_path, monkeypatch):
+    monkeypatch.setattr(bench, "measure", None)
+    with pytest.raises(FileNotFoundError, match="there is no folder .*no/such for"):
+        bench.main(["--record", str(tmp_path / "no/such/bench.json")])
+    with pytest.raises(IsADirectoryError, match="is a folder: name a file"):
+        bench.main(["--record", str(tmp_path)])
+
+
 class Threads:
     """A group without rows that notes threads of blocks and of products on both sides."""
 
