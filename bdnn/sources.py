@@ -45,7 +45,7 @@ Result = TypeVar("Result")
 
 BLOCK = 2048  # samples per block: what is computed for them fits into a processor's cache
 _ALONE = None, 1  # the threads that work on the blocks, and how many they are; None: the caller
-_threads: ContextVar[Any] = ContextVar("threads")  # unset: nobody has shared the blocks yet
+_threads: ContextVar[Any] = ContextVar("threads")  # unset: nobody shares the blocks
 
 
 @functools.cache
@@ -117,7 +117,8 @@ def with_blocks_in_threads() -> Iterator[None]:
     Several threads may be within it at once; the last one to leave gives BLAS its threads back.
     """
     _keep_freed_memory()
-    n = 1 if _threads.get(None) is _ALONE else _limit.begin()
+    shared = _threads.get(None) is not None  # by a caller, or within a block of one
+    n = 1 if shared else _limit.begin()
     if n == 1:
         yield
         return

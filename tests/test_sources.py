@@ -223,6 +223,15 @@ def test_blocks_within_a_block():
             assert list(each(outer, range(5))) == expected
 
 
+def test_who_asks_for_threads_within_a_training_has_those_of_the_training():
+    with in_threads(2):
+        outer = sources._threads.get()
+        with with_blocks_in_threads():
+            assert sources._threads.get() is outer and sources._limit.users == 1
+        assert blas_threads() == {1}
+    assert sources._limit.users == 0
+
+
 def test_errors_of_numpy_are_treated_alike_in_all_threads():
     def overflowing(item):
         return np.full(3, 1e38, np.float32) * np.float32(10 + item)
