@@ -143,7 +143,8 @@ def each(fun: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Resul
     if threads is None:
         yield from map(fun, items)
         return
-    started, ahead = (threads.submit(_alone(), fun, item) for item in items), deque()
+    started = (threads.submit(_alone(), fun, item) for item in items)
+    ahead: deque[Any] = deque()
     try:
         ahead.extend(islice(started, n))
         while ahead:
