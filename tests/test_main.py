@@ -216,6 +216,13 @@ def test_compare_keeps_what_was_measured_before_an_error(files, tmp_path, capsys
     assert "<li>ITQ: <code>{&quot;dtype&quot;: &quot;float32&quot;, &quot;n_iter&quot;: 50}" in page
 
 
+def test_compare_checks_all_lengths_before_the_first_run(files, capsys, monkeypatch):
+    monkeypatch.setattr(cli.compare, "measure", None)
+    few = "n_bits=500 is more than n_samples = 108 allow"
+    fails("compare train.npy --methods itq --bits 4 500", few, capsys)
+    fails("compare train.npy --methods itq --bits 4 0", "n_bits must be a whole number", capsys)
+
+
 def test_compare_leaves_out_what_needs_labels(files, tmp_path, capsys):
     settings = '{"max_iter":2,"max_alternations":0,"n_init":1}'
     line = f"compare train.npy --bits 3 --settings {settings} --report {tmp_path}/r.html"
@@ -269,8 +276,6 @@ def test_compare_leaves_out_what_needs_labels(files, tmp_path, capsys):
         ("search model.bdnn absent.npy query.npy --encoded", "there is no file absent.npy"),
         ("compare train.npy --methods sdh", "train has no labels, and sdh needs them"),
         ('compare train.npy --settings {"lambda9":1}', "'lambda9' is not known"),
-        ("compare train.npy --bits 4 500", "n_bits=500 is more than n_samples = 108 allow"),
-        ("compare train.npy --bits 4 0", "n_bits must be a whole number of at least 1, got 0"),
         ("compare absent", "'absent' is not known. Known are: digits"),
         ("compare digits --labels y", "is for files of your own; digits has its own"),
     ],
