@@ -24,10 +24,14 @@ __all__ = ["DaskSamples", "EvaluationCost", "SentBytes", "evaluation_cost"]
 
 def _placed(rows, dtype, first_row):
     """A part as a worker holds it: checked, in columns, in the precision asked for."""
+    with np.errstate(over="ignore"):  # it is an error below
+        rows = np.ascontiguousarray(rows, dtype)
     if not np.isfinite(rows).all():
         where = f"rows {first_row} to {first_row + len(rows) - 1}"
-        raise ValueError(f"Input X contains NaN or infinity in {where}")
-    return np.ascontiguousarray(rows, dtype).T
+        raise ValueError(
+            f"Input X contains NaN or infinity in {where}, or a value too large for {rows.dtype}"
+        )
+    return rows.T
 
 
 def _joined(*pieces):

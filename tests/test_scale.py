@@ -130,9 +130,11 @@ def test_fewer_blocks_than_workers(client):
     assert_same(ITQ(n_bits=4, n_iter=3).fit(in_chunks(X)), ITQ(n_bits=4, n_iter=3).fit(X), X)
 
 
-def test_values_that_are_not_finite_are_named(client):
-    X = some_rows(9000)
-    X[6000, 3] = np.nan
+@pytest.mark.parametrize("value", [np.nan, 1e300])
+def test_values_that_are_not_finite_are_named(client, value):
+    """Nor those that are not in the precision of the estimator."""
+    X = some_rows(9000).astype(np.float64)
+    X[6000, 3] = value
     with pytest.raises(ValueError, match="NaN or infinity in rows 6144|rows 4096|rows 0"):
         ITQ(n_bits=4).fit(in_chunks(X))
 
