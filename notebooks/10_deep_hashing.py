@@ -11,7 +11,7 @@
 # * how a scatter over all pairs of samples is computed exactly from the sums of the classes;
 # * to tell a model from its optimiser: a lower objective can mean worse codes.
 #
-# **What you need.** Notebooks 03 to 06 and 08. About 45 minutes to read; under a minute to run.
+# **What you need.** Notebooks 03 to 06 and 08. About 45 minutes to read; a minute to run.
 
 # %% tags=["nbval-ignore-output"]
 import sys

@@ -323,7 +323,7 @@ def ratios(name, method="UH-BDNN"):
 
 
 # %%
-print(f"{'UH-BDNN over PyTorch':36}{'OpenBLAS':>9}{'MKL':>7}   products' share of PyTorch's time")
+print(f"{'UH-BDNN over PyTorch':36}{'OpenBLAS':>9}{'MKL':>7}   products / PyTorch")
 over_mkl = ratios("bench_mkl")
 for case, (ratio, _) in ratios("bench").items():
     print(f"{case:36}{ratio:9.2f}{over_mkl[case][0]:7.2f}{over_mkl[case][1]:12.2f}")
