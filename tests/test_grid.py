@@ -96,4 +96,4 @@ def test_a_training_that_is_interrupted_is_not_recorded(small, monkeypatch):
     monkeypatch.setattr(UHBDNN, "fit", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run(small, 0)
-    assert not small.exists() or not json.loads(small.read_text())["rows"]
+    assert not small.exists()

@@ -289,6 +289,14 @@ def test_supervised_methods_are_left_out_without_labels(figures, bare, capsys, m
         run.main(["--data", bare, "--bits", "8", "--protocol", "dh"])
 
 
+def test_thinned_histories():
+    for n in (0, 1, 2, 59, 60, 61, 500, 20_001):
+        kept = compare.thinned(list(range(n)))
+        assert len(kept) == min(n, 60) and kept == sorted(set(kept))
+        assert n == 0 or (kept[0], kept[-1]) == (0, n - 1)
+        assert n < 2 or max(np.diff(kept)) <= max(1, np.ceil(n / 59))
+
+
 def test_a_training_that_is_interrupted_has_no_row(monkeypatch):
     """Although the estimator keeps its best state, and only warns."""
 
