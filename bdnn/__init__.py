@@ -1,21 +1,21 @@
 """Binary deep neural networks for learning to hash, derived and verified in the notebooks."""
 
 from bdnn.base import ModelFileError, load, pack_codes, unpack_codes
-from bdnn.classical import (
+from bdnn.baselines.classical import (
     BinaryAutoencoder,
     KMeansHashing,
     SpectralHashing,
     SphericalHashing,
 )
-from bdnn.deep_hashing import DeepHashing, SupervisedDeepHashing
-from bdnn.itq import ITQ, ITQCCA
-from bdnn.kernels import (
+from bdnn.baselines.kernels import (
     BinaryReconstructiveEmbedding,
     KernelSupervisedHashing,
     SupervisedDiscreteHashing,
 )
-from bdnn.supervised import SHBDNN
-from bdnn.unsupervised import UHBDNN
+from bdnn.deep_hashing import DeepHashing, SupervisedDeepHashing
+from bdnn.itq import ITQ, ITQCCA
+from bdnn.sh_bdnn import SHBDNN
+from bdnn.uh_bdnn import UHBDNN
 
 __version__ = "0.1.0"
 __all__ = [

@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from bdnn import compare, data, metrics
+from bdnn import data, metrics
 from bdnn.base import atomic_path, check_whole_number, check_writable, load
+from bdnn.course import compare
 
 INTRODUCTION = """\
 Turn vectors into short binary codes, and search with them.

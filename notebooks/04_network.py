@@ -52,7 +52,7 @@ import matplotlib.pyplot as plt
 
 from bdnn.base import shortest_time
 from bdnn.data import load
-from bdnn.plotting import COLOURS, save_figure
+from bdnn.course.plotting import COLOURS, save_figure
 
 data = load("mnist5k")
 X = data.train.T / 255  # samples in columns, pixels from 0 to 1

@@ -58,7 +58,7 @@ from bdnn import losses
 from bdnn.base import sgn
 from bdnn.data import load
 from bdnn.network import backward, flatten, forward, hidden_sizes, initial_weights, unflatten
-from bdnn.plotting import COLOURS, save_figure
+from bdnn.course.plotting import COLOURS, save_figure
 
 # %% [markdown]
 # ## Eighty thousand variables

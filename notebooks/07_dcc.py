@@ -48,7 +48,7 @@ from matplotlib.patches import Rectangle
 from bdnn.base import sgn
 from bdnn.data import load
 from bdnn.itq import itq_rotation, principal_directions, range_scaling
-from bdnn.plotting import COLOURS, codes_image, save_figure
+from bdnn.course.plotting import COLOURS, codes_image, save_figure
 
 # %% [markdown]
 # ## The problem

@@ -89,8 +89,8 @@ from bdnn import ITQ, metrics
 from bdnn.base import shortest_time
 from bdnn.data import load
 from bdnn.network import backward, gradient_error
-from bdnn.plotting import save_figure
-from bdnn.records import read_folder
+from bdnn.course.plotting import save_figure
+from bdnn.course.records import read_folder
 
 # %% [markdown]
 # ## One objective, two kinds of variables
@@ -1630,7 +1630,7 @@ for name, settings in DEPARTURES.items():
 #
 # ## What we have now
 #
-# `bdnn.unsupervised` exports `UHBDNN` and its parts: `initial_codes`, `ridge_decoder`,
+# `bdnn.uh_bdnn` exports `UHBDNN` and its parts: `initial_codes`, `ridge_decoder`,
 # `EncoderObjective` with `moments`, `total_moments` and `encoder_terms`, `joint_objective`, `principal_axes`, `variable_scales`,
 # `in_scaled_variables`, `best_codes`, `Validation`, `weighted_terms`. `from bdnn import UHBDNN` is all that you
 # need to hash your own vectors; every line behind it stands in notebooks 02 to 08.

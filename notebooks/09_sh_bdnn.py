@@ -63,7 +63,7 @@ from bdnn.lbfgs import minimize
 from bdnn.metrics import hamming_distances, mean_average_precision
 from bdnn.network import flatten, forward, hidden_sizes, initial_weights, unflatten
 from bdnn.sources import AnySamples, Samples, alongside, blockwise, drop, stored, take, total
-from bdnn.unsupervised import (
+from bdnn.uh_bdnn import (
     BlockwiseObjective,
     CodeSlope,
     EncoderObjective,
@@ -84,9 +84,9 @@ import matplotlib.pyplot as plt
 from bdnn import ITQCCA, metrics
 from bdnn.data import load
 from bdnn.network import backward, gradient_error
-from bdnn.plotting import network_diagram, save_figure
-from bdnn.records import read_folder
-from bdnn.unsupervised import in_scaled_variables, variable_scales
+from bdnn.course.plotting import network_diagram, save_figure
+from bdnn.course.records import read_folder
+from bdnn.uh_bdnn import in_scaled_variables, variable_scales
 
 # %% [markdown]
 # ## One objective, with labels
@@ -396,7 +396,7 @@ def supervised_terms(total: Moments, lambdas: Iterable[float]) -> tuple[float, C
 class SupervisedObjective(EncoderObjective):
     """The objective of SH-BDNN for given codes: Eq. (1) of notebook 09.
 
-    As `unsupervised.EncoderObjective`, with the similarity.
+    As `uh_bdnn.EncoderObjective`, with the similarity.
 
     Parameters
     ----------
@@ -1217,7 +1217,7 @@ print(f"16 bits, with the scaling by minimum and range: {row['precision_at_2']:.
 #
 # ## What we have now
 #
-# `bdnn.supervised` exports `SHBDNN` and its parts: `SupervisedObjective` with `supervised_terms`, `class_vectors`, `class_codes`, `turn_to_codes`,
+# `bdnn.sh_bdnn` exports `SHBDNN` and its parts: `SupervisedObjective` with `supervised_terms`, `class_vectors`, `class_codes`, `turn_to_codes`,
 # `centred_scaling`, `SAMPLE_LENGTH`, `weighted_supervised_terms`. `from bdnn import SHBDNN` is all that you need to hash your own labelled vectors.
 #
 # Notebook 10 looks back at Deep Hashing, from which BDNN departs.

@@ -72,8 +72,8 @@ import matplotlib.pyplot as plt
 from bdnn import ITQ, UHBDNN, metrics
 from bdnn.data import load
 from bdnn.network import gradient_error
-from bdnn.plotting import COLOURS, save_figure
-from bdnn.records import read_folder
+from bdnn.course.plotting import COLOURS, save_figure
+from bdnn.course.records import read_folder
 
 # %% [markdown]
 # ## Codes that are no variables

@@ -55,7 +55,7 @@ from bdnn.base import (
 )
 from bdnn.dcc import coordinate_descent
 from bdnn.itq import itq_rotation, principal_directions, range_scaling
-from bdnn.unsupervised import ridge_decoder
+from bdnn.uh_bdnn import ridge_decoder
 
 # %%
 import matplotlib.pyplot as plt
@@ -65,8 +65,8 @@ from sklearn.cluster import KMeans
 from bdnn import ITQ
 from bdnn.data import load
 from bdnn.metrics import balance, evaluate, independence
-from bdnn.plotting import COLOURS, MARKERS, save_figure
-from bdnn.records import read_folder
+from bdnn.course.plotting import COLOURS, MARKERS, save_figure
+from bdnn.course.records import read_folder
 
 # %% [markdown]
 # All evidence in this notebook comes from small cases that can be worked out in another way, and from the 5,000 embedded MNIST digits. Grey values stay as they are, from 0 to 255: no method here needs another scale but the autoencoder, which makes its own.
@@ -1344,7 +1344,7 @@ print("no mean is more than a tenth below the published figure")
 # %% [markdown]
 # ## What we have now
 #
-# The module `bdnn.classical`:
+# The module `bdnn.baselines.classical`:
 #
 # | name | what it gives |
 # |---|---|

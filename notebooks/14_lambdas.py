@@ -55,15 +55,15 @@ from bdnn import metrics
 from bdnn.base import Array, BaseHasher, StrPath, check_option, pack_codes, unpack_codes
 from bdnn.data import Dataset
 from bdnn.deep_hashing import DeepHashing
-from bdnn.plotting import draw_explorer
-from bdnn.unsupervised import UHBDNN
+from bdnn.course.plotting import draw_explorer
+from bdnn.uh_bdnn import UHBDNN
 
 # %%
 import matplotlib.pyplot as plt
 from IPython.display import HTML
 
 from bdnn.data import load
-from bdnn.plotting import draw_plane, draw_sweep, save_figure
+from bdnn.course.plotting import draw_plane, draw_sweep, save_figure
 
 # %% [markdown]
 # ## The weights, and the values that we give them
@@ -451,7 +451,7 @@ def view(
     first: int = PAIR[0],
     second: int = PAIR[1],
 ) -> dict[str, Any]:
-    """What `bdnn.plotting.draw_explorer` draws.
+    """What `bdnn.course.plotting.draw_explorer` draws.
 
     Parameters
     ----------
@@ -672,7 +672,7 @@ def explorer_page(
         "methods": [_page_method(grid, method) for method in VALUES],
     }
     text = json.dumps(content, separators=(",", ":"), ensure_ascii=False).replace("</", "<\\/")
-    template = resources.files("bdnn").joinpath("explorer.html").read_text(encoding="utf-8")
+    template = resources.files("bdnn.course").joinpath("explorer.html").read_text(encoding="utf-8")
     return template.replace("@NAME@", html.escape(name)).replace("@DATA@", text)
 
 
@@ -990,7 +990,7 @@ Explorer(grid, dataset)
 #
 # ## What we have now
 #
-# `bdnn.explore` exports `VALUES`, `grid_points`, `make_estimator` and `observe`, which `python3 course.py grid` records with; `Grid`, `describe`, `describe_pair`, `sweep` and `view`, which read the record; `explorer_page` and `Explorer`, the two explorers; and `LiveTraining`.
+# `bdnn.course.explorer` exports `VALUES`, `grid_points`, `make_estimator` and `observe`, which `python3 course.py grid` records with; `Grid`, `describe`, `describe_pair`, `sweep` and `view`, which read the record; `explorer_page` and `Explorer`, the two explorers; and `LiveTraining`.
 #
 # Which λ matter? $\lambda_2$ and $\lambda_3$, through their ratio, by a few points within a wide valley. $\lambda_1$ must only be small enough, $\lambda_4$ may be left out. Of Deep Hashing's weights $\alpha_1$ must only be small enough, and the two others do nothing at their printed values. The number of bits matters more than all of them.
 #

@@ -34,8 +34,8 @@ import numpy as np
 import bdnn
 from bdnn import metrics
 from bdnn.data import load, nearest_neighbours, with_ground_truth
-from bdnn.plotting import COLOURS, method_style, save_figure
-from bdnn.records import code_hashes, older_codes, read_folder
+from bdnn.course.plotting import COLOURS, method_style, save_figure
+from bdnn.course.records import code_hashes, older_codes, read_folder
 
 # %% [markdown]
 # ## The runs
@@ -831,7 +831,7 @@ for n_train in (5_000, 60_000):
 # |---|---|
 # | every run, with what made it | `notebooks/results/*.jsonl` |
 # | all of them from nothing, or what is missing | `course.py run --paper`, `--plan` |
-# | rows, code hashes, declared older codes | `bdnn.records` |
+# | rows, code hashes, declared older codes | `bdnn.course.records` |
 # | which rows are older than the code | `course.py check` |
 #
 # A sentence that states one entry so that others can compare: "MNIST, 60,000 training images as database, the 10,000 test images as queries, 50 Euclidean neighbours relevant, UH-BDNN with 24 bits and default settings: precision within radius 2, macro mean, empty balls 0, and mAP in the trapezoid form over the whole database with ties in database order; mean and deviation over the seeds 0, 1, 2."

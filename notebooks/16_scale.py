@@ -61,9 +61,9 @@ from bdnn import ITQ, UHBDNN
 from bdnn.data import load
 from bdnn.lbfgs import minimize
 from bdnn.network import flatten, forward, hidden_sizes, initial_weights, unflatten
-from bdnn.plotting import COLOURS, save_figure
+from bdnn.course.plotting import COLOURS, save_figure
 from bdnn.sources import Blocks
-from bdnn.unsupervised import (
+from bdnn.uh_bdnn import (
     BlockwiseObjective,
     EncoderObjective,
     in_scaled_variables,
@@ -745,9 +745,9 @@ folder.cleanup()
 # | name | what it is |
 # | --- | --- |
 # | `bdnn.sources.Blocks` | samples that a program brings block by block |
-# | `bdnn.scale.DaskSamples` | samples in parts on a Dask cluster, for all trainers of the course |
-# | `bdnn.scale.SentBytes` | counts what a cluster sends |
-# | `bdnn.scale.evaluation_cost` | Eq. (5) |
+# | `bdnn.engine.scale.DaskSamples` | samples in parts on a Dask cluster, for all trainers of the course |
+# | `bdnn.engine.scale.SentBytes` | counts what a cluster sends |
+# | `bdnn.engine.scale.evaluation_cost` | Eq. (5) |
 #
 # `fit`, `transform`, `encode` and `decision_function` of ITQ, ITQ-CCA, UH-BDNN, SH-BDNN and both kinds of DH take arrays, memory-mapped arrays, `Blocks` and Dask arrays. The doubt of the slides is answered: L-BFGS and DCC do use parallel machines, exactly.
 #

@@ -36,9 +36,9 @@ import numpy as np
 # %%
 from bdnn.base import shortest_time
 from bdnn.network import flatten, hidden_sizes
-from bdnn.plotting import COLOURS, save_figure
-from bdnn.supervised import SupervisedObjective
-from bdnn.unsupervised import EncoderObjective
+from bdnn.course.plotting import COLOURS, save_figure
+from bdnn.sh_bdnn import SupervisedObjective
+from bdnn.uh_bdnn import EncoderObjective
 
 # %% [markdown]
 # ## Operations

@@ -40,7 +40,7 @@ from sklearn.datasets import load_digits
 import bdnn
 from bdnn.data import read_vectors
 from bdnn.metrics import evaluate
-from bdnn.plotting import image_grid, save_figure
+from bdnn.course.plotting import image_grid, save_figure
 
 # %% [markdown]
 # ## A file such as yours

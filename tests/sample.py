@@ -77,7 +77,7 @@ save_figure(fig, "03_picture")
 # %% [markdown]
 # ## What we have now
 #
-# `bdnn.scale`
+# `bdnn.engine.scale`
 #
 # ## Exercises
 #
@@ -110,7 +110,7 @@ SETUP
 # %% tags=["export-top"]
 """Use of scaling."""
 
-from bdnn.scale import scaled
+from bdnn.engine.scale import scaled
 
 
 # %% tags=["export"]

@@ -1,4 +1,4 @@
-"""bdnn.background: losses against loops, by hand, at kinks; memory, codes of blocks, training."""
+"""bdnn.baselines.background: losses against loops, by hand, at kinks; memory, training."""
 
 import itertools
 import tracemalloc
@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import log_softmax
 
-from bdnn import background, metrics
-from bdnn.background import (
+from bdnn import metrics
+from bdnn.base import sgn
+from bdnn.baselines import background
+from bdnn.baselines.background import (
     attribute_prediction,
     attribute_ranking,
     batch_entropy,
@@ -34,7 +36,6 @@ from bdnn.background import (
     train_on_batches,
     triplet_ranking,
 )
-from bdnn.base import sgn
 from bdnn.data import load
 from bdnn.lbfgs import minimize
 from bdnn.network import forward, gradient_error, sigmoid, unflatten

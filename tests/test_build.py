@@ -197,7 +197,7 @@ def test_only_what_changed_is_written_and_only_what_was_asked(root, capsys):
 
 
 def test_a_table_names_the_modules_that_are_not_called_like_their_notebooks(root):
-    (root / SCALE).rename(root / "notebooks/02_retrieval.py")
+    (root / SCALE).rename(root / "notebooks/02_metrics.py")
     names = {n.number: n.module for n in find(root)}
     assert names == {"02": "metrics", "04": "use", "03": None}
 

@@ -1,4 +1,4 @@
-"""bdnn.classical: known answers, enumeration, explicit graphs, counts by hand; the estimators."""
+"""bdnn.baselines.classical: known answers, enumeration, explicit graphs, counts by hand; estimators."""
 
 import itertools
 import math
@@ -15,9 +15,9 @@ from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.svm import LinearSVC
 
 import bdnn
-from bdnn import classical
 from bdnn.base import sgn, unpack_codes
-from bdnn.classical import (
+from bdnn.baselines import classical
+from bdnn.baselines.classical import (
     BinaryAutoencoder,
     KMeansHashing,
     SpectralHashing,

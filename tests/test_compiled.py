@@ -1,4 +1,4 @@
-"""bdnn.compiled against the NumPy form of the same counts: equal to the last bit."""
+"""bdnn.engine.compiled against the NumPy form of the same counts: equal to the last bit."""
 
 import sys
 
@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 from bdnn import metrics
 
 pytest.importorskip("numba", reason="the extra `fast` is not installed")
-from bdnn.compiled import ranked_counts  # noqa: E402  (imports numba)
+from bdnn.engine.compiled import ranked_counts  # noqa: E402  (imports numba)
 
 
 def assert_same_bits(ours, theirs):
@@ -87,5 +87,5 @@ def test_few_pairs_are_not_worth_compiling(monkeypatch):
     least = metrics._WORTH_COMPILING
     assert metrics._fastest_count(least) is ranked_counts
     assert metrics._fastest_count(least - 1) is metrics._ranked_counts
-    monkeypatch.setitem(sys.modules, "bdnn.compiled", None)  # as if it could not be imported
+    monkeypatch.setitem(sys.modules, "bdnn.engine.compiled", None)  # as if it could not be imported
     assert metrics._fastest_count(least) is metrics._ranked_counts

@@ -12,7 +12,7 @@ import nbformat
 import pytest
 from sample import make_course, pretend_to_build, write
 
-from bdnn.records import code_hashes
+from bdnn.course.records import code_hashes
 from tools.check import GATES, Course, problems
 from tools.gates import derived, project, results, writing
 from tools.notebooks import ROOT, find, outputs_hash
@@ -136,7 +136,7 @@ def text_and_notebook_alike(root):
 
 
 def own_module(root):
-    insert_cell(SCALE, '# %% tags=["raises', "from bdnn.scale import scaled as again")(root)
+    insert_cell(SCALE, '# %% tags=["raises', "from bdnn.engine.scale import scaled as again")(root)
 
 
 def method(lines):
@@ -210,7 +210,7 @@ BREAKS = {
     "notebook imports its own module": (
         project.modules,
         own_module,
-        [f"{SCALE}: cell 8: imports its own module bdnn.scale", "this notebook's cells"],
+        [f"{SCALE}: cell 8: imports its own module bdnn.engine.scale", "this notebook's cells"],
     ),
     "notebook imports its own name from the package": (
         project.modules,

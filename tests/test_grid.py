@@ -5,8 +5,9 @@ import warnings
 
 import pytest
 
-from bdnn import UHBDNN, explore
+from bdnn import UHBDNN
 from bdnn.base import StoppedEarly
+from bdnn.course import explorer as explore
 from tools import grid
 
 

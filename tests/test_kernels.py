@@ -1,4 +1,4 @@
-"""bdnn.kernels: against explicit matrices, least squares, exhaustive search; the estimators."""
+"""bdnn.baselines.kernels: against explicit matrices, least squares, exhaustive search."""
 
 import itertools
 import tracemalloc
@@ -11,11 +11,10 @@ from hypothesis import strategies as st
 from sklearn.base import clone
 from sklearn.metrics.pairwise import rbf_kernel
 
-from bdnn import kernels, losses, metrics
+from bdnn import losses, metrics
 from bdnn.base import sgn
-from bdnn.data import load
-from bdnn.dcc import coordinate_descent
-from bdnn.kernels import (
+from bdnn.baselines import kernels
+from bdnn.baselines.kernels import (
     BinaryReconstructiveEmbedding,
     KernelSupervisedHashing,
     SupervisedDiscreteHashing,
@@ -33,6 +32,8 @@ from bdnn.kernels import (
     squared_distances,
     unit_factors,
 )
+from bdnn.data import load
+from bdnn.dcc import coordinate_descent
 from bdnn.network import gradient_error
 
 SETTINGS = {

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
-from bdnn import explore, plotting
-from bdnn.data import load
-from bdnn.plotting import (
+from bdnn.course import explorer as explore
+from bdnn.course import plotting
+from bdnn.course.plotting import (
     COLOURS,
     LOSS_TERMS,
     codes_image,
@@ -23,6 +23,7 @@ from bdnn.plotting import (
     network_diagram,
     save_figure,
 )
+from bdnn.data import load
 from tools.grid import FILE
 
 

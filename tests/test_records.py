@@ -3,7 +3,7 @@
 import json
 
 import bdnn
-from bdnn import records
+from bdnn.course import records
 
 
 def test_rows_come_back_and_a_cut_line_is_left_out(tmp_path, capsys):

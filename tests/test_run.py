@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 import bdnn
-from bdnn import base, compare, data, metrics
-from bdnn.records import read_rows
+from bdnn import base, data, metrics
+from bdnn.course import compare
+from bdnn.course.records import read_rows
 from tools import run
 
 FIELDS = """method data bits seed split ground_truth n_query precision_at_2 precision_at_500

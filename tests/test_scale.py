@@ -1,4 +1,4 @@
-"""bdnn.scale on a local cluster of two processes: the same result, also when one of them dies."""
+"""bdnn.engine.scale on a local cluster of two processes: also when one of them dies."""
 
 import os
 import signal
@@ -11,9 +11,9 @@ from sklearn.base import clone
 
 import bdnn
 from bdnn import ITQ, ITQCCA, SHBDNN, UHBDNN, DeepHashing, SupervisedDeepHashing, scale, sources
+from bdnn.engine.scale import DaskSamples, SentBytes
 from bdnn.network import flatten, hidden_sizes, initial_weights
-from bdnn.scale import DaskSamples, SentBytes
-from bdnn.unsupervised import EncoderObjective, encoder_objective
+from bdnn.uh_bdnn import EncoderObjective, encoder_objective
 
 LAMBDAS = (1e-5, 5e-2, 1e-2, 1e-6)
 SMALL = {"n_bits": 6, "max_alternations": 1, "max_iter": 6}

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from bdnn import data
-from bdnn.records import code_hashes
+from bdnn.course.records import code_hashes
 from tools import scale as measurements
 
 

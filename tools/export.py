@@ -82,7 +82,7 @@ class Export:
 
     def ruff(self, code, *arguments):
         """Return what ruff makes of the module's text under the project's settings."""
-        place = ("--stdin-filename", f"bdnn/{self.module}.py", "-")
+        place = ("--stdin-filename", self.notebook.module_path.as_posix(), "-")
         return ruff(self.notebook.root, *arguments, *place, text=code)
 
     def problem(self, k, what, mend):
@@ -254,7 +254,7 @@ def stray_modules(root, found):
 
 def stale(export):
     """Return True if the module on disk is not what the notebook exports."""
-    path = export.notebook.root / "bdnn" / f"{export.module}.py"
+    path = export.notebook.root / export.notebook.module_path
     return not path.exists() or path.read_text(encoding="utf-8") != export.render()
 
 
@@ -267,8 +267,8 @@ def write_modules(root, notebooks):
     chosen = [(e, problems) for e, problems in exports(root) if e.notebook.text in texts]
     for export, problems in chosen:
         if export.body and not problems and stale(export):
-            write(root / "bdnn" / f"{export.module}.py", export.render())
-            print(f"wrote bdnn/{export.module}.py", flush=True)
+            write(root / export.notebook.module_path, export.render())
+            print(f"wrote {export.notebook.module_path.as_posix()}", flush=True)
     return [problem for _, problems in chosen for problem in problems]
 
 

@@ -1,6 +1,6 @@
 """The recorded trainings of notebook 14: `python3 course.py grid`.
 
-Every point of `bdnn.explore.grid_points` is trained for every seed. The file is written anew,
+Every point of `bdnn.course.explorer.grid_points` is trained for every seed. The file is written anew,
 whole, after each training; so the command may be stopped at any time and goes on where it was.
 Trainings of other seeds that the file has stay in it, behind those that were asked for.
 """
@@ -11,9 +11,10 @@ import sys
 
 from tqdm import tqdm
 
-from bdnn import data, explore
+from bdnn import data
 from bdnn.base import versions, whole_training
-from bdnn.records import code_hashes
+from bdnn.course import explorer as explore
+from bdnn.course.records import code_hashes
 from tools import called_from
 from tools.notebooks import ROOT, write
 

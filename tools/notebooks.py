@@ -8,7 +8,6 @@ a change of the inputs or of the outputs is found without running anything.
 import hashlib
 import json
 import os
-import tomllib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -56,9 +55,20 @@ class Notebook:
 
     @property
     def module(self):
-        """Name of the module of bdnn that this notebook exports to, if it exports anything."""
-        stem = self.text.stem
-        return None if self.is_solution else modules(self.root).get(stem, stem[3:])
+        """Name of the module that this notebook exports to, if it exports anything.
+
+        `bdnn.NAME` for the paper, 02 to 10; the other methods, 11 to 13, have a package of their
+        own, and so has what makes the library fast or large.
+        """
+        name, number = self.text.stem[3:], int(self.number)
+        return (
+            f"baselines.{name}" if 11 <= number <= 13 else f"engine.{name}" if number > 13 else name
+        )
+
+    @property
+    def module_path(self):
+        """Path of that module, relative to the root."""
+        return Path("bdnn", *self.module.split(".")).with_suffix(".py")
 
     @cached_property
     def cells(self):
@@ -81,12 +91,6 @@ class Notebook:
     def at(self, k):
         """Name cell k of the text in messages."""
         return f"{self.text.as_posix()}: cell {k}"
-
-
-def modules(root):
-    """Return the table of pyproject.toml: stem of a notebook -> name of its module."""
-    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
-    return project["tool"]["bdnn"]["modules"]
 
 
 def find(root, numbers=()):

@@ -14,9 +14,10 @@ import numpy as np
 from sklearn.model_selection import train_test_split
 from tqdm import tqdm
 
-from bdnn import data, plotting
+from bdnn import data
 from bdnn.base import check_writable
-from bdnn.compare import (
+from bdnn.course import plotting
+from bdnn.course.compare import (
     COLUMNS,
     DEFAULT_METHODS,
     METHODS,
@@ -34,7 +35,7 @@ from bdnn.compare import (
     table,
     usable,
 )
-from bdnn.records import append_row, code_hashes, read_folder, read_rows
+from bdnn.course.records import append_row, code_hashes, read_folder, read_rows
 from tools import called_from
 
 RESULTS = Path(__file__).resolve().parents[1] / "notebooks" / "results"

@@ -23,8 +23,8 @@ from tqdm import tqdm
 
 from bdnn import ITQ, SHBDNN, UHBDNN, DeepHashing, data
 from bdnn.base import atomic_path, versions
+from bdnn.course.records import append_row, code_hashes, read_rows
 from bdnn.metrics import evaluate
-from bdnn.records import append_row, code_hashes, read_rows
 from tools import called_from
 
 RESULTS = Path(__file__).resolve().parents[1] / "notebooks" / "results" / "scale.jsonl"
@@ -230,10 +230,10 @@ def timed_evaluations(client, path, m, repetitions=5):
     """
     from dask import array as da
 
+    from bdnn.engine.scale import DaskSamples, SentBytes
     from bdnn.network import flatten, hidden_sizes, initial_weights
-    from bdnn.scale import DaskSamples, SentBytes
     from bdnn.sources import blockwise, stored
-    from bdnn.unsupervised import encoder_objective
+    from bdnn.uh_bdnn import encoder_objective
 
     rows = np.load(path, mmap_mode="r")[:m] / np.float32(255)
     X = DaskSamples.of(da.from_array(rows, chunks=(25_000, D)), "float32")

@@ -24,7 +24,7 @@ from bdnn.base import sgn
 from bdnn.data import load
 from bdnn.itq import ITQ
 from bdnn.metrics import balance, hamming_distances, precision_at_radius
-from bdnn.plotting import COLOURS, MARKERS
+from bdnn.course.plotting import COLOURS, MARKERS
 
 data = load("mnist5k")
 mean = data.database.mean(axis=0)

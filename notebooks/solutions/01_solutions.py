@@ -23,7 +23,7 @@ import numpy as np
 
 from bdnn.data import load, nearest_neighbours
 from bdnn.metrics import mean_average_precision
-from bdnn.plotting import image_grid
+from bdnn.course.plotting import image_grid
 
 # %% [markdown]
 # ## 1.1 Which pixels make the difference on `digits`?

@@ -24,7 +24,7 @@ from bdnn.base import sgn
 from bdnn.data import load
 from bdnn.itq import ITQ, ITQCCA, itq_rotation, principal_directions
 from bdnn.metrics import evaluate, hamming_distances
-from bdnn.plotting import MARKERS
+from bdnn.course.plotting import MARKERS
 
 # %%
 data = load("mnist5k")

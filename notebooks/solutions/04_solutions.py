@@ -20,7 +20,7 @@ show_versions()
 import matplotlib.pyplot as plt
 import numpy as np
 
-import bdnn.plotting  # noqa: F401, sets the look of the figures
+import bdnn.course.plotting  # noqa: F401, sets the look of the figures
 from bdnn.data import load
 from bdnn.network import (
     ACTIVATIONS,

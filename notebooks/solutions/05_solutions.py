@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Solutions to notebook 05: the loss terms
 #
-# Variants of the loss terms, derived and verified. The exercises are at the end of `05_loss_terms`.
+# Variants of the loss terms, derived and verified. The exercises are at the end of `05_losses`.
 
 # %% tags=["nbval-ignore-output"]
 import sys

@@ -21,8 +21,8 @@ import numpy as np
 from bdnn import UHBDNN, losses
 from bdnn.data import load
 from bdnn.lbfgs import minimize
-from bdnn.plotting import MARKERS
-from bdnn.unsupervised import initial_codes, principal_axes, ridge_decoder
+from bdnn.course.plotting import MARKERS
+from bdnn.uh_bdnn import initial_codes, principal_axes, ridge_decoder
 
 digits = load("digits")
 X = digits.train.T.astype(np.float64) / 16

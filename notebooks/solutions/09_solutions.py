@@ -25,8 +25,8 @@ from bdnn.base import sgn
 from bdnn.data import load
 from bdnn.lbfgs import minimize
 from bdnn.network import flatten, forward, hidden_sizes, initial_weights, unflatten
-from bdnn.supervised import centred_scaling, class_codes, class_vectors
-from bdnn.unsupervised import EncoderObjective, principal_axes
+from bdnn.sh_bdnn import centred_scaling, class_codes, class_vectors
+from bdnn.uh_bdnn import EncoderObjective, principal_axes
 
 # %% [markdown]
 # ## 9.1 What a shared output costs

@@ -22,7 +22,7 @@ import itertools
 import numpy as np
 
 from bdnn.base import sgn
-from bdnn.classical import KMeansHashing, SphericalHashing, nearest_codes, slowest_waves
+from bdnn.baselines.classical import KMeansHashing, SphericalHashing, nearest_codes, slowest_waves
 from bdnn.data import load
 from bdnn.itq import principal_directions
 from bdnn.metrics import average_precision, evaluate, hamming_distances

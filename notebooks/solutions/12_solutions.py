@@ -25,7 +25,7 @@ import numpy as np
 from bdnn import metrics
 from bdnn.base import sgn
 from bdnn.data import load
-from bdnn.kernels import (
+from bdnn.baselines.kernels import (
     KernelSupervisedHashing,
     SupervisedDiscreteHashing,
     anchor_kernel,

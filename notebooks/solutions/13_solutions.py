@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Solutions to notebook 13: background losses
 #
-# Margins, origins, grades of similarity, and two ways to search codes of blocks. The exercises are at the end of `13_background_losses`.
+# Margins, origins, grades of similarity, and two ways to search codes of blocks. The exercises are at the end of `13_background`.
 
 # %% tags=["nbval-ignore-output"]
 import sys
@@ -24,7 +24,7 @@ import numpy as np
 from scipy.linalg import hadamard
 
 from bdnn import losses, metrics
-from bdnn.background import (
+from bdnn.baselines.background import (
     block_indices,
     block_softmax,
     code_outputs,
@@ -39,8 +39,8 @@ from bdnn.background import (
 from bdnn.base import sgn
 from bdnn.data import load
 from bdnn.network import gradient_error, hidden_sizes
-from bdnn.supervised import centred_scaling
-from bdnn.unsupervised import principal_axes
+from bdnn.sh_bdnn import centred_scaling
+from bdnn.uh_bdnn import principal_axes
 
 # %%
 L, K, M = 16, 16, 4

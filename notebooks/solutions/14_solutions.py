@@ -20,7 +20,7 @@ show_versions()
 import numpy as np
 
 from bdnn.data import load
-from bdnn.explore import MEASURES, Grid, defaults, grid_points, make_estimator, observe
+from bdnn.course.explorer import MEASURES, Grid, defaults, grid_points, make_estimator, observe
 
 # %%
 dataset = load("digits")

@@ -24,7 +24,7 @@ import numpy as np
 
 from bdnn import ITQ, metrics
 from bdnn.data import load
-from bdnn.records import read_folder
+from bdnn.course.records import read_folder
 
 # %% [markdown]
 # ## 15.1 How many seeds

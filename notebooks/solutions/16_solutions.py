@@ -20,9 +20,9 @@ import numpy as np
 from bdnn import ITQ
 from bdnn.data import load
 from bdnn.network import flatten, hidden_sizes, initial_weights
-from bdnn.scale import evaluation_cost
+from bdnn.engine.scale import evaluation_cost
 from bdnn.sources import Blocks
-from bdnn.unsupervised import EncoderObjective
+from bdnn.uh_bdnn import EncoderObjective
 
 # %% [markdown]
 # ## 16.1 What the similarity needs

@@ -6,8 +6,8 @@ import tracemalloc
 import numpy as np
 
 from bdnn.network import flatten, hidden_sizes, unflatten
-from bdnn.supervised import SupervisedObjective
-from bdnn.unsupervised import EncoderObjective
+from bdnn.sh_bdnn import SupervisedObjective
+from bdnn.uh_bdnn import EncoderObjective
 from tests.benchmarks.measure import Row
 
 UH_LAMBDAS, SH_LAMBDAS = (1e-5, 5e-2, 1e-2, 1e-6), (1e-3, 5.0, 1.0, 1e-4)

@@ -7,7 +7,7 @@ from bdnn.base import sgn
 from bdnn.data import load
 from bdnn.itq import itq_rotation, principal_directions, range_scaling
 from bdnn.network import flatten, hidden_sizes, initial_weights, unflatten
-from bdnn.unsupervised import EncoderObjective, in_scaled_variables, principal_axes, variable_scales
+from bdnn.uh_bdnn import EncoderObjective, in_scaled_variables, principal_axes, variable_scales
 from tests.benchmarks.measure import Row
 from tests.benchmarks.objectives import UH_LAMBDAS, Problem, has_torch, torch_loss, torch_parameters
 

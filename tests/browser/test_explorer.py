@@ -4,8 +4,7 @@ import re
 
 import pytest
 
-from bdnn.data import load
-from bdnn.explore import (
+from bdnn.course.explorer import (
     VALUES,
     Grid,
     defaults,
@@ -16,6 +15,7 @@ from bdnn.explore import (
     gallery_neighbours,
     label,
 )
+from bdnn.data import load
 from tools.grid import FILE
 from tools.notebooks import ROOT
 from tools.site import OUTPUT

@@ -5,8 +5,7 @@ import re
 import pytest
 from threadpoolctl import threadpool_limits
 
-from bdnn.data import load
-from bdnn.explore import (
+from bdnn.course.explorer import (
     PAIR,
     SHORTER,
     VALUES,
@@ -18,6 +17,7 @@ from bdnn.explore import (
     make_estimator,
     observe,
 )
+from bdnn.data import load
 from tools.grid import FILE
 
 PATIENCE = 60_000  # ms, for a busy machine

@@ -5,7 +5,7 @@
 
 import pytest
 
-from bdnn.explore import VALUES, Grid, defaults, describe, label
+from bdnn.course.explorer import VALUES, Grid, defaults, describe, label
 from tools.grid import FILE
 from tools.notebooks import ROOT, find
 from tools.site import OUTPUT

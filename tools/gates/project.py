@@ -30,7 +30,7 @@ def modules(course):
         if export.body and not problems and stale(export):
             what = f"is not what {export.notebook.text.as_posix()} exports"
             mend = f"python3 course.py export {export.notebook.number}; never edit the module"
-            yield Problem(f"bdnn/{export.module}.py", what, mend)
+            yield Problem(export.notebook.module_path.as_posix(), what, mend)
     yield from stray_modules(course.root, course.exports)
 
 

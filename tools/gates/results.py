@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from bdnn.records import OLDER, code_hashes, older_codes, read_folder
+from bdnn.course.records import OLDER, code_hashes, older_codes, read_folder
 from tools.notebooks import Problem
 
 FOLDER = "notebooks/results"

@@ -57,10 +57,10 @@ from bdnn import metrics
 from bdnn.base import sgn
 from bdnn.data import load
 from bdnn.network import gradient_error, hidden_sizes
-from bdnn.plotting import COLOURS, codes_image, save_figure
-from bdnn.records import read_folder
-from bdnn.supervised import centred_scaling
-from bdnn.unsupervised import principal_axes
+from bdnn.course.plotting import COLOURS, codes_image, save_figure
+from bdnn.course.records import read_folder
+from bdnn.sh_bdnn import centred_scaling
+from bdnn.uh_bdnn import principal_axes
 
 # %% [markdown]
 # ## Four ways to tell a network what is similar
@@ -1491,7 +1491,7 @@ save_figure(fig, "13_codes", png=True)
 #
 # ## What we have now
 #
-# | name, in `bdnn.background` | what | equations |
+# | name, in `bdnn.baselines.background` | what | equations |
 # |---|---|---|
 # | `contrastive(H, y, margin)`, `corner_distance(H)`, `dsh_loss` | DSH: pairs, regulariser, both | (4), (5), (6) |
 # | `triplet_ranking(H, y, margin)`, `lai_loss` | all triplets by one sort per sample | (7), (8) |

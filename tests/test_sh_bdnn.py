@@ -1,4 +1,4 @@
-"""bdnn.supervised: the floor of the similarity, class codes, the turn, the objective, SHBDNN."""
+"""bdnn.sh_bdnn: the floor of the similarity, class codes, the turn, the objective, SHBDNN."""
 
 import tracemalloc
 
@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 
-from bdnn import lbfgs, losses, metrics, supervised
+from bdnn import lbfgs, losses, metrics
+from bdnn import sh_bdnn as supervised
 from bdnn.base import StoppedEarly, sgn
 from bdnn.data import load
 from bdnn.network import flatten, gradient_error
-from bdnn.supervised import (
+from bdnn.sh_bdnn import (
     SAMPLE_LENGTH,
     SHBDNN,
     SupervisedObjective,

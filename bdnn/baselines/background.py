@@ -1,4 +1,4 @@
-# Generated from notebooks/13_background_losses.py by `course.py export 13`: edit the notebook.
+# Generated from notebooks/13_background.py by `course.py export 13`: edit the notebook.
 """The losses of the background slides: pairs, triplets, one-hot blocks, attributes.
 
 Samples stand in columns: `H` (L, m) holds the outputs of a code layer, `Z` scores in front of a

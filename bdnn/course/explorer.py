@@ -26,10 +26,10 @@ from threadpoolctl import threadpool_limits
 
 from bdnn import metrics
 from bdnn.base import Array, BaseHasher, StrPath, check_option, pack_codes, unpack_codes
+from bdnn.course.plotting import draw_explorer
 from bdnn.data import Dataset
 from bdnn.deep_hashing import DeepHashing
-from bdnn.plotting import draw_explorer
-from bdnn.unsupervised import UHBDNN
+from bdnn.uh_bdnn import UHBDNN
 
 __all__ = [
     "Cancelled",
@@ -354,7 +354,7 @@ def view(
     first: int = PAIR[0],
     second: int = PAIR[1],
 ) -> dict[str, Any]:
-    """What `bdnn.plotting.draw_explorer` draws.
+    """What `bdnn.course.plotting.draw_explorer` draws.
 
     Parameters
     ----------
@@ -431,7 +431,7 @@ def explorer_page(
         "methods": [_page_method(grid, method) for method in VALUES],
     }
     text = json.dumps(content, separators=(",", ":"), ensure_ascii=False).replace("</", "<\\/")
-    template = resources.files("bdnn").joinpath("explorer.html").read_text(encoding="utf-8")
+    template = resources.files("bdnn.course").joinpath("explorer.html").read_text(encoding="utf-8")
     return template.replace("@NAME@", html.escape(name)).replace("@DATA@", text)
 
 

@@ -1,4 +1,4 @@
-# Generated from notebooks/12_supervised_baselines.py by `course.py export 12`: edit the notebook.
+# Generated from notebooks/12_kernels.py by `course.py export 12`: edit the notebook.
 """Supervised hashing with kernels: SDH, KSH and BRE.
 
 Sources: Shen, Shen, Liu and Shen, "Supervised Discrete Hashing", CVPR 2015; Liu, Wang, Ji, Jiang
@@ -27,8 +27,8 @@ from bdnn.base import (
 )
 from bdnn.dcc import coordinate_descent
 from bdnn.lbfgs import minimize
-from bdnn.supervised import class_codes
-from bdnn.unsupervised import principal_axes
+from bdnn.sh_bdnn import class_codes
+from bdnn.uh_bdnn import principal_axes
 
 __all__ = [
     "BinaryReconstructiveEmbedding",
@@ -182,7 +182,7 @@ class SupervisedDiscreteHashing(_KernelHasher):
     max_alternations, cycles : int
         Updates of the codes at most, and passes over the bits in each of them at most.
     init : "classes" or "random"
-        Codes to start from: one for each class, far apart (`supervised.class_codes`), or random
+        Codes to start from: one for each class, far apart (`sh_bdnn.class_codes`), or random
         signs for every sample, as in the paper.
     dtype : "float32" or "float64"
     random_state : int, Generator, RandomState or None

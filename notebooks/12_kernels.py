@@ -55,8 +55,8 @@ from bdnn.base import (
 )
 from bdnn.dcc import coordinate_descent
 from bdnn.lbfgs import minimize
-from bdnn.supervised import class_codes
-from bdnn.unsupervised import principal_axes
+from bdnn.sh_bdnn import class_codes
+from bdnn.uh_bdnn import principal_axes
 
 # %%
 from itertools import product
@@ -66,9 +66,9 @@ from scipy.linalg import cholesky, eigh
 
 from bdnn import ITQCCA, SHBDNN, losses, metrics
 from bdnn.data import load
-from bdnn.plotting import COLOURS, MARKERS, save_figure
-from bdnn.records import read_folder
-from bdnn.supervised import class_vectors
+from bdnn.course.plotting import COLOURS, MARKERS, save_figure
+from bdnn.course.records import read_folder
+from bdnn.sh_bdnn import class_vectors
 
 # %% [markdown]
 # **Two methods are called SDH.** The SDH of the paper's tables, and of this notebook, is *Supervised Discrete Hashing* by Shen and others. The *Supervised Deep Hashing* of Liong and others, in notebook 10, has the same initials; it is another method, and the paper compares with it elsewhere.
@@ -388,7 +388,7 @@ class SupervisedDiscreteHashing(_KernelHasher):
     max_alternations, cycles : int
         Updates of the codes at most, and passes over the bits in each of them at most.
     init : "classes" or "random"
-        Codes to start from: one for each class, far apart (`supervised.class_codes`), or random
+        Codes to start from: one for each class, far apart (`sh_bdnn.class_codes`), or random
         signs for every sample, as in the paper.
     dtype : "float32" or "float64"
     random_state : int, Generator, RandomState or None
@@ -1333,7 +1333,7 @@ print("no run with the default settings is more than a tenth below the published
 #
 # ## What we have now
 #
-# The module `bdnn.kernels`:
+# The module `bdnn.baselines.kernels`:
 #
 # | name | what it gives |
 # |---|---|

@@ -1,4 +1,4 @@
-"""bdnn.explore: the recorded grid against the library, the page, live training, the widgets."""
+"""bdnn.course.explorer: the recorded grid against the library, the page, the widgets."""
 
 import asyncio
 import base64
@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from bdnn import explore, metrics
+from bdnn import metrics
 from bdnn.base import pack_codes
-from bdnn.data import load
-from bdnn.explore import (
+from bdnn.course import explorer as explore
+from bdnn.course.explorer import (
     MEASURES,
     VALUES,
     Cancelled,
@@ -31,6 +31,7 @@ from bdnn.explore import (
     observe,
     view,
 )
+from bdnn.data import load
 from tools.grid import FILE
 
 QUICK = {"max_alternations": 1, "max_iter": 5, "n_init": 1}

@@ -33,7 +33,7 @@ from bdnn.lbfgs import minimize
 from bdnn.metrics import hamming_distances, mean_average_precision
 from bdnn.network import flatten, forward, hidden_sizes, initial_weights, unflatten
 from bdnn.sources import AnySamples, Samples, alongside, blockwise, drop, stored, take, total
-from bdnn.unsupervised import (
+from bdnn.uh_bdnn import (
     BlockwiseObjective,
     CodeSlope,
     EncoderObjective,
@@ -141,7 +141,7 @@ def supervised_terms(total: Moments, lambdas: Iterable[float]) -> tuple[float, C
 class SupervisedObjective(EncoderObjective):
     """The objective of SH-BDNN for given codes: Eq. (1) of notebook 09.
 
-    As `unsupervised.EncoderObjective`, with the similarity.
+    As `uh_bdnn.EncoderObjective`, with the similarity.
 
     Parameters
     ----------

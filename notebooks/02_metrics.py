@@ -51,7 +51,7 @@ import matplotlib.pyplot as plt
 
 from bdnn.base import sgn
 from bdnn.data import load
-from bdnn.plotting import COLOURS, MARKERS, save_figure
+from bdnn.course.plotting import COLOURS, MARKERS, save_figure
 
 # %% [markdown]
 # ## Codes to measure
@@ -1121,7 +1121,7 @@ def _ranked_counts(D, R, n):
 
 
 # %% [markdown]
-# For full MNIST, 600 million pairs, this takes some ten seconds on one core, and most of it is the sort. A loop needs none: while it passes over the database, it counts the items at each distance, and notes of every relevant item how many at its distance came before; what is nearer adds up in the end. Python is too slow for such a loop. `bdnn.compiled` has it for the compiler numba, an optional extra (`pip install ".[fast]"` in the folder of the course): four times faster (32 bits, 60,000 items), and the same to the last bit, since it adds in the same order. `evaluate` takes it where it is installed and where there are enough pairs to repay the compiler its two or three seconds.
+# For full MNIST, 600 million pairs, this takes some ten seconds on one core, and most of it is the sort. A loop needs none: while it passes over the database, it counts the items at each distance, and notes of every relevant item how many at its distance came before; what is nearer adds up in the end. Python is too slow for such a loop. `bdnn.engine.compiled` has it for the compiler numba, an optional extra (`pip install ".[fast]"` in the folder of the course): four times faster (32 bits, 60,000 items), and the same to the last bit, since it adds in the same order. `evaluate` takes it where it is installed and where there are enough pairs to repay the compiler its two or three seconds.
 
 
 # %% tags=["export"]
@@ -1133,7 +1133,7 @@ def _fastest_count(n_pairs):
     if n_pairs < _WORTH_COMPILING:
         return _ranked_counts
     try:
-        from bdnn.compiled import ranked_counts
+        from bdnn.engine.compiled import ranked_counts
     except ImportError:  # numba is not installed, or not for this NumPy
         return _ranked_counts
     return ranked_counts

@@ -422,7 +422,7 @@ def draw_explorer(fig: Figure, view: dict[str, Any]) -> None:
     fig : Figure
         Empty, about 10 x 8 inches. The panels have fixed places, so that drawing is quick.
     view : dict
-        As :func:`bdnn.explore.view` makes it.
+        As :func:`bdnn.course.explorer.view` makes it.
     """
     fig.set_layout_engine("none")
     top = {"left": 0.06, "right": 0.98, "top": 0.96, "bottom": 0.4}

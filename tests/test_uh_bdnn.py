@@ -1,4 +1,4 @@
-"""bdnn.unsupervised: the closed-form decoder, the objective, the alternation, the estimator."""
+"""bdnn.uh_bdnn: the closed-form decoder, the objective, the alternation, the estimator."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,8 @@ from scipy.optimize import minimize as scipy_minimize
 from sklearn.base import clone
 from sklearn.linear_model import Ridge
 
-from bdnn import base, lbfgs, losses, unsupervised
+from bdnn import base, lbfgs, losses
+from bdnn import uh_bdnn as unsupervised
 from bdnn.base import StoppedEarly, sgn, whole_training
 from bdnn.data import load
 from bdnn.network import (
@@ -18,7 +19,7 @@ from bdnn.network import (
     initial_weights,
     unflatten,
 )
-from bdnn.unsupervised import (
+from bdnn.uh_bdnn import (
     UHBDNN,
     EncoderObjective,
     Validation,

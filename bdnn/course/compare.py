@@ -18,7 +18,7 @@ import numpy as np
 from sklearn.utils import get_tags
 
 import bdnn
-from bdnn import metrics, plotting
+from bdnn import metrics
 from bdnn.base import (
     BaseHasher,
     StrPath,
@@ -27,6 +27,7 @@ from bdnn.base import (
     versions,
     whole_training,
 )
+from bdnn.course import plotting
 from bdnn.data import Dataset
 
 __all__ = [

@@ -47,7 +47,7 @@ from bdnn import network
 from bdnn.data import load
 from bdnn.itq import ITQ
 from bdnn.network import gradient_error
-from bdnn.plotting import COLOURS, save_figure
+from bdnn.course.plotting import COLOURS, save_figure
 
 # %%
 data = load("mnist5k")

@@ -27,7 +27,7 @@ from bdnn.base import (
 )
 from bdnn.dcc import coordinate_descent
 from bdnn.itq import itq_rotation, principal_directions, range_scaling
-from bdnn.unsupervised import ridge_decoder
+from bdnn.uh_bdnn import ridge_decoder
 
 __all__ = [
     "BinaryAutoencoder",

@@ -1,0 +1,1 @@
+"""What makes the library fast or large: compiled counting, samples beyond memory."""
