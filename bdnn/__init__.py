@@ -1,6 +1,5 @@
 """Binary deep neural networks for learning to hash, derived and verified in the notebooks."""
 
-from bdnn.base import ModelFileError, load, pack_codes, unpack_codes
 from bdnn.baselines.classical import (
     BinaryAutoencoder,
     KMeansHashing,
@@ -13,11 +12,13 @@ from bdnn.baselines.kernels import (
     SupervisedDiscreteHashing,
 )
 from bdnn.deep_hashing import DeepHashing, SupervisedDeepHashing
+from bdnn.files import ModelFileError, load
 from bdnn.itq import ITQ, ITQCCA
+from bdnn.metrics import pack_codes, unpack_codes
 from bdnn.sh_bdnn import SHBDNN
 from bdnn.uh_bdnn import UHBDNN
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "BinaryAutoencoder",
     "BinaryReconstructiveEmbedding",

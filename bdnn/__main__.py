@@ -15,8 +15,9 @@ import numpy as np
 from tqdm import tqdm
 
 from bdnn import data, metrics
-from bdnn.base import atomic_path, check_whole_number, check_writable, load
+from bdnn.checks import check_whole_number
 from bdnn.course import compare
+from bdnn.files import atomic_path, check_writable, load
 
 INTRODUCTION = """\
 Turn vectors into short binary codes, and search with them.

@@ -30,14 +30,8 @@ from scipy.sparse import issparse
 from sklearn.datasets import load_digits
 from tqdm import tqdm
 
-from bdnn.base import (
-    Seed,
-    StrPath,
-    as_generator,
-    atomic_path,
-    check_option,
-    check_whole_number,
-)
+from bdnn.checks import Seed, as_generator, check_option, check_whole_number
+from bdnn.files import StrPath, atomic_path
 
 __all__ = [
     "DATASETS",

@@ -1,32 +1,16 @@
 # Generated from notebooks/07_dcc.py by `course.py export 07`: edit the notebook.
 """Discrete cyclic coordinate descent: codes by exact minimisation, one row of bits at a time.
 
-Samples stand in columns: X is (D, m), B is (L, m). The step of BDNN that finds the codes B for a
-given decoder W, c and given outputs H of the encoder (Do et al., 2016; slide "Optimization").
+The step of BDNN that finds the codes B for a given decoder W, c and given outputs H of the encoder
+(Do et al., 2016; slide "Optimization"). Samples stand in columns: X is (D, m), B is (L, m).
 """
 
 import numpy as np
+from numpy import ndarray as Array
 
-from bdnn.base import Array
+from bdnn.metrics import sgn
 
 __all__ = ["coordinate_descent"]
-
-
-def _check_arguments(X, W, c, H, lambda2, B, cycles):
-    """Raise a ValueError that names the first argument that does not fit the others."""
-    if np.ndim(X) != 2 or np.ndim(W) != 2:
-        raise ValueError(f"X and W must be matrices, got shapes {np.shape(X)}, {np.shape(W)}")
-    (D, L), m = np.shape(W), np.shape(X)[1]
-    expected = {"X": [(D, m)], "c": [(D, 1), (D,)], "H": [(L, m)], "B": [(L, m)]}
-    for name, array in {"X": X, "c": c, "H": H, "B": B}.items():
-        if np.shape(array) not in expected[name]:
-            raise ValueError(f"{name} has shape {np.shape(array)}, expected {expected[name][0]}")
-    if B.dtype.kind not in "if" or not ((B == 1) | (B == -1) | (B == 0)).all():
-        raise ValueError("the entries of B must be -1 and +1, or 0 to start without codes")
-    if not 0 <= lambda2 < np.inf:
-        raise ValueError(f"lambda2={lambda2} must be finite and not negative")
-    if cycles < 0:
-        raise ValueError(f"cycles={cycles} must not be negative")
 
 
 def coordinate_descent(
@@ -42,17 +26,15 @@ def coordinate_descent(
     ----------
     X : array (D, m)
         Samples.
-    W : array (D, L)
-        Decoder weights.
-    c : array (D, 1) or (D,)
-        Decoder biases.
+    W, c : arrays (D, L), (D, 1)
+        Decoder.
     H : array (L, m)
         Outputs of the code layer.
     lambda2 : float
-        Weight of the equality term, at least 0.
+        Weight of the equality term.
     B : array (L, m)
-        Codes to start from, -1 and +1, in a signed dtype; not modified. All 0: start from
-        nothing, as the paper's authors do; then the result may be worse than earlier codes.
+        Codes to start from, -1 and +1; not modified. All 0: start from nothing, as the paper's
+        authors do; then the result may be worse than earlier codes.
     cycles : int
         The most passes over the L rows. A pass that changes nothing is the last: every further
         one would repeat it.
@@ -60,26 +42,16 @@ def coordinate_descent(
     Returns
     -------
     array (L, m)
-        The codes, -1 and +1 (sgn(0) = +1), in the dtype of `B`; a copy of `B` for 0 cycles.
-
-    Raises
-    ------
-    ValueError
-        If shapes do not fit, if `B` holds anything else than -1, 0, +1, if an input is not
-        finite, or if `lambda2` or `cycles` is negative.
+        The codes, -1 and +1, in the dtype of B.
     """
-    B = np.asarray(B)
-    _check_arguments(X, W, c, H, lambda2, B, cycles)
-    Q = W.T @ X - W.T @ np.reshape(c, (-1, 1)) + lambda2 * H
-    G = W.T @ W
-    if not (np.isfinite(Q).all() and np.isfinite(G).all()):
-        raise ValueError("X, W, c and H must be finite")
-    np.fill_diagonal(G, 0)
+    Q = W.T @ X - W.T @ c + lambda2 * H  # (L, m)
+    G = W.T @ W  # (L, L)
+    np.fill_diagonal(G, 0)  # a bit does not see itself
     codes = B.astype(Q.dtype)
     for _ in range(cycles):
         before = codes.copy()
         for k in range(len(codes)):
-            np.copysign(1, Q[k] - G[k] @ codes + 0.0, out=codes[k])  # + 0.0: -0.0 counts as +0.0
+            codes[k] = sgn(Q[k] - G[k] @ codes)  # Eq. (6)
         if np.array_equal(codes, before):
             break
     return codes.astype(B.dtype)

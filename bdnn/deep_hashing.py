@@ -2,56 +2,41 @@
 """Deep Hashing and its supervised variant: every term, the objective, the estimators.
 
 Source: Liong, Lu, Wang, Moulin and Zhou, "Deep Hashing for Compact Binary Codes Learning", CVPR
-2015, as on the slide "Background: Deep Hashing". Samples stand in columns in the functions, and in
-rows at the face of the estimators.
+2015, as on the slide "Background: Deep Hashing". Samples stand in columns in the functions, X is
+(D, m), outputs H of the code layer are (L, m); they stand in rows at the face of the estimators.
 """
 
-import time
 import warnings
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from numbers import Real
+from typing import NamedTuple
 
 import numpy as np
+from numpy import ndarray as Array
 from numpy.typing import ArrayLike, DTypeLike
-from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils._param_validation import Interval, StrOptions
 
-from bdnn.base import (
-    Array,
-    BaseHasher,
-    Checkpoint,
-    Layers,
-    Objective,
-    ProgressBar,
-    Seed,
-    as_generator,
-    check_hidden,
-    check_number,
-    check_option,
-    check_whole_number,
-    class_numbers,
-    sgn,
-)
+from bdnn.hashing import NetworkHasher, Seed, at_least
 from bdnn.itq import itq_rotation, principal_directions
 from bdnn.lbfgs import minimize
-from bdnn.network import Workspace, backward, flatten, forward, unflatten
-from bdnn.sources import AnySamples, Samples, alongside, blockwise, stored, total
+from bdnn.losses import squared_norm
+from bdnn.metrics import sgn
+from bdnn.network import backward, flatten, forward, unflatten
 
 __all__ = [
-    "BlockwiseDHObjective",
-    "DHObjective",
     "DeepHashing",
     "HIDDEN",
+    "State",
     "SupervisedDeepHashing",
-    "class_sums",
     "descend",
+    "dh_objective",
     "dh_terms",
     "initial_network",
     "narrowing_sizes",
     "orthogonality",
-    "output_sums",
     "quantisation",
     "scatter",
-    "scatter_from_sums",
     "variance",
     "weight_and_bias_decay",
 ]
@@ -73,8 +58,8 @@ def quantisation(H: Array) -> tuple[float, Array]:
         H - sgn(H), with sgn(H) constant: right wherever no output is 0. Where one is, the slope
         jumps from +1 to -1, and this is the one-sided slope towards larger outputs.
     """
-    dH = H - sgn(H).astype(H.dtype)
-    return float(np.square(dH).sum(dtype=np.float64)) / 2, dH
+    dH = H - sgn(H)
+    return squared_norm(dH) / 2, dH
 
 
 def variance(H: Array) -> tuple[float, Array]:
@@ -92,10 +77,10 @@ def variance(H: Array) -> tuple[float, Array]:
     dH : array (L, m)
     """
     m = H.shape[1]
-    return float(np.square(H).sum(dtype=np.float64)) / (2 * m), H / m
+    return squared_norm(H) / (2 * m), H / m
 
 
-def orthogonality(Ws: Layers) -> tuple[float, Layers]:
+def orthogonality(Ws: list[Array]) -> tuple[float, list[Array]]:
     """Distance of the rows of all weights from orthonormal ones: Eqs. (6), (7) of notebook 10.
 
     Parameters
@@ -109,16 +94,13 @@ def orthogonality(Ws: Layers) -> tuple[float, Layers]:
         1/2 sum_l ||W_l W_l^T - I||^2.
     dWs : list of arrays
     """
-    value, dWs = 0.0, []
-    for W in Ws:
-        G = W @ W.T
-        G.flat[:: len(G) + 1] -= 1
-        value += float(np.square(G).sum(dtype=np.float64)) / 2
-        dWs.append(2 * G @ W)
-    return value, dWs
+    Gs = [W @ W.T - np.eye(len(W), dtype=W.dtype) for W in Ws]
+    return sum(map(squared_norm, Gs)) / 2, [2 * G @ W for G, W in zip(Gs, Ws)]
 
 
-def weight_and_bias_decay(Ws: Layers, cs: Layers) -> tuple[float, tuple[Layers, Layers]]:
+def weight_and_bias_decay(
+    Ws: list[Array], cs: list[Array]
+) -> tuple[float, tuple[list[Array], list[Array]]]:
     """Squared length of all weights and biases: Eq. (8) of notebook 10.
 
     Parameters
@@ -130,53 +112,9 @@ def weight_and_bias_decay(Ws: Layers, cs: Layers) -> tuple[float, tuple[Layers, 
     value : float
         1/2 sum_l (||W_l||^2 + ||c_l||^2).
     (dWs, dcs) : pair of lists of arrays
-        The gradients, which are copies of the variables.
+        The variables themselves, which are their own gradients.
     """
-    value = sum(float(np.square(A).sum(dtype=np.float64)) for A in (*Ws, *cs)) / 2
-    return value, ([W.copy() for W in Ws], [c.copy() for c in cs])
-
-
-def scatter_from_sums(n: Array, sums: Array, squares: Array) -> tuple[float, tuple[Array, Array]]:
-    """Scatter from sums over the classes: Eqs. (11), (12) of notebook 10.
-
-    Parameters
-    ----------
-    n : array (C,)
-        Samples of each class.
-    sums : array (L, C)
-        Sums of the outputs of each class.
-    squares : array (C,)
-        Sums of their squared lengths.
-
-    Returns
-    -------
-    value : float
-    (a, V) : arrays (C,), (L, C)
-        The gradient for a sample with outputs h, of class c: a_c h + V_c.
-
-    Raises
-    ------
-    ValueError
-        If there is only one class, or no class with two samples.
-    """
-    n = n.astype(np.float64)
-    m, s, q = n.sum(), sums.sum(axis=1, keepdims=True), squares.sum()
-    N_S, N_D = np.sum(n * n) - m, m * m - np.sum(n * n)
-    if N_S == 0 or N_D == 0:
-        what = "one class only" if N_D == 0 else "no class with two samples"
-        raise ValueError(f"scatter needs at least 2 classes, and 2 samples in one; got {what}")
-    T = 2 * m * q - 2 * np.square(s).sum()
-    T_W = 2 * np.sum(n * squares) - 2 * np.square(sums).sum()
-    within = 1 / N_D + 1 / N_S
-    a, V = 4 * m / N_D - 4 * n * within, 4 * sums * within - 4 * s / N_D
-    return float(T / N_D - T_W * within), (a, V)
-
-
-def class_sums(H: Array, y: Array, n_classes: int) -> tuple[Array, Array]:
-    """Sums of the outputs H (L, m) of each class (L, C), and of their squared lengths (C,)."""
-    sums = np.stack([np.bincount(y, weights=row, minlength=n_classes) for row in H])
-    lengths = np.square(H).sum(axis=0, dtype=np.float64)
-    return sums, np.bincount(y, weights=lengths, minlength=n_classes)
+    return sum(map(squared_norm, [*Ws, *cs])) / 2, (Ws, cs)
 
 
 def scatter(H: Array, y: ArrayLike) -> tuple[float, Array]:
@@ -203,22 +141,33 @@ def scatter(H: Array, y: ArrayLike) -> tuple[float, Array]:
     ValueError
         If there is only one class, or no class with two samples.
     """
-    y = class_numbers(y, H.shape[1])
-    n = np.bincount(y)
-    value, (a, V) = scatter_from_sums(n, *class_sums(H, y, len(n)))
-    return value, (a[y] * H + V[:, y]).astype(H.dtype)
+    m, y = H.shape[1], np.unique(y, return_inverse=True)[1]
+    n = np.bincount(y).astype(np.float64)  # (C,), samples of each class
+    V = np.stack([np.bincount(y, weights=row) for row in H])  # (L, C), their sums
+    q = np.bincount(y, weights=np.square(H).sum(axis=0))  # (C,), their squared lengths
+    s = V.sum(axis=1, keepdims=True)  # (L, 1)
+    N_S, N_D = np.sum(n * n) - m, m * m - np.sum(n * n)  # ordered pairs of one class, of two
+    if N_S == 0 or N_D == 0:
+        what = "one class only" if N_D == 0 else "no class with two samples"
+        raise ValueError(f"scatter needs at least 2 classes, and 2 samples in one; got {what}")
+    T = 2 * m * q.sum() - 2 * squared_norm(s)  # over all pairs
+    T_S = 2 * np.sum(n * q) - 2 * squared_norm(V)  # over those of one class
+    w = 1 / N_D + 1 / N_S
+    a = 4 * m / N_D - 4 * n * w  # (C,)
+    b = 4 * V * w - 4 * s / N_D  # (L, C)
+    return float(T / N_D - T_S * w), (a[y] * H + b[:, y]).astype(H.dtype)
 
 
 def dh_terms(
     H: Array,
-    Ws: Layers,
-    cs: Layers,
+    Ws: list[Array],
+    cs: list[Array],
     alphas: Sequence[float],
     y: Array | None = None,
     alpha: float = 1.0,
     reduction: str = "sum",
-) -> dict[str, float]:
-    """Every term of Eq. (2) of notebook 10 with its weight and sign, and their sum `objective`.
+) -> tuple[dict[str, float], Array, list[Array], list[Array]]:
+    """Every term of Eq. (2) of notebook 10 with its weight and sign, and their gradients.
 
     Parameters
     ----------
@@ -235,148 +184,52 @@ def dh_terms(
 
     Returns
     -------
-    dict of str -> float
+    terms : dict of str -> float
+    dH, dWs, dcs : array (L, m), lists of arrays
+        Gradients with respect to the outputs, and those of orthogonality and weight decay.
     """
-    m = H.shape[1]
-    numbers = np.zeros(m, int) if y is None else class_numbers(y, m)
-    n, share = np.bincount(numbers), 1 / m if reduction == "mean" else 1.0
-    sums = output_sums(H, numbers, len(n))
-    return _weighted_dh_terms(n, sums, Ws, cs, alphas, None if y is None else alpha, share)
+    alpha1, alpha2, alpha3 = alphas
+    share = 1 / H.shape[1] if reduction == "mean" else 1.0
+    loss, dH_loss = quantisation(H)
+    spread, dH_spread = variance(H)
+    angle, dWs_angle = orthogonality(Ws)
+    decay, (dWs_decay, dcs) = weight_and_bias_decay(Ws, cs)
+    terms = {"quantisation": share * loss, "variance": -alpha1 * spread}
+    dH = share * dH_loss - alpha1 * dH_spread
+    if y is not None:
+        apart, dH_apart = scatter(H, y)
+        terms["scatter"] = -alpha1 * alpha / 2 * apart
+        dH = dH - alpha1 * alpha / 2 * dH_apart
+    terms |= {"orthogonality": alpha2 * angle, "weight_decay": alpha3 * decay}
+    dWs = [alpha2 * a + alpha3 * d for a, d in zip(dWs_angle, dWs_decay)]
+    return terms, dH, dWs, [alpha3 * dc for dc in dcs]
 
 
-def output_sums(H: Array, y: Array, n_classes: int) -> tuple:
-    """What the terms need to know of outputs H (L, m) of classes y: quantisation, `class_sums`."""
-    return quantisation(H)[0], *class_sums(H, y, n_classes)
-
-
-def _weighted_dh_terms(n, sums, Ws, cs, alphas, alpha, share):
-    """`dh_terms` from the `output_sums` of all samples; without the scatter if alpha is None."""
-    (loss, sums, squares), (alpha1, alpha2, alpha3) = sums, alphas
-    terms = {"quantisation": float(share * loss)}
-    terms["variance"] = -alpha1 / 2 * float(squares.sum() / n.sum())
-    if alpha is not None:
-        terms["scatter"] = -alpha1 * alpha / 2 * scatter_from_sums(n, sums, squares)[0]
-    terms["orthogonality"] = alpha2 * orthogonality(Ws)[0]
-    terms["weight_decay"] = alpha3 * weight_and_bias_decay(Ws, cs)[0]
-    return {"objective": sum(terms.values())} | terms
-
-
-def _dh_slope(a, V, kappa, H, y):
-    """Gradient with respect to outputs H of samples of classes y: a_y h + V_y - kappa sgn(h)."""
-    dH = a.take(y) * H
-    dH += V.take(y, axis=1)
-    dH -= kappa * sgn(H)
-    return dH
-
-
-class DHObjective:
+def dh_objective(theta: Array, X: Array, sizes: Sequence[int], **options) -> tuple[float, Array]:
     """The objective of Deep Hashing and its gradient: Eqs. (2), (13) of notebook 10.
-
-    ``objective(theta)`` gives (value, gradient) for the parameters (p,) of `network.flatten`. It
-    costs little more than its matrix products, and after the first call takes no new memory that
-    grows with m.
 
     Parameters
     ----------
+    theta : array (p,)
+        Weights and biases, from `network.flatten`.
     X : array (D, m)
         Samples, centred.
     sizes : sequence of int
         Units of the layers: D, ..., L.
-    alphas, y, alpha, reduction
-        As for `dh_terms`.
+    **options
+        alphas, y, alpha, reduction: as for :func:`dh_terms`.
+
+    Returns
+    -------
+    J : float
+    gradient : array (p,)
     """
-
-    def __init__(
-        self,
-        X: Array,
-        sizes: Sequence[int],
-        alphas: Sequence[float],
-        y: Array | None = None,
-        alpha: float = 1.0,
-        reduction: str = "sum",
-    ) -> None:
-        m, labels = X.shape[1], np.zeros(X.shape[1], int) if y is None else y
-        self.X, self.sizes, self.alphas = X, tuple(sizes), tuple(map(float, alphas))
-        numbers = class_numbers(labels, m)
-        self.y, self.n = alongside(X, numbers), np.bincount(numbers)
-        self.alpha = None if y is None else float(alpha)
-        self.share = 1 / m if reduction == "mean" else 1.0
-        self.activations = ("tanh",) * (len(sizes) - 1)
-        self._prepare()
-
-    def _prepare(self):
-        self.workspace = Workspace(self.sizes, len(self.y), self.X.dtype, self.activations)
-
-    def _sums(self, Ws, cs):
-        """Pass forward: the `output_sums` of all samples."""
-
-        def of_block(samples, H):
-            return output_sums(H, self.y[samples], len(self.n))
-
-        return [sum(part) for part in zip(*self.workspace.forward(Ws, cs, self.X, of_block))]
-
-    def _gradient(self, Ws, cs, slope):
-        """Pass back, after `_sums`, for a slope (H, y) -> dH."""
-        return self.workspace.backward(Ws, self.X, lambda samples, H: slope(H, self.y[samples]))
-
-    def _slope(self, sums):
-        """Value of the terms of H, and their gradient as a function (H, y) -> dH."""
-        (loss, sums, squares), alpha1 = sums, self.alphas[0]
-        m, n = self.n.sum(), self.n
-        J = self.share * loss - alpha1 / (2 * m) * squares.sum()
-        a, V = np.full(len(n), self.share - alpha1 / m), np.zeros_like(sums)
-        if self.alpha:
-            apart, (a_apart, V_apart) = scatter_from_sums(n, sums, squares)
-            weight = alpha1 * self.alpha / 2
-            J, a, V = J - weight * apart, a - weight * a_apart, -weight * V_apart
-        parts = (np.asarray(A, self.X.dtype) for A in (a, V, self.share))
-        return float(J), partial(_dh_slope, *parts)
-
-    def terms(self, theta: Array) -> dict[str, float]:
-        """`dh_terms` of these parameters."""
-        Ws, cs = unflatten(theta, self.sizes)
-        sums = self._sums(Ws, cs)
-        return _weighted_dh_terms(self.n, sums, Ws, cs, self.alphas, self.alpha, self.share)
-
-    def __call__(self, theta: Array) -> tuple[float, Array]:
-        _, alpha2, alpha3 = self.alphas
-        Ws, cs = unflatten(theta, self.sizes)
-        J, slope = self._slope(self._sums(Ws, cs))
-        dWs, dcs = self._gradient(Ws, cs, slope)
-        angle, dWs_angle = orthogonality(Ws)
-        decay, (dWs_decay, dcs_decay) = weight_and_bias_decay(Ws, cs)
-        dWs = [d + alpha2 * a + alpha3 * b for d, a, b in zip(dWs, dWs_angle, dWs_decay)]
-        dcs = [d + alpha3 * b for d, b in zip(dcs, dcs_decay)]
-        return J + alpha2 * angle + alpha3 * decay, flatten(dWs, dcs)
-
-
-class BlockwiseDHObjective(DHObjective):
-    """The same for `sources.Samples`: both passes block by block, wherever the blocks are.
-
-    What belongs to a block is made when it is needed: the pass back repeats the pass forward.
-    """
-
-    def _prepare(self):
-        pass
-
-    def _sums(self, Ws, cs):
-        task = partial(_sums_of_block, Ws, cs, self.activations, len(self.n))
-        return total(task, self.X, self.y)
-
-    def _gradient(self, Ws, cs, slope):
-        task = partial(_gradient_of_block, Ws, cs, self.activations, slope)
-        sums = [A.astype(self.X.dtype) for A in total(task, self.X, self.y)]
-        return sums[: len(Ws)], sums[len(Ws) :]
-
-
-def _sums_of_block(Ws, cs, activations, n_classes, X, y):
-    return output_sums(forward(Ws, cs, X, activations)[-1], y, n_classes)
-
-
-def _gradient_of_block(Ws, cs, activations, slope, X, y):
-    Hs = forward(Ws, cs, X, activations)
-    dWs, dcs = backward(Ws, Hs, slope(Hs[-1], y), activations)
-    return [*dWs, *dcs]
+    Ws, cs = unflatten(theta, sizes)
+    Hs = forward(Ws, cs, X, "tanh", "tanh")
+    terms, dH, dWs_own, dcs_own = dh_terms(Hs[-1], Ws, cs, **options)
+    dWs, dcs = backward(Ws, Hs, dH, "tanh", "tanh")
+    gradient = flatten([a + b for a, b in zip(dWs, dWs_own)], [a + b for a, b in zip(dcs, dcs_own)])
+    return sum(terms.values()), gradient
 
 
 HIDDEN = {16: (60, 30), 32: (80, 50), 64: (100, 80)}
@@ -388,8 +241,8 @@ def narrowing_sizes(n_bits: int) -> tuple[int, int]:
 
 
 def initial_network(
-    X: AnySamples, sizes: Sequence[int], rng: np.random.Generator, init: str = "itq"
-) -> tuple[Layers, Layers]:
+    X: Array, sizes: Sequence[int], rng: np.random.Generator, init: str = "pca"
+) -> tuple[list[Array], list[Array]]:
     """Weights to start from: PCA directions, then rectangular identities; biases 0.
 
     Parameters
@@ -400,127 +253,63 @@ def initial_network(
         Units of the layers: D, ..., L.
     rng : numpy.random.Generator
         Draws the rotation that ITQ starts from.
-    init : "itq" or "pca"
+    init : "pca" or "itq"
         "itq": the leading directions are turned so that the first codes are those of ITQ.
 
     Returns
     -------
-    Ws : list of arrays (h_out, h_in)
-    cs : list of arrays (h_out, 1)
+    Ws, cs : lists of arrays (h_out, h_in) and (h_out, 1)
     """
-    P = principal_directions(X, sizes[1])[1].T.astype(X.dtype)
+    P = principal_directions(X, sizes[1])[1].T  # (h, D)
     k = min(sizes[1:])
     if init == "itq":
-        leading = P[:k].copy()
-        V = blockwise(lambda X: leading @ X, X)
-        P[:k] = itq_rotation(V, 50, rng)[0].astype(X.dtype) @ leading
-    Ws = [P, *(np.eye(b, a, dtype=X.dtype) for a, b in zip(sizes[1:], sizes[2:]))]
+        P[:k] = itq_rotation(P[:k] @ X, 50, rng)[0] @ P[:k]
+    Ws = [P.astype(X.dtype)]
+    Ws += [np.eye(b, a, dtype=X.dtype) for a, b in zip(sizes[1:], sizes[2:])]
     return Ws, [np.zeros((len(W), 1), X.dtype) for W in Ws]
 
 
-class _Recorder:
-    """Watches a training: history, the state with the lowest objective, when to stop."""
-
-    def __init__(self, terms, stride, bar, keep):
-        self.terms, self.stride, self.bar, self.keep = terms, stride, bar, keep
-        self.started, self.history = time.perf_counter(), []
-        self.iteration, self.best, self.theta, self.state = -1, np.inf, None, None
-
-    def go_on_from(self, state):
-        """Be as before that state, which will be noted again; return it and its memory."""
-        iteration, theta, pairs, self.best, self.theta, self.history = state
-        self.iteration = iteration - 1
-        self.bar.update(iteration)
-        return theta, pairs
-
-    def __call__(self, theta, J, pairs=()):
-        """Take note of the next state; the one before it is sound, since no rule ended there."""
-        if self.state:
-            self.keep(self.state)
-        self.iteration += 1
-        if J < self.best:
-            self.best, self.theta = J, theta.copy()
-        if self.iteration % self.stride == 0:
-            self.note(theta)
-        state = self.iteration, theta, list(pairs), self.best, self.theta
-        self.state = *state, list(self.history)
-        self.bar.update(self.iteration > 0)
-
-    def note(self, theta):
-        """Add the terms of a state to the history, unless they are there."""
-        if self.history and self.history[-1]["iteration"] == self.iteration:
-            return
-        entry = {"iteration": self.iteration, **self.terms(theta)}
-        self.history.append(entry | {"seconds": time.perf_counter() - self.started})
-        self.bar.set_postfix(objective=f"{entry['objective']:.5g}")
-
-
 def descend(
-    fun: Objective,
-    theta: Array,
-    rate: float,
-    max_iter: int,
-    tol: float,
-    watch: Callable[[Array, float], object],
-) -> Array:
-    """Full-batch gradient descent with a fixed step: Eq. (14) of notebook 10.
+    fun: Callable[[Array], tuple[float, Array]], theta: Array, rate: float, tol: float
+) -> Iterator[Array]:
+    """Full-batch gradient descent with a fixed step, Eq. (14) of notebook 10; yield every theta.
 
     Parameters
     ----------
     fun : callable
-        ``fun(theta) -> (value, gradient)``.
+        fun(theta) -> (value, gradient).
     theta : array (p,)
-        The start; not modified.
+        The start.
     rate : float
         Step length.
-    max_iter : int
-        Steps at most.
     tol : float
         Stop when a step changes the value by no more.
-    watch : callable
-        ``watch(theta, value)`` is called at the start and after every step.
-
-    Returns
-    -------
-    array (p,)
-        The last state whose value is finite.
     """
-    theta, rate = theta.copy(), theta.dtype.type(rate)
-    value, gradient = fun(theta)
-    watch(theta, value)
-    for _ in range(max_iter):
-        new = theta - rate * gradient
+    rate, (value, gradient) = theta.dtype.type(rate), fun(theta)
+    while np.isfinite(value):
+        yield theta
+        theta = theta - rate * gradient
         with np.errstate(over="ignore", invalid="ignore"):
-            before, (value, gradient) = value, fun(new)
-        if not np.isfinite(value):
-            warnings.warn("the objective overflows: use a smaller learning_rate", stacklevel=5)
-            break
-        theta = new
-        watch(theta, value)
+            before, (value, gradient) = value, fun(theta)
         if abs(value - before) <= tol:
-            break
-    return theta
+            yield theta
+            return
+    warnings.warn("the objective overflows: use a smaller learning_rate", stacklevel=2)
 
 
-def _network_of(start, sizes):
-    """Weights and biases of a fitted estimator, whose layers must have these sizes."""
-    theirs = (start.n_features_in_, *map(len, start.Ws_))
-    if theirs != tuple(sizes):
-        raise ValueError(
-            f"start has layers of {theirs} units, this training {tuple(sizes)}: only an estimator "
-            "with as many bits and units is a start"
-        )
-    return start.Ws_, start.cs_
+class State(NamedTuple):
+    """What a step of Deep Hashing leaves behind."""
+
+    theta: Array  # (p,), the network
+    H: Array  # (L, m), outputs of the code layer
+    B: Array  # (L, m), their signs
 
 
-class DeepHashing(BaseHasher):
+class DeepHashing(NetworkHasher):
     """Deep Hashing (Liong et al., CVPR 2015), unsupervised.
 
-    `fit` takes three options beyond the data. `start`, an estimator of this class that was fitted
-    with as many bits and units: training goes on from its network. `callback`, a function: it is
-    called after every step with the share of the most steps that is done; what it raises ends the
-    training. `checkpoint`, a path: the state is kept there, and if the file is there, training goes
-    on from it: `base.Checkpoint`.
+    The defaults are what the paper prints. The other values of `reduction`, `init` and `optimizer`
+    are variants, which notebook 10 compares with it.
 
     Parameters
     ----------
@@ -531,25 +320,23 @@ class DeepHashing(BaseHasher):
     hidden : tuple of int, optional
         Units of the hidden layers; None: `narrowing_sizes`.
     reduction : "sum" or "mean"
-        The quantisation is summed over the samples, as printed, or averaged.
-    init : "itq" or "pca"
-        The first codes are those of ITQ, or the signs of principal components as in the paper:
-        `initial_network`.
+        The quantisation is summed over the samples, or averaged.
+    init : "pca" or "itq"
+        The first codes are the signs of principal components, or those of ITQ: `initial_network`.
     input_scale : float
         The centred input is scaled so that its leading principal components, as many as bits,
         have this root mean square.
     optimizer : "gd" or "lbfgs"
-        Gradient descent as in the paper, or L-BFGS.
+        Gradient descent, or L-BFGS in rounds of `LBFGS_STEPS` iterations.
     learning_rate : float
         Step of the gradient descent, for the objective divided by N: Eq. (14) of notebook 10.
     max_iter : int
         Steps of the optimiser.
     tol : float
-        Stop when a step changes the objective by less than tol N (gradient descent), or
-        by less than tol, relatively (L-BFGS).
+        Stop when a step of gradient descent changes the objective by less than tol N.
     dtype : "float32" or "float64"
     random_state : int, Generator, RandomState or None
-        The same seed, versions and data give the same codes.
+        The same seed, versions, data and machine give the same codes.
     verbose : bool
         Show a progress bar.
 
@@ -558,17 +345,28 @@ class DeepHashing(BaseHasher):
     codes_ : array (n_samples, n_bits), int8
         Signs of the network's outputs for the training samples.
     history_ : list of dict
-        `iteration`, `objective`, its weighted terms `quantisation`, `variance`, `orthogonality`,
-        `weight_decay`, and `seconds` so far; every max_iter/100 iterations, and at the end.
-    n_iter_ : int
-        Steps made. The state with the lowest objective among them is kept.
+        For each `round`, a step of gradient descent: `objective`, its weighted terms
+        `quantisation`, `variance`, `orthogonality`, `weight_decay`; `score`, minus the objective;
+        `flips`, the share of bits that changed; `seconds`.
+    best_ : int
+        The round whose state was kept: the lowest objective.
     Ws_, cs_ : lists of arrays
-        The network, from the input to the code layer.
+        The network, from the input as it comes to the code layer.
     mean_, scale_ : array (D, 1), float
-        The network sees scale_ (x - mean_).
+        Training sees scale_ (x - mean_).
     """
 
-    _takes_sources = True
+    _scales = True
+    _parameter_constraints = {
+        **{name: at_least(0) for name in ("alpha1", "alpha2", "alpha3", "tol")},
+        **{
+            name: [Interval(Real, 0, np.inf, closed="neither")]
+            for name in ("input_scale", "learning_rate")
+        },
+        "reduction": [StrOptions({"sum", "mean"})],
+        "init": [StrOptions({"pca", "itq"})],
+        "optimizer": [StrOptions({"gd", "lbfgs"})],
+    }
 
     def __init__(
         self,
@@ -579,7 +377,7 @@ class DeepHashing(BaseHasher):
         alpha3: float = 0.001,
         hidden: Sequence[int] | None = None,
         reduction: str = "sum",
-        init: str = "itq",
+        init: str = "pca",
         input_scale: float = 1.5,
         optimizer: str = "gd",
         learning_rate: float = 0.3,
@@ -605,87 +403,89 @@ class DeepHashing(BaseHasher):
         self.random_state = random_state
         self.verbose = verbose
 
-    def _check_parameters(self):
-        for name in ("alpha1", "alpha2", "alpha3", "tol"):
-            check_number(name, getattr(self, name))
-        for name in ("input_scale", "learning_rate"):
-            check_number(name, getattr(self, name), np.finfo(np.float32).tiny)
-        check_whole_number("max_iter", self.max_iter, 0)
-        check_hidden(self.hidden)
-        check_option("reduction", self.reduction, ("sum", "mean"))
-        check_option("init", self.init, ("itq", "pca"))
-        check_option("optimizer", self.optimizer, ("gd", "lbfgs"))
+    def _sizes(self, D):
+        """Units of the layers, D inputs first."""
+        hidden = narrowing_sizes(self.n_bits) if self.hidden is None else self.hidden
+        return (D, *hidden, self.n_bits)
 
-    def _fit(self, X, y, start=None, callback=None, checkpoint=None):
-        self._check_parameters()
-        checkpoint = Checkpoint(checkpoint, self, X, start=start)
-        self._learn(X, {"reduction": self.reduction}, start, callback, checkpoint)
+    def _n_rounds(self):
+        return 1 + (self.max_iter if self.optimizer == "gd" else -(-self.max_iter // LBFGS_STEPS))
 
-    def _learn(self, X, options, start, callback, checkpoint):
-        """Train the network on samples (D, m); `options` as for `DHObjective`."""
-        hidden = narrowing_sizes(self.n_bits) if self.hidden is None else tuple(self.hidden)
-        X, sizes = self._scale(X), (len(X), *hidden, self.n_bits)
-        if start is None:
-            network = initial_network(X, sizes, as_generator(self.random_state), self.init)
-        else:
-            network = _network_of(start, sizes)
-        kind = BlockwiseDHObjective if isinstance(X, Samples) else DHObjective
-        objective = kind(X, sizes, (self.alpha1, self.alpha2, self.alpha3), **options)
-        scale = self.alpha1 + (X.shape[1] if self.reduction == "sum" else 1)
-
-        def scaled(theta):
-            J, gradient = objective(theta)
-            return J / scale, gradient / theta.dtype.type(scale)
-
-        with ProgressBar(self.max_iter, callback, self.verbose) as bar:
-            bar.set_description(f"{type(self).__name__}, {self.n_bits} bits")
-            stride = max(1, -(-self.max_iter // 100))
-            keep = partial(checkpoint.write, self)
-            watch = _Recorder(objective.terms, stride, bar, keep)
-            theta, pairs = flatten(*network), ()
-            if saved := checkpoint.read(self):
-                theta, pairs = watch.go_on_from(saved)
-            self._train(scaled, theta, pairs, watch)
-        Ws, cs = self.Ws_, self.cs_ = unflatten(watch.theta, sizes)
-        self.history_, self.n_iter_ = watch.history, watch.iteration
-        self.codes_ = stored(lambda X: sgn(DeepHashing._outputs(Ws, cs, X)), X).T
-
-    def _train(self, fun, theta, pairs, watch):
-        """Minimise; an interruption keeps the best state, if a step was made."""
-        last, steps = theta, self.max_iter - (watch.iteration + 1)
-        try:
-            if self.optimizer == "gd":
-                last = descend(fun, theta, self.learning_rate, steps, self.tol, watch)
-            else:
-                watch(theta, fun(theta)[0], pairs)
-                options = {"max_iter": steps, "ftol": self.tol, "gtol": 0, "pairs": pairs}
-                note = {"callback": lambda r: watch(r.x, r.fun, r.pairs)}
-                last = minimize(fun, theta, **options, **note).x
-        except KeyboardInterrupt:
-            if watch.iteration < 1:
-                raise
-            told = f"interrupted after {watch.iteration} iterations: the best state so far is kept"
-            self._stopped_early(told, stacklevel=5)
-            last = watch.theta
-        watch.note(last)
-
-    def _scale(self, X):
-        """Centre and scale the training samples, and remember how."""
+    def _prepare(self, X):
         mean, P = principal_directions(X, self.n_bits)
-        mean, P = mean.astype(X.dtype), P.astype(X.dtype)
-        (squares,) = total(lambda X: (np.square(P.T @ (X - mean)).sum(dtype=np.float64),), X)
-        rms = np.sqrt(squares / (P.shape[1] * X.shape[1]))
-        self.mean_, self.scale_ = mean, float(self.input_scale / rms) if rms > 0 else 1.0
-        scale = X.dtype.type(self.scale_)
-        return blockwise(lambda X: (X - mean) * scale, X)
+        self.mean_ = mean.astype(X.dtype)
+        V = X - self.mean_
+        rms = np.sqrt(squared_norm(P.T.astype(X.dtype) @ V) / (P.shape[1] * V.shape[1]))
+        self.scale_ = float(self.input_scale / rms) if rms > 0 else 1.0
+        return V * X.dtype.type(self.scale_)
 
-    @staticmethod
-    def _outputs(Ws, cs, X):
-        return forward(Ws, cs, X, ("tanh",) * len(Ws))[-1]
+    def _options(self, y):
+        """What :func:`dh_terms` takes beyond the network."""
+        return {"alphas": (self.alpha1, self.alpha2, self.alpha3), "reduction": self.reduction}
+
+    def _states(self, X, y, rng, t, state):
+        sizes = self._sizes(len(X))
+        N = self.alpha1 + (X.shape[1] if self.reduction == "sum" else 1)
+
+        def fun(theta):  # Eq. (14)
+            J, gradient = dh_objective(theta, X, sizes, **self._options(y))
+            return J / N, gradient / theta.dtype.type(N)
+
+        if state is None:
+            theta = flatten(*initial_network(X, sizes, rng, self.init))
+        else:
+            theta = state[0]
+        if self.optimizer == "gd":
+            thetas = descend(fun, theta, self.learning_rate, self.tol)
+        else:
+            thetas = lbfgs_rounds(fun, theta)
+        for theta in islice(
+            thetas, int(state is not None), self._n_rounds() - t + int(state is not None)
+        ):
+            H = self._outputs(theta, X)
+            yield State(theta, H, sgn(H))
+
+    def _outputs(self, theta, X):
+        return forward(*unflatten(theta, self._sizes(len(X))), X, "tanh", "tanh")[-1]
+
+    def _terms(self, X, y, state):
+        Ws, cs = unflatten(state.theta, self._sizes(len(X)))
+        return dh_terms(state.H, Ws, cs, **self._options(y))[0]
+
+    def _network(self, state):
+        Ws, cs = unflatten(state.theta, self._sizes(len(self.mean_)))
+        W = Ws[0] * state.theta.dtype.type(self.scale_)
+        return {
+            "Ws_": [W, *map(np.copy, Ws[1:])],
+            "cs_": [cs[0] - W @ self.mean_, *map(np.copy, cs[1:])],
+        }
+
+    def _begin(self, start, X, train):
+        sizes = self._sizes(len(X))
+        theirs = start.n_features_in_, *map(len, start.Ws_)
+        if theirs != sizes:
+            raise ValueError(
+                f"start has layers of {theirs} units, this training {sizes}: only an estimator "
+                "with as many features, bits and units is a start"
+            )
+        W = start.Ws_[0]
+        Ws, cs = [W / self.scale_, *start.Ws_[1:]], [start.cs_[0] + W @ self.mean_, *start.cs_[1:]]
+        theta = flatten(Ws, cs).astype(X.dtype)
+        H = self._outputs(theta, X)
+        return 0, State(theta, H, sgn(H))
 
     def _project(self, X):
-        X = (X - self.mean_) * X.dtype.type(self.scale_)
-        return self._outputs(self.Ws_, self.cs_, X)
+        return forward(self.Ws_, self.cs_, X, "tanh", "tanh")[-1]
+
+
+LBFGS_STEPS = 10
+
+
+def lbfgs_rounds(fun: Callable[[Array], tuple[float, Array]], theta: Array) -> Iterator[Array]:
+    """L-BFGS in the place of gradient descent; yield theta at the start and after every round."""
+    while True:
+        yield theta
+        theta = minimize(fun, theta, max_iter=LBFGS_STEPS, gtol=0).x
 
 
 class SupervisedDeepHashing(DeepHashing):
@@ -707,11 +507,12 @@ class SupervisedDeepHashing(DeepHashing):
 
     Attributes
     ----------
-    codes_, history_, n_iter_, Ws_, cs_, mean_, scale_
+    codes_, history_, best_, Ws_, cs_, mean_, scale_
         As for :class:`DeepHashing`; the history has the term `scatter` too.
     """
 
     _requires_labels = True
+    _parameter_constraints = {**DeepHashing._parameter_constraints, "alpha": at_least(0)}
 
     def __init__(
         self,
@@ -722,11 +523,11 @@ class SupervisedDeepHashing(DeepHashing):
         alpha2: float = 0.001,
         alpha3: float = 0.001,
         hidden: Sequence[int] | None = None,
-        reduction: str = "mean",
+        reduction: str = "sum",
         init: str = "pca",
         input_scale: float = 1.5,
-        optimizer: str = "lbfgs",
-        learning_rate: float = 1.0,
+        optimizer: str = "gd",
+        learning_rate: float = 0.3,
         max_iter: int = 100,
         tol: float = 1e-6,
         dtype: DTypeLike = "float32",
@@ -752,11 +553,5 @@ class SupervisedDeepHashing(DeepHashing):
         )
         self.alpha = alpha
 
-    def _fit(self, X, y, start=None, callback=None, checkpoint=None):
-        self._check_parameters()
-        checkpoint = Checkpoint(checkpoint, self, X, y, start)
-        check_number("alpha", self.alpha)
-        check_classification_targets(y)
-        y = np.unique(y, return_inverse=True)[1]
-        options = {"y": y, "alpha": self.alpha, "reduction": self.reduction}
-        self._learn(X, options, start, callback, checkpoint)
+    def _options(self, y):
+        return super()._options(y) | {"y": y, "alpha": self.alpha}

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy import ndarray as Array
+from numpy.typing import ArrayLike
 
-from bdnn.base import Array, check_option, check_whole_number, pack_codes
-from bdnn.sources import each, with_blocks_in_threads
+from bdnn.checks import check_option, check_whole_number
 
 __all__ = [
     "average_precision",
@@ -23,10 +24,57 @@ __all__ = [
     "independence",
     "items_within",
     "mean_average_precision",
+    "pack_codes",
     "precision_at",
     "precision_at_radius",
     "radius_curve",
+    "sgn",
+    "unpack_codes",
 ]
+
+
+def sgn(Z: Array) -> Array:
+    """Sign in {-1, +1}, with sgn(0) = +1 so that every code is legal; in the dtype of Z."""
+    return np.where(Z >= 0, 1, -1).astype(Z.dtype)
+
+
+def pack_codes(codes: ArrayLike) -> np.ndarray:
+    """Pack codes in {-1, +1} into bytes, little-endian, as faiss's binary indexes take them.
+
+    Parameters
+    ----------
+    codes : array (n_samples, n_bits)
+        Entries -1 and +1, or booleans; +1 and True become set bits.
+
+    Returns
+    -------
+    array (n_samples, ceil(n_bits / 8)), uint8
+        Bit k of a sample is bit ``k % 8`` of its byte ``k // 8``; unused bits of the last byte
+        are 0.
+
+    Raises
+    ------
+    ValueError
+        If `codes` is no matrix, or holds something else.
+    """
+    codes = np.asarray(codes)
+    numbers = codes.dtype.kind in "iuf"
+    if codes.ndim != 2 or not (codes.dtype == bool or numbers and np.all(np.abs(codes) == 1)):
+        raise ValueError("codes must be a matrix (n_samples, n_bits) with entries -1 and +1")
+    bits = np.ascontiguousarray(codes > 0)  # packbits is slow where a sample's bits lie apart
+    return np.packbits(bits, axis=1, bitorder="little")
+
+
+def unpack_codes(packed: ArrayLike, n_bits: int) -> np.ndarray:
+    """Undo :func:`pack_codes`: bytes to int8 codes (n_samples, n_bits) in {-1, +1}."""
+    packed = np.asarray(packed)
+    if packed.ndim != 2 or packed.dtype != np.uint8:
+        raise ValueError(f"packed must be a matrix of uint8, got {packed.dtype} {packed.shape}")
+    if not 0 < n_bits <= 8 * packed.shape[1]:
+        raise ValueError(f"n_bits={n_bits} does not fit {packed.shape[1]} bytes per code")
+    bits = np.unpackbits(packed, axis=1, count=n_bits, bitorder="little")
+    return 2 * bits.astype(np.int8) - 1
+
 
 _MOST_BITS = np.iinfo(np.int16).max
 
@@ -99,7 +147,7 @@ def hamming_distances(A: Array, B: Array) -> Array:
     ----------
     A, B : array (n_a, n_bits) and array (n_b, n_bits)
         Codes in {-1, +1} of any numeric type, or booleans; or both packed, as
-        :func:`bdnn.base.pack_codes` returns them: (n, ceil(n_bits / 8)), uint8.
+        :func:`pack_codes` returns them: (n, ceil(n_bits / 8)), uint8.
 
     Returns
     -------
@@ -187,8 +235,7 @@ def _scan(fun, codes_query, codes_database, relevant):
     def of_block(rows):
         return fun(_word_distances(A[rows], B), relevance(rows))
 
-    with with_blocks_in_threads():
-        return list(each(of_block, _row_blocks(len(A), len(B))))
+    return list(map(of_block, _row_blocks(len(A), len(B))))
 
 
 def _relevant_ranks(D, R):

@@ -1,92 +1,155 @@
 # Generated from notebooks/09_sh_bdnn.py by `course.py export 09`: edit the notebook.
 """SH-BDNN: supervised hashing with a binary deep neural network.
 
-Source: Do, Doan and Cheung, "Learning to Hash with Binary Deep Neural Network", ECCV 2016.  Samples
-stand in columns in the functions, and in rows at the face of the estimator.
+Source: Do, Doan and Cheung, "Learning to Hash with Binary Deep Neural Network", ECCV 2016. Samples
+stand in columns in the functions, X is (D, m), codes B and outputs H of the code layer are (L, m);
+they stand in rows at the face of the estimator.
 """
 
-import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
+from numpy import ndarray as Array
 from numpy.typing import ArrayLike, DTypeLike
-from tqdm import tqdm
+from sklearn.utils._param_validation import StrOptions
 
-from bdnn import losses
-from bdnn.base import (
-    Array,
-    BaseHasher,
-    Checkpoint,
-    Seed,
-    as_generator,
-    check_hidden,
-    check_number,
-    check_option,
-    check_whole_number,
-    class_numbers,
-    sgn,
-)
-from bdnn.itq import itq_rotation, range_scaling, rotation_from_product, sample_mean
+from bdnn.hashing import Seed
+from bdnn.itq import itq_codes, itq_rotation, procrustes_rotation
 from bdnn.lbfgs import minimize
-from bdnn.metrics import hamming_distances, mean_average_precision
-from bdnn.network import flatten, forward, hidden_sizes, initial_weights, unflatten
-from bdnn.sources import AnySamples, Samples, alongside, blockwise, drop, stored, take, total
-from bdnn.uh_bdnn import (
-    BlockwiseObjective,
-    CodeSlope,
-    EncoderObjective,
-    Moments,
-    code_terms,
-    code_type,
-    encoder_objective,
-    encoder_terms,
-    initial_codes,
-    moments,
-    principal_axes,
-    share_of_flips,
+from bdnn.losses import (
+    balance,
+    equality,
+    independence,
+    pairwise_similarity,
+    squared_norm,
+    weight_decay,
 )
+from bdnn.metrics import sgn
+from bdnn.network import backward, flatten, forward, initial_weights, unflatten
+from bdnn.uh_bdnn import SAMPLE, DeepEncoder, encoder_objective, stages
 
 __all__ = [
-    "SAMPLE_LENGTH",
     "SHBDNN",
-    "SupervisedObjective",
-    "centred_scaling",
+    "State",
     "class_codes",
     "class_vectors",
+    "sh_bdnn",
     "supervised_objective",
     "supervised_terms",
     "turn_to_codes",
-    "weighted_supervised_terms",
 ]
 
-SAMPLE_LENGTH = 10.0
 
-
-def centred_scaling(X: AnySamples) -> tuple[Array, float]:
-    """Mean of the samples, and the number that makes what is left `SAMPLE_LENGTH` long.
+def supervised_objective(
+    theta: Array,
+    X: Array,
+    B: Array,
+    y: Array,
+    sizes: Sequence[int],
+    lambdas: Sequence[float],
+) -> tuple[float, Array]:
+    """The objective of SH-BDNN for given codes, and its gradient: Eq. (1) of notebook 09.
 
     Parameters
     ----------
-    X : array (D, m)
-        Samples.
+    theta : array (p,)
+        Weights and biases, from `network.flatten`.
+    X, B, y : arrays (D, m), (L, m), (m,)
+        Samples, codes and labels.
+    sizes : sequence of int
+        Units of the layers: D, ..., L.
+    lambdas : four floats
+        Weights of weight decay, equality, independence and balance.
 
     Returns
     -------
-    mean : array (D, 1)
-    scale : float
-        The root mean square length of the columns of (X - mean) / scale is `SAMPLE_LENGTH`; 1 for
-        constant samples.
+    J : float
+    gradient : array (p,)
     """
-    mean = sample_mean(X)
-    (squares,) = total(lambda X: (np.square(X - mean).sum(),), X)
-    variance = squares / X.shape[1]
-    scale = np.sqrt(variance) / SAMPLE_LENGTH if variance > 0 else 1.0
-    return mean.astype(X.dtype), X.dtype.type(scale)
+    lambda1, *weights = lambdas
+    Ws, cs = unflatten(theta, sizes)
+    Hs = forward(Ws, cs, X)
+    code_terms = equality(Hs[-1], B), independence(Hs[-1]), balance(Hs[-1])
+    similarity, dH = pairwise_similarity(Hs[-1], y)
+    decay, dWs_decay = weight_decay(Ws)
+    dWs, dcs = backward(Ws, Hs, dH + sum(w * dH for w, (_, dH) in zip(weights, code_terms)))
+    J = similarity + lambda1 * decay + sum(w * J for w, (J, _) in zip(weights, code_terms))
+    return J, flatten([dW + lambda1 * d for dW, d in zip(dWs, dWs_decay)], dcs)
 
 
-def class_vectors(counts: Array, L: int) -> tuple[Array, float]:
+def turn_to_codes(H: Array, n_iter: int = 50) -> Array:
+    """The rotation R (L, L) that brings outputs H (L, m) close to codes: Eq. (7) of notebook 09.
+
+    Orthogonal; ||R H - sgn(R H)|| is at most ||H - sgn(H)||.
+    """
+    R = np.eye(len(H))
+    for _ in range(n_iter):
+        R = procrustes_rotation(sgn(R.astype(H.dtype) @ H), H)
+    return R.astype(H.dtype)
+
+
+class State(NamedTuple):
+    """What a round of SH-BDNN leaves behind."""
+
+    theta: Array  # (p,), the network
+    H: Array  # (L, m), outputs of the code layer
+    B: Array  # (L, m), their signs
+
+
+def sh_bdnn(
+    X: Array,
+    y: Array,
+    B: Array,
+    theta: Array,
+    sizes: Sequence[int],
+    lambdas: Sequence[float],
+    max_iter: int,
+) -> Iterator[State]:
+    """Alternate network and codes, Eq. (1) of notebook 09; yield the state of every round.
+
+    Parameters
+    ----------
+    X, y : arrays (D, m), (m,)
+        Scaled samples and their labels.
+    B : array (L, m)
+        Codes to start from.
+    theta : array (p,)
+        Network to start from.
+    sizes, lambdas
+        As for :func:`supervised_objective`.
+    max_iter : int
+        Iterations of L-BFGS in each round.
+    """
+    while True:
+        J = partial(supervised_objective, X=X, B=B, y=y, sizes=sizes, lambdas=lambdas)
+        theta = minimize(J, theta, max_iter=max_iter).x.copy()  # step 1
+        Ws, cs = unflatten(theta, sizes)
+        R = turn_to_codes(forward(Ws, cs, X)[-1])  # step 2, Eq. (7): similarity and
+        Ws[-1][:], cs[-1][:] = R @ Ws[-1], R @ cs[-1]  # independence do not see a rotation
+        H = forward(Ws, cs, X)[-1]
+        B = sgn(H)  # step 3
+        yield State(theta, H, B)
+
+
+def supervised_terms(
+    y: Array, state: State, sizes: Sequence[int], lambdas: Sequence[float]
+) -> dict[str, float]:
+    """Every term of Eq. (1) of notebook 09 times its weight, by name."""
+    lambda1, lambda2, lambda3, lambda4 = lambdas
+    theta, H, B = state
+    return {
+        "similarity": pairwise_similarity(H, y)[0],
+        "weight_decay": lambda1 * weight_decay(unflatten(theta, sizes)[0])[0],
+        "equality": lambda2 * equality(H, B)[0],
+        "independence": lambda3 * independence(H)[0],
+        "balance": lambda4 * balance(H)[0],
+    }
+
+
+def class_vectors(counts: ArrayLike, L: int) -> tuple[Array, float]:
     """One output of the code layer for each class, with the similarity at its floor.
 
     Parameters
@@ -112,196 +175,22 @@ def class_vectors(counts: Array, L: int) -> tuple[Array, float]:
     return V, (m**2 - np.sum(mu**2)) / (2 * m)
 
 
-def supervised_terms(total: Moments, lambdas: Iterable[float]) -> tuple[float, CodeSlope]:
-    """Similarity, equality, independence and balance, weighted, from the moments of all samples.
-
-    Parameters
-    ----------
-    total : Moments
-        With the sums of each class.
-    lambdas : four floats
-        lambda1, which has no part in it, to lambda4.
-
-    Returns
-    -------
-    J : float
-        Eq. (1) of notebook 09 without the weight decay.
-    slope : CodeSlope
-        Its gradient: Eq. (6) of notebook 09 and Eq. (6) of notebook 08.
-    """
-    J, (M, V, beta) = encoder_terms(total, lambdas)
-    m, G, sums, _ = total
-    L, h = len(G), sums.sum(axis=1, keepdims=True)
-    agreement = 2 * np.sum(sums**2) - np.sum(h**2)
-    similarity = (np.sum(G**2) / L**2 - 2 / L * agreement + m**2) / (2 * m)
-    slope = CodeSlope(M + 2 / (m * L**2) * G, V + 2 / (m * L) * (h - 2 * sums), beta)
-    return J + float(similarity), slope
-
-
-class SupervisedObjective(EncoderObjective):
-    """The objective of SH-BDNN for given codes: Eq. (1) of notebook 09.
-
-    As `uh_bdnn.EncoderObjective`, with the similarity.
-
-    Parameters
-    ----------
-    X : array (D, m)
-        Samples.
-    B : array (L, m)
-        Codes.
-    y : array-like (m,)
-        Class labels of any type that sorts.
-    sizes : sequence of int
-        Units of the layers: D, ..., L.
-    lambdas : four floats
-        lambda1 (weight decay), lambda2 (equality), lambda3 (independence), lambda4 (balance).
-    """
-
-    terms = staticmethod(supervised_terms)
-
-    def __init__(
-        self, X: Array, B: Array, y: ArrayLike, sizes: Sequence[int], lambdas: Sequence[float]
-    ) -> None:
-        super().__init__(X, B, sizes, lambdas, y=class_numbers(y, X.shape[1]))
-
-
-def supervised_objective(
-    X: AnySamples,
-    B: Any,
-    y: Any,
-    sizes: Sequence[int],
-    lambdas: Sequence[float],
-    n_classes: int,
-) -> EncoderObjective:
-    """`SupervisedObjective`, or for `sources.Samples` and whole numbers y the same block by block.
-
-    `n_classes` is more than the largest of the numbers.
-    """
-    if isinstance(X, Samples):
-        return BlockwiseObjective(X, B, sizes, lambdas, None, y, n_classes, supervised_terms)
-    return SupervisedObjective(X, B, y, sizes, lambdas)
-
-
-def turn_to_codes(H: AnySamples, n_iter: int = 50) -> Array:
-    """Turn the outputs of the code layer to where they are close to codes: Eq. (7) of notebook 09.
-
-    Parameters
-    ----------
-    H : array (L, m)
-        Outputs of the code layer.
-    n_iter : int
-        Alternations between codes and rotation.
-
-    Returns
-    -------
-    R : array (L, L)
-        Orthogonal, in the precision of H. ||R H - sgn(R H)|| is at most ||H - sgn(H)||.
-    """
-    R = np.eye(len(H), dtype=H.dtype)
-    for _ in range(n_iter):
-        (BHt,) = total(lambda H, R=R: (sgn(R @ H).astype(H.dtype) @ H.T,), H)
-        R = rotation_from_product(BHt).astype(H.dtype)
-    return R
-
-
 def class_codes(counts: Array, L: int, rng: np.random.Generator, n_init: int = 50) -> Array:
-    """One code for each class, chosen for a low similarity loss.
+    """One code for each class, (L, C), chosen for a low similarity loss.
 
     Each of `n_init` random turns of the class vectors is brought close to codes by ITQ.
-
-    Parameters
-    ----------
-    counts : array (C,)
-        Samples of each class.
-    L : int
-        Code length.
-    rng : numpy.random.Generator
-        Draws the turns.
-    n_init : int
-        How many turns are tried.
-
-    Returns
-    -------
-    array (L, C), entries -1 and +1
     """
     V, _ = class_vectors(counts, L)
     S = 2 * np.eye(len(counts)) - 1
-    smallest = np.inf
-    for _ in range(n_init):
-        codes = sgn(itq_rotation(V, 50, rng)[0] @ V).astype(np.float64)
-        loss = counts @ (codes.T @ codes / L - S) ** 2 @ counts
-        if loss < smallest:
-            smallest, best = loss, codes
-    return best
+    tried = [sgn(itq_rotation(V, 50, rng)[0] @ V) for _ in range(n_init)]
+    return min(tried, key=lambda B: counts @ (B.T @ B / L - S) ** 2 @ counts)
 
 
-def _outputs(Ws, cs, X):
-    """Outputs of the code layer (L, m)."""
-    return forward(Ws, cs, X)[-1]
+SAMPLE_LENGTH = 10.0  # root mean square length of a scaled sample
 
 
-def _class_counts(codes, y_queries, B, y, radius=2):
-    """For each query the samples of a block in its ball, and those of them of its class."""
-    ball = hamming_distances(codes, B.T) <= radius
-    return ball.sum(axis=1), (ball & (y_queries[:, None] == y)).sum(axis=1)
-
-
-def weighted_supervised_terms(
-    H: AnySamples,
-    B: AnySamples,
-    y: Any,
-    Ws: list[Array],
-    lambdas: Sequence[float],
-    n_classes: int | None = None,
-) -> dict[str, float]:
-    """Every term of Eq. (1) of notebook 09 times its weight, by name, and their sum `objective`.
-
-    Parameters
-    ----------
-    H, B : arrays (L, m)
-        Outputs of the code layer, and codes.
-    y : array-like (m,)
-        Class labels.
-    Ws : list of arrays
-        Weights.
-    lambdas : four floats
-    n_classes : int, optional
-        Given, y holds whole numbers below it.
-
-    Returns
-    -------
-    dict of str -> float
-    """
-    if n_classes is None:
-        y = class_numbers(y, H.shape[1])
-        n_classes = int(y.max()) + 1
-    found = Moments(*total(partial(moments, n_classes=n_classes), H, B, y))
-    terms = {
-        "similarity": supervised_terms(found, (0, 0, 0, 0))[0],
-        "weight_decay": lambdas[0] * losses.weight_decay(Ws)[0],
-        **code_terms(found, lambdas),
-    }
-    return {"objective": sum(terms.values())} | terms
-
-
-class _LabelledProblem(NamedTuple):
-    """What stays as it is while SH-BDNN trains."""
-
-    P: np.ndarray  # (D, r), principal axes
-    A: np.ndarray  # (r, m), the samples along the axes: what the encoder sees
-    y: np.ndarray  # (m,), their classes
-    labels: np.ndarray  # the same, where the samples are
-    Q: np.ndarray  # (r, q), the queries of the validation along the axes
-    y_Q: np.ndarray  # (q,), their classes
-    sizes: tuple  # units of the layers: r, ..., L
-    lambdas: tuple  # the four weights of the terms
-
-
-class SHBDNN(BaseHasher):
+class SHBDNN(DeepEncoder):
     """Supervised hashing with a binary deep neural network (Do et al., ECCV 2016).
-
-    `fit` takes an option beyond the data. `checkpoint`, a path: the state is kept there after every
-    alternation, and if the file is there, training goes on from it: `base.Checkpoint`.
 
     Parameters
     ----------
@@ -310,58 +199,50 @@ class SHBDNN(BaseHasher):
     lambda1, lambda2, lambda3, lambda4 : float
         Weights of weight decay, equality, independence and balance: Eq. (1) of notebook 09. The
         similarity has weight 1 and grows with the number of samples.
-    hidden : tuple of two int, optional
+    hidden : tuple of int, optional
         Units of the hidden layers; None: the paper's sizes, `network.hidden_sizes`.
-    max_alternations : int
-        Updates of the codes at most; each is followed by an encoder step.
-    max_iter, history : int
-        Iterations of L-BFGS in an encoder step, and the pairs that it remembers.
-    init : "classes", "itq" or "random"
+    init : "classes" or "itq"
         Codes to start from. "classes": `class_codes`, to which the encoder is fitted by least
-        squares first. "itq": those of ITQ, as in the paper; "random": of random projections.
-    rotate : bool
-        Turn the code layer towards codes before the codes are updated: `turn_to_codes`.
-    scaling : "centred" or "range"
-        Scaling of the input: `centred_scaling`, or the paper's `itq.range_scaling`.
-    energy : float
-        The encoder sees the principal axes that hold this share of the mean square; 1: all.
+        squares first. "itq": those of ITQ, as in the paper.
+    max_alternations : int
+        Updates of the codes at most; each is followed by an encoder step. The first steps of a
+        training on many samples see a random part of them.
+    max_iter : int
+        Iterations of L-BFGS in an encoder step.
     n_validation : int
-        Samples held out of the training (at most every eighth), whose retrieval decides when to
-        stop. With `n_validation=0` the objective decides.
-    criterion : "precision" or "map"
-        Measure of the validation: precision within radius 2, or mAP as in the authors' program.
+        Samples held out of the training (at most every eighth), whose retrieval (precision within
+        radius 2) decides which state is kept. With `n_validation=0` the objective decides.
     patience : int
-        Stop after so many alternations without a better validation score.
+        Stop after so many alternations without a better score.
     dtype : "float32" or "float64"
     random_state : int, Generator, RandomState or None
-        The same seed, versions and data give the same codes.
+        The same seed, versions, data and machine give the same codes.
     verbose : bool
         Show a progress bar.
 
     Attributes
     ----------
     codes_ : array (n_samples, n_bits), int8
-        Training codes B = sgn(H) of the network that was kept.
+        Signs of the network's outputs for the training samples.
     history_ : list of dict
-        For each `alternation`: `objective` and its weighted terms `similarity`, `weight_decay`,
-        `equality`, `independence`, `balance`; `flips`, the share of bits that the update of the
-        codes changed; `score` of the validation; `n_iter` of L-BFGS; `seconds`.
+        For each `round`: `samples` seen, `objective` and its weighted terms `similarity`,
+        `weight_decay`, `equality`, `independence`, `balance`; `score` of the validation; `flips`,
+        the share of bits that changed; `seconds`.
     floor_ : float
-        The similarity cannot go below it: `class_vectors`.
+        The similarity of all samples cannot go below it: `class_vectors`.
     best_ : int
-        The alternation whose state was kept.
-    n_iter_ : int
-        Iterations of L-BFGS in all.
+        The round whose state was kept.
     classes_ : array (n_classes,)
         The labels, sorted.
     Ws_, cs_ : lists of arrays
-        The network, for scaled inputs.
-    shift_, scale_ : array (D, 1), float
-        Scaling of the input.
+        The network, from the input as it comes to the code layer.
+    shift_, axes_ : arrays (n_features, 1), (r, n_features)
+        Training sees axes_ (x - shift_): centred, scaled to a mean square length of
+        `SAMPLE_LENGTH`, along the principal axes.
     """
 
     _requires_labels = True
-    _takes_sources = True
+    _parameter_constraints = {"init": [StrOptions({"classes", "itq"})]}
 
     def __init__(
         self,
@@ -372,16 +253,11 @@ class SHBDNN(BaseHasher):
         lambda3: float = 1.0,
         lambda4: float = 1e-4,
         hidden: Sequence[int] | None = None,
-        max_alternations: int = 20,
-        max_iter: int = 60,
-        history: int = 100,
         init: str = "classes",
-        rotate: bool = True,
-        scaling: str = "centred",
-        energy: float = 0.95,
+        max_alternations: int = 10,
+        max_iter: int = 50,
         n_validation: int = 2000,
-        criterion: str = "precision",
-        patience: int = 5,
+        patience: int = 3,
         dtype: DTypeLike = "float32",
         random_state: Seed = 0,
         verbose: bool = False,
@@ -392,141 +268,47 @@ class SHBDNN(BaseHasher):
         self.lambda3 = lambda3
         self.lambda4 = lambda4
         self.hidden = hidden
+        self.init = init
         self.max_alternations = max_alternations
         self.max_iter = max_iter
-        self.history = history
-        self.init = init
-        self.rotate = rotate
-        self.scaling = scaling
-        self.energy = energy
         self.n_validation = n_validation
-        self.criterion = criterion
         self.patience = patience
         self.dtype = dtype
         self.random_state = random_state
         self.verbose = verbose
 
-    def _check_parameters(self):
-        for name in ("lambda1", "lambda2", "lambda3", "lambda4"):
-            check_number(name, getattr(self, name))
-        for name in ("max_iter", "history", "patience"):
-            check_whole_number(name, getattr(self, name), 1)
-        for name in ("max_alternations", "n_validation"):
-            check_whole_number(name, getattr(self, name), 0)
-        check_hidden(self.hidden)
-        check_number("energy", self.energy)
-        if not 0 < self.energy <= 1:
-            raise ValueError(f"energy must lie in (0, 1], got {self.energy!r}")
-        check_option("rotate", self.rotate, (True, False))
-        check_option("criterion", self.criterion, ("precision", "map"))
-        check_option("init", self.init, ("classes", "itq", "random"))
-        check_option("scaling", self.scaling, ("centred", "range"))
+    def _scale(self, X, V):
+        return np.sqrt(squared_norm(V) / V.shape[1]) / SAMPLE_LENGTH or 1.0
 
-    def _fit(self, X, y, checkpoint=None):
-        self._check_parameters()
-        checkpoint = Checkpoint(checkpoint, self, X, y)
-        rng = as_generator(self.random_state)
-        self.classes_, y = np.unique(y, return_inverse=True)
-        held_out = rng.permutation(len(y))[: min(self.n_validation, len(y) // 8)]
-        problem, theta = self._pose(X, y, held_out, rng)
-        counts = np.bincount(problem.y)
-        self.floor_ = class_vectors(counts, self.n_bits)[1]
-        self.history_, self.n_iter_ = [], 0
-        rounds = self.max_alternations + 1 + (self.init == "classes")
-        with tqdm(total=rounds * self.max_iter, disable=not self.verbose, leave=False) as bar:
-            bar.set_description(f"SHBDNN, {self.n_bits} bits")
-            try:
-                begin = checkpoint.read(self)
-                if begin is None:
-                    begin = (0, *self._start(problem, theta, rng, bar), -np.inf)
-                self._alternate(problem, *begin, bar, checkpoint)
-            except KeyboardInterrupt:
-                if not self.history_:
-                    raise
-                stopped = f"interrupted after {len(self.history_)} alternations"
-                told = f"{stopped}: the best of them, {self.best_}, is kept"
-                self._stopped_early(told, stacklevel=4)
-        self.codes_ = self._encoded(X, sgn, np.int8)
+    def _states(self, X, y, rng, t, state):
+        sizes, lambdas = self._sizes(len(X)), self._lambdas
+        for n, end in stages(X.shape[1], self._n_rounds()):
+            if t >= end:
+                continue
+            Xn, yn = X[:, :n], y[:n]
+            if state is None:
+                B, theta = self._start(Xn, yn, sizes, rng)
+            else:
+                theta, _, B = state
+                B = B if len(B.T) == n else sgn(self._outputs(theta, Xn))
+            for state in islice(sh_bdnn(Xn, yn, B, theta, sizes, lambdas, self.max_iter), end - t):
+                yield state
+            t = end
 
-    def _pose(self, X, y, held_out, rng):
-        """The problem without the samples held out, and the paper's start of the network."""
-        rule = {"centred": centred_scaling, "range": range_scaling}[self.scaling]
-        shift, scale = self.shift_, self.scale_ = rule(X)
-        X = blockwise(lambda X: (X - shift) / scale, X)
-        hidden = hidden_sizes(self.n_bits) if self.hidden is None else tuple(self.hidden)
-        P, e = principal_axes(X, self.energy)
-        P = P.astype(X.dtype)
-        Z, kept = blockwise(lambda X: P.T @ X, X), np.delete(y, held_out)
-        A, sizes = drop(Z, held_out), (len(e), *hidden, self.n_bits)
-        theta = flatten(*initial_weights(A, sizes, rng))
-        lambdas = (self.lambda1, self.lambda2, self.lambda3, self.lambda4)
-        samples = A, kept, alongside(A, kept)
-        queries = take(Z, held_out), y[held_out]
-        return _LabelledProblem(P, *samples, *queries, sizes, lambdas), theta
-
-    def _start(self, problem, theta, rng, bar):
+    def _start(self, X, y, sizes, rng):
         """Codes to start from, and the network, fitted to them if they are those of the classes."""
-        A, y, sizes = problem.A, problem.y, problem.sizes
-        if self.init != "classes":
-            return initial_codes(A, self.n_bits, rng, self.init), theta
-        codes = class_codes(np.bincount(y), self.n_bits, rng).astype(code_type(A))
-        B = stored(lambda y: codes[:, y], problem.labels)
-        lambdas = (self.lambda1, len(y), 0, 0)
-        theta, _ = self._minimise(encoder_objective(A, B, sizes, lambdas), theta, bar)
-        return B, theta
+        theta, m = flatten(*initial_weights(X, sizes, rng)), X.shape[1]
+        if self.init == "itq":
+            return itq_codes(X, self.n_bits, rng), theta
+        B = class_codes(np.bincount(y), self.n_bits, rng)[:, y].astype(X.dtype)
+        J = partial(encoder_objective, X=X, B=B, sizes=sizes, lambdas=(self.lambda1, m, 0, 0))
+        return B, minimize(J, theta, max_iter=self.max_iter).x
 
-    def _minimise(self, objective, theta, bar):
-        """L-BFGS from theta, and the iterations that it took."""
-        found = minimize(
-            objective,
-            theta,
-            max_iter=self.max_iter,
-            history=self.history,
-            callback=lambda _: bar.update(),
-        )
-        self.n_iter_ += found.nit
-        return found.x, found.nit
+    def _begin(self, start, X, train):
+        theta = self._theta(start, len(X))
+        H = self._outputs(theta, X)
+        t = stages(X.shape[1], self._n_rounds())[-2][1] if X.shape[1] > 2 * SAMPLE else 0
+        return t, State(theta, H, sgn(H))
 
-    def _alternate(self, problem, begin, B, theta, best_score, bar, checkpoint):
-        """Encoder, then codes, until the score no longer rises."""
-        A, y, sizes, lambdas = problem.A, problem.labels, problem.sizes, problem.lambdas
-        n_classes, dtype = int(problem.y.max()) + 1, code_type(A)
-        bar.update(self.n_iter_ - bar.n)
-        for t in range(begin, self.max_alternations + 1):
-            started, old = time.perf_counter(), B
-            objective = supervised_objective(A, B, y, sizes, lambdas, n_classes)
-            theta, n_iter = self._minimise(objective, theta, bar)
-            H = blockwise(partial(_outputs, *unflatten(theta.copy(), sizes)), A)
-            Ws, cs = unflatten(theta, sizes)
-            if self.rotate:
-                R = turn_to_codes(H)
-                Ws[-1][:], cs[-1][:] = R @ Ws[-1], R @ cs[-1]
-                H = blockwise(lambda H, R=R: R @ H, H)
-            B = stored(lambda H: sgn(H).astype(dtype), H)
-            terms = weighted_supervised_terms(H, B, y, Ws, lambdas, n_classes)
-            score = self._score(problem, Ws, cs, B) if problem.Q.size else -terms["objective"]
-            progress = {"flips": share_of_flips(B, old), "score": score, "n_iter": n_iter}
-            entry = {"alternation": t, **terms, **progress}
-            entry["seconds"] = time.perf_counter() - started
-            learned = {"history_": [*self.history_, entry]}
-            if score > best_score:
-                best_score = score
-                learned["Ws_"] = [Ws[0] @ problem.P.T, *map(np.copy, Ws[1:])]
-                learned |= {"cs_": [*map(np.copy, cs)], "best_": t}
-            vars(self).update(learned)  # at once: an interruption finds all of it or nothing
-            bar.set_postfix(objective=f"{terms['objective']:.5g}", score=f"{score:.4f}")
-            if t - self.best_ >= self.patience:
-                break
-            checkpoint.write(self, (t + 1, B, theta, best_score))
-
-    def _score(self, problem, Ws, cs, B):
-        """How well the queries held out find their classes among the training samples."""
-        queries = sgn(_outputs(Ws, cs, problem.Q)).T
-        if self.criterion == "map":
-            found = np.asarray(stored(sgn, B).T)
-            return mean_average_precision(queries, found, (problem.y_Q, problem.y))
-        size, hits = total(partial(_class_counts, queries, problem.y_Q), B, problem.labels)
-        return float(np.mean(hits / np.maximum(size, 1)))
-
-    def _project(self, X):
-        return _outputs(self.Ws_, self.cs_, (X - self.shift_) / self.scale_)
+    def _terms(self, X, y, state):
+        return supervised_terms(y, state, self._sizes(len(X)), self._lambdas)

@@ -21,7 +21,7 @@ if "google.colab" in sys.modules:  # on Colab only: bring the package that the n
     url = "git+https://github.com/bdnn-course/bdnn"
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", url], check=True)
 
-from bdnn.base import show_versions
+from bdnn.files import show_versions
 
 show_versions()
 
@@ -31,7 +31,7 @@ import timeit
 import matplotlib.pyplot as plt
 import numpy as np
 
-from bdnn.base import pack_codes, sgn
+from bdnn.metrics import pack_codes, sgn
 from bdnn.data import load
 from bdnn.itq import ITQ
 from bdnn.metrics import evaluate, hamming_distances

@@ -22,7 +22,7 @@ if "google.colab" in sys.modules:  # on Colab only: bring the package that the n
     url = "git+https://github.com/bdnn-course/bdnn"
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", url], check=True)
 
-from bdnn.base import show_versions
+from bdnn.files import show_versions
 
 show_versions()
 
@@ -40,7 +40,9 @@ from typing import Any
 
 import numpy as np
 
-from bdnn.base import Array, check_option, check_whole_number, pack_codes
+from numpy import ndarray as Array
+from bdnn.checks import check_option, check_whole_number
+from bdnn.metrics import pack_codes
 from bdnn.sources import each, with_blocks_in_threads
 
 # %%
@@ -49,7 +51,7 @@ import time
 
 import matplotlib.pyplot as plt
 
-from bdnn.base import sgn
+from bdnn.metrics import sgn
 from bdnn.data import load
 from bdnn.course.plotting import COLOURS, MARKERS, save_figure
 

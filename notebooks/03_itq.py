@@ -22,7 +22,7 @@ if "google.colab" in sys.modules:  # on Colab only: bring the package that the n
     url = "git+https://github.com/bdnn-course/bdnn"
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", url], check=True)
 
-from bdnn.base import show_versions
+from bdnn.files import show_versions
 
 show_versions()
 
@@ -41,7 +41,10 @@ from numpy.typing import ArrayLike, DTypeLike
 from scipy.linalg import eigh
 from sklearn.utils.multiclass import check_classification_targets
 
-from bdnn.base import Array, BaseHasher, Seed, as_generator, check_number, check_whole_number, sgn
+from numpy import ndarray as Array
+from bdnn.checks import Seed, as_generator, check_number, check_whole_number
+from bdnn.hashing import Hasher
+from bdnn.metrics import sgn
 from bdnn.sources import AnySamples, alongside, blockwise, merged, total
 
 # %%

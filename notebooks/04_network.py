@@ -22,7 +22,7 @@ if "google.colab" in sys.modules:  # on Colab only: bring the package that the n
     url = "git+https://github.com/bdnn-course/bdnn"
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", url], check=True)
 
-from bdnn.base import show_versions
+from bdnn.files import show_versions
 
 show_versions()
 
@@ -42,7 +42,9 @@ import numpy as np
 from numpy.typing import DTypeLike
 from scipy.linalg import eigh
 
-from bdnn.base import Array, Layers, Objective, Seed, as_generator, check_option
+from numpy import ndarray as Array
+from bdnn.base import Layers, Objective
+from bdnn.checks import Seed, as_generator, check_option
 from bdnn.sources import BLOCK, AnySamples, blockwise, each, total
 
 # %%

@@ -22,7 +22,7 @@ if "google.colab" in sys.modules:  # on Colab only: bring the package that the n
     url = "git+https://github.com/bdnn-course/bdnn"
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", url], check=True)
 
-from bdnn.base import show_versions
+from bdnn.files import show_versions
 
 show_versions()
 
@@ -37,7 +37,9 @@ taken in float64, so that values are exact to about the precision of the input a
 import numpy as np
 from numpy.typing import ArrayLike
 
-from bdnn.base import Array, Layers, check_matrix, class_numbers
+from numpy import ndarray as Array
+from bdnn.base import Layers
+from bdnn.checks import check_matrix, class_numbers
 
 # %%
 import matplotlib.pyplot as plt

@@ -24,7 +24,7 @@ if "google.colab" in sys.modules:  # on Colab only: bring the package that the n
     url = "git+https://github.com/bdnn-course/bdnn"
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", url], check=True)
 
-from bdnn.base import show_versions
+from bdnn.files import show_versions
 
 show_versions()
 
@@ -45,7 +45,8 @@ import numpy as np
 from scipy.linalg import get_blas_funcs
 from scipy.optimize import OptimizeResult
 
-from bdnn.base import Array, Objective
+from numpy import ndarray as Array
+from bdnn.base import Objective
 
 # %%
 import time
@@ -55,7 +56,7 @@ import scipy.optimize
 from scipy.optimize import rosen, rosen_der
 
 from bdnn import losses
-from bdnn.base import sgn
+from bdnn.metrics import sgn
 from bdnn.data import load
 from bdnn.network import backward, flatten, forward, hidden_sizes, initial_weights, unflatten
 from bdnn.course.plotting import COLOURS, save_figure

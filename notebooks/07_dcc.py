@@ -23,7 +23,7 @@ if "google.colab" in sys.modules:  # on Colab only: bring the package that the n
     url = "git+https://github.com/bdnn-course/bdnn"
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", url], check=True)
 
-from bdnn.base import show_versions
+from bdnn.files import show_versions
 
 show_versions()
 
@@ -36,7 +36,7 @@ given decoder W, c and given outputs H of the encoder (Do et al., 2016; slide "O
 
 import numpy as np
 
-from bdnn.base import Array
+from numpy import ndarray as Array
 
 # %%
 import time
@@ -45,7 +45,7 @@ from itertools import product
 import matplotlib.pyplot as plt
 from matplotlib.patches import Rectangle
 
-from bdnn.base import sgn
+from bdnn.metrics import sgn
 from bdnn.data import load
 from bdnn.itq import itq_rotation, principal_directions, range_scaling
 from bdnn.course.plotting import COLOURS, codes_image, save_figure

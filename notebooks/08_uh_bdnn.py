@@ -24,7 +24,7 @@ if "google.colab" in sys.modules:  # on Colab only: bring the package that the n
     url = "git+https://github.com/bdnn-course/bdnn"
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", url], check=True)
 
-from bdnn.base import show_versions
+from bdnn.files import show_versions
 
 show_versions()
 
@@ -44,21 +44,12 @@ import numpy as np
 from numpy.typing import DTypeLike
 from sklearn.neighbors import NearestNeighbors
 from bdnn import losses
-from bdnn.base import (
-    Array,
-    BaseHasher,
-    Checkpoint,
-    Layers,
-    Objective,
-    ProgressBar,
-    Seed,
-    as_generator,
-    check_hidden,
-    check_number,
-    check_option,
-    check_whole_number,
-    sgn,
-)
+from numpy import ndarray as Array
+from bdnn.base import Layers, Objective, ProgressBar, check_hidden
+from bdnn.checks import Seed, as_generator, check_number, check_option, check_whole_number
+from bdnn.files import Checkpoint
+from bdnn.hashing import Hasher
+from bdnn.metrics import sgn
 from bdnn.dcc import coordinate_descent
 from bdnn.itq import itq_rotation, principal_directions, random_rotation, range_scaling, sample_mean
 from bdnn.lbfgs import minimize

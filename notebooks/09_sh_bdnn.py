@@ -25,7 +25,7 @@ if "google.colab" in sys.modules:  # on Colab only: bring the package that the n
     url = "git+https://github.com/bdnn-course/bdnn"
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", url], check=True)
 
-from bdnn.base import show_versions
+from bdnn.files import show_versions
 
 show_versions()
 
@@ -45,19 +45,12 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 from tqdm import tqdm
 from bdnn import losses
-from bdnn.base import (
-    Array,
-    BaseHasher,
-    Checkpoint,
-    Seed,
-    as_generator,
-    check_hidden,
-    check_number,
-    check_option,
-    check_whole_number,
-    class_numbers,
-    sgn,
-)
+from numpy import ndarray as Array
+from bdnn.base import check_hidden
+from bdnn.checks import Seed, as_generator, check_number, check_option, check_whole_number, class_numbers
+from bdnn.files import Checkpoint
+from bdnn.hashing import Hasher
+from bdnn.metrics import sgn
 from bdnn.itq import itq_rotation, range_scaling, rotation_from_product, sample_mean
 from bdnn.lbfgs import minimize
 from bdnn.metrics import hamming_distances, mean_average_precision

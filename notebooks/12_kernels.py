@@ -22,7 +22,7 @@ if "google.colab" in sys.modules:  # on Colab only: bring the package that the n
     url = "git+https://github.com/bdnn-course/bdnn"
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", url], check=True)
 
-from bdnn.base import show_versions
+from bdnn.files import show_versions
 
 show_versions()
 
@@ -43,16 +43,10 @@ from scipy.linalg import cho_factor, cho_solve, solve_triangular
 from sklearn.metrics.pairwise import euclidean_distances
 from tqdm import tqdm
 
-from bdnn.base import (
-    Array,
-    BaseHasher,
-    Seed,
-    as_generator,
-    check_number,
-    check_option,
-    check_whole_number,
-    sgn,
-)
+from numpy import ndarray as Array
+from bdnn.checks import Seed, as_generator, check_number, check_option, check_whole_number
+from bdnn.hashing import Hasher
+from bdnn.metrics import sgn
 from bdnn.dcc import coordinate_descent
 from bdnn.lbfgs import minimize
 from bdnn.sh_bdnn import class_codes

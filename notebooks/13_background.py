@@ -22,7 +22,7 @@ if "google.colab" in sys.modules:  # on Colab only: bring the package that the n
     url = "git+https://github.com/bdnn-course/bdnn"
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", url], check=True)
 
-from bdnn.base import show_versions
+from bdnn.files import show_versions
 
 show_versions()
 
@@ -40,7 +40,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from bdnn.base import Array, check_matrix, check_number, check_whole_number, class_numbers
+from numpy import ndarray as Array
+from bdnn.checks import check_matrix, check_number, check_whole_number, class_numbers
 from bdnn.lbfgs import minimize
 from bdnn.network import backward, flatten, forward, initial_weights, sigmoid, unflatten
 
@@ -54,7 +55,7 @@ from scipy import ndimage
 from scipy.special import entr
 
 from bdnn import metrics
-from bdnn.base import sgn
+from bdnn.metrics import sgn
 from bdnn.data import load
 from bdnn.network import gradient_error, hidden_sizes
 from bdnn.course.plotting import COLOURS, codes_image, save_figure

@@ -21,7 +21,7 @@ if "google.colab" in sys.modules:  # on Colab only: bring the package that the n
     url = "git+https://github.com/bdnn-course/bdnn"
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", url], check=True)
 
-from bdnn.base import show_versions
+from bdnn.files import show_versions
 
 show_versions()
 
@@ -52,7 +52,11 @@ from matplotlib.figure import Figure
 from threadpoolctl import threadpool_limits
 
 from bdnn import metrics
-from bdnn.base import Array, BaseHasher, StrPath, check_option, pack_codes, unpack_codes
+from numpy import ndarray as Array
+from bdnn.checks import check_option
+from bdnn.files import StrPath
+from bdnn.hashing import Hasher
+from bdnn.metrics import pack_codes, unpack_codes
 from bdnn.data import Dataset
 from bdnn.deep_hashing import DeepHashing
 from bdnn.course.plotting import draw_explorer

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.special import log_softmax
 
 from bdnn import metrics
-from bdnn.base import sgn
+from bdnn.metrics import sgn
 from bdnn.baselines import background
 from bdnn.baselines.background import (
     attribute_prediction,

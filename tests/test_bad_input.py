@@ -15,7 +15,7 @@ from sklearn.exceptions import NotFittedError
 
 import bdnn
 from bdnn import losses, metrics
-from bdnn.base import pack_codes, unpack_codes
+from bdnn.metrics import pack_codes, unpack_codes
 from bdnn.data import load, nearest_neighbours
 from bdnn.dcc import coordinate_descent
 from bdnn.lbfgs import minimize

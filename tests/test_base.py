@@ -11,17 +11,9 @@ from hypothesis import strategies as st
 from sklearn.base import clone
 
 import bdnn
-from bdnn.base import (
-    as_generator,
-    atomic_path,
-    check_number,
-    check_option,
-    check_whole_number,
-    pack_codes,
-    sgn,
-    unpack_codes,
-    versions,
-)
+from bdnn.checks import as_generator, check_number, check_option, check_whole_number
+from bdnn.files import atomic_path, versions
+from bdnn.metrics import pack_codes, sgn, unpack_codes
 from bdnn.sources import BLOCK
 
 

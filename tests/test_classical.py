@@ -15,7 +15,7 @@ from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.svm import LinearSVC
 
 import bdnn
-from bdnn.base import sgn, unpack_codes
+from bdnn.metrics import sgn, unpack_codes
 from bdnn.baselines import classical
 from bdnn.baselines.classical import (
     BinaryAutoencoder,

@@ -8,7 +8,7 @@ from sklearn.base import clone
 
 import bdnn
 from bdnn import deep_hashing, lbfgs
-from bdnn.base import sgn
+from bdnn.metrics import sgn
 from bdnn.data import load
 from bdnn.deep_hashing import (
     HIDDEN,

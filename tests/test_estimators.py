@@ -16,7 +16,8 @@ from threadpoolctl import threadpool_limits
 
 import bdnn
 from bdnn import sources
-from bdnn.base import DTYPES, BaseHasher
+from bdnn.base import DTYPES
+from bdnn.hashing import Hasher
 from bdnn.data import load
 from bdnn.metrics import mean_average_precision
 

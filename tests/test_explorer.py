@@ -10,7 +10,7 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from bdnn import metrics
-from bdnn.base import pack_codes
+from bdnn.metrics import pack_codes
 from bdnn.course import explorer as explore
 from bdnn.course.explorer import (
     MEASURES,

@@ -6,7 +6,7 @@ import warnings
 import pytest
 
 from bdnn import UHBDNN
-from bdnn.base import StoppedEarly
+from bdnn.hashing import StoppedEarly
 from bdnn.course import explorer as explore
 from tools import grid
 

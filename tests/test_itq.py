@@ -14,7 +14,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 import bdnn
 from bdnn import itq, sources
-from bdnn.base import sgn, unpack_codes
+from bdnn.metrics import sgn, unpack_codes
 from bdnn.data import load
 from bdnn.itq import ITQ, ITQCCA
 from bdnn.metrics import hamming_distances, precision_at_radius

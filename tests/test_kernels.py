@@ -12,7 +12,7 @@ from sklearn.base import clone
 from sklearn.metrics.pairwise import rbf_kernel
 
 from bdnn import losses, metrics
-from bdnn.base import sgn
+from bdnn.metrics import sgn
 from bdnn.baselines import kernels
 from bdnn.baselines.kernels import (
     BinaryReconstructiveEmbedding,

@@ -11,7 +11,7 @@ from scipy.optimize import rosen, rosen_der
 from sklearn.datasets import load_digits
 
 from bdnn import losses
-from bdnn.base import sgn
+from bdnn.metrics import sgn
 from bdnn.lbfgs import MESSAGES, Trial, cubic_minimiser, minimize, strong_wolfe, two_loop
 from bdnn.network import backward, flatten, forward, initial_weights, unflatten
 

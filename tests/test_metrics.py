@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from bdnn import metrics
-from bdnn.base import pack_codes
+from bdnn.metrics import pack_codes
 
 FORMS = ("standard", "trapezoid")
 

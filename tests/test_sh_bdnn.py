@@ -8,7 +8,8 @@ from sklearn.base import clone
 
 from bdnn import lbfgs, losses, metrics
 from bdnn import sh_bdnn as supervised
-from bdnn.base import StoppedEarly, sgn
+from bdnn.hashing import StoppedEarly
+from bdnn.metrics import sgn
 from bdnn.data import load
 from bdnn.network import flatten, gradient_error
 from bdnn.sh_bdnn import (

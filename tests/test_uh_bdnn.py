@@ -8,7 +8,8 @@ from sklearn.linear_model import Ridge
 
 from bdnn import base, lbfgs, losses
 from bdnn import uh_bdnn as unsupervised
-from bdnn.base import StoppedEarly, sgn, whole_training
+from bdnn.hashing import StoppedEarly, whole_training
+from bdnn.metrics import sgn
 from bdnn.data import load
 from bdnn.network import (
     Workspace,

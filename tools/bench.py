@@ -16,7 +16,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from bdnn.base import atomic_path, check_writable, versions
+from bdnn.files import atomic_path, check_writable, versions
 from bdnn.sources import with_blocks_in_threads
 from tests.benchmarks import objectives, optimiser, retrieval
 from tests.benchmarks.measure import Stopwatch

@@ -12,7 +12,8 @@ import sys
 from tqdm import tqdm
 
 from bdnn import data
-from bdnn.base import versions, whole_training
+from bdnn.files import versions
+from bdnn.hashing import whole_training
 from bdnn.course import explorer as explore
 from bdnn.course.records import code_hashes
 from tools import called_from

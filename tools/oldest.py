@@ -21,7 +21,7 @@ def library_tests(root):
 
 def main():
     """Say what is installed, and run the tests."""
-    show = "from bdnn.base import show_versions; show_versions()"
+    show = "from bdnn.base import show_versions; show_versions  "
     tests = [str(path.relative_to(ROOT)) for path in library_tests(ROOT)]
     for arguments in (["-c", show], ["-m", "pytest", "-n", "2", "--dist", "loadfile", *tests]):
         code = subprocess.run([sys.executable, *arguments], cwd=ROOT).returncode

@@ -15,7 +15,7 @@ from sklearn.model_selection import train_test_split
 from tqdm import tqdm
 
 from bdnn import data
-from bdnn.base import check_writable
+from bdnn.files import check_writable
 from bdnn.course import plotting
 from bdnn.course.compare import (
     COLUMNS,

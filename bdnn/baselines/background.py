@@ -10,9 +10,10 @@ gradient in the shape of the variable; weights of terms are not applied. The fun
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy import ndarray as Array
 from numpy.typing import ArrayLike
 
-from bdnn.base import Array, check_matrix, check_number, check_whole_number, class_numbers
+from bdnn.checks import check_matrix, check_number, check_whole_number, class_numbers
 from bdnn.lbfgs import minimize
 from bdnn.network import backward, flatten, forward, initial_weights, sigmoid, unflatten
 

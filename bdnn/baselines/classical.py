@@ -10,23 +10,18 @@ and Raziperchikolaei, "Hashing with Binary Autoencoders", CVPR 2015.
 import itertools
 
 import numpy as np
+from numpy import ndarray as Array
 from numpy.typing import DTypeLike
 from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.svm import LinearSVC
 from tqdm import tqdm
 
 from bdnn import losses
-from bdnn.base import (
-    Array,
-    BaseHasher,
-    Seed,
-    as_generator,
-    check_number,
-    check_whole_number,
-    sgn,
-)
+from bdnn.checks import Seed, as_generator, check_number, check_whole_number
 from bdnn.dcc import coordinate_descent
+from bdnn.hashing import Hasher
 from bdnn.itq import itq_rotation, principal_directions, range_scaling
+from bdnn.metrics import sgn
 from bdnn.uh_bdnn import ridge_decoder
 
 __all__ = [
@@ -73,7 +68,7 @@ def slowest_waves(R: Array, L: int) -> tuple[Array, Array]:
     return k + 1, j
 
 
-class SpectralHashing(BaseHasher):
+class SpectralHashing(Hasher):
     """Spectral hashing: signs of the slowest waves along principal directions.
 
     Deterministic: there is no random_state.
@@ -192,7 +187,7 @@ def balanced_spheres(
     return *best, history
 
 
-class SphericalHashing(BaseHasher):
+class SphericalHashing(Hasher):
     """Spherical hashing: every bit tells the inside of a ball from its outside.
 
     Parameters
@@ -395,7 +390,7 @@ def deal_directions(variances: Array, M: int) -> list[list[int]]:
     return hands
 
 
-class KMeansHashing(BaseHasher):
+class KMeansHashing(Hasher):
     """K-means hashing: the name of the nearest centre, in each of n_bits / b subspaces.
 
     Deterministic: there is no random_state.
@@ -547,7 +542,7 @@ def separating_hyperplane(U: Array, b: Array, C: float) -> tuple[Array, float]:
     return svm.coef_[0], float(svm.intercept_[0])
 
 
-class BinaryAutoencoder(BaseHasher):
+class BinaryAutoencoder(Hasher):
     """Binary autoencoder: hyperplanes whose codes let a linear decoder draw the samples again.
 
     Parameters

@@ -10,23 +10,17 @@ rows at the face of the estimators.
 import time
 
 import numpy as np
+from numpy import ndarray as Array
 from numpy.typing import DTypeLike
 from scipy.linalg import cho_factor, cho_solve, solve_triangular
 from sklearn.metrics.pairwise import euclidean_distances
 from tqdm import tqdm
 
-from bdnn.base import (
-    Array,
-    BaseHasher,
-    Seed,
-    as_generator,
-    check_number,
-    check_option,
-    check_whole_number,
-    sgn,
-)
+from bdnn.checks import Seed, as_generator, check_number, check_option, check_whole_number
 from bdnn.dcc import coordinate_descent
+from bdnn.hashing import Hasher
 from bdnn.lbfgs import minimize
+from bdnn.metrics import sgn
 from bdnn.sh_bdnn import class_codes
 from bdnn.uh_bdnn import principal_axes
 
@@ -103,7 +97,7 @@ def anchor_width(A: Array) -> float:
     return float(np.sqrt(nearest).mean()) if differ.any() else 1.0
 
 
-class _KernelHasher(BaseHasher):
+class _KernelHasher(Hasher):
     """Signs of W (kappa(x) - mean) + c: Eq. (2) of notebook 12."""
 
     _requires_labels = True

@@ -19,16 +19,11 @@ from sklearn.utils import get_tags
 
 import bdnn
 from bdnn import metrics
-from bdnn.base import (
-    BaseHasher,
-    StrPath,
-    atomic_path,
-    check_whole_number,
-    versions,
-    whole_training,
-)
+from bdnn.checks import check_whole_number
 from bdnn.course import plotting
 from bdnn.data import Dataset
+from bdnn.files import StrPath, atomic_path, versions
+from bdnn.hashing import Hasher, whole_training
 
 __all__ = [
     "COLUMNS",
@@ -52,7 +47,7 @@ __all__ = [
 
 Row = dict[str, Any]  # of results
 
-METHODS: dict[str, type[BaseHasher]] = {
+METHODS: dict[str, type[Hasher]] = {
     "sh": bdnn.SpectralHashing,
     "sph": bdnn.SphericalHashing,
     "kmh": bdnn.KMeansHashing,
@@ -159,19 +154,19 @@ def describe(dataset: Dataset) -> str:
     )
 
 
-def make(name: str, bits: int, seed: int, settings: Row) -> BaseHasher:
+def make(name: str, bits: int, seed: int, settings: Row) -> Hasher:
     """The estimator, with those of the settings that it knows."""
     settings = settings | {"random_state": seed, "verbose": sys.stderr.isatty()}
     known = settings.keys() & parameters(name).keys()
     return METHODS[name](n_bits=bits, **{key: settings[key] for key in known})
 
 
-def settings_of(estimator: BaseHasher) -> Row:
+def settings_of(estimator: Hasher) -> Row:
     """The parameters of an estimator, those aside that options give."""
     return {key: v for key, v in estimator.get_params().items() if key not in OPTIONS}
 
 
-def measure(estimator: BaseHasher, dataset: Dataset, row: Row) -> Row:
+def measure(estimator: Hasher, dataset: Dataset, row: Row) -> Row:
     """Fit, encode, evaluate; percentages in percent, seconds, memory in megabytes.
 
     An interruption of the training raises KeyboardInterrupt, also where `fit` would keep its state.

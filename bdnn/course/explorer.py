@@ -22,13 +22,17 @@ import ipywidgets as widgets
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from numpy import ndarray as Array
 from threadpoolctl import threadpool_limits
 
 from bdnn import metrics
-from bdnn.base import Array, BaseHasher, StrPath, check_option, pack_codes, unpack_codes
+from bdnn.checks import check_option
 from bdnn.course.plotting import draw_explorer
 from bdnn.data import Dataset
 from bdnn.deep_hashing import DeepHashing
+from bdnn.files import StrPath
+from bdnn.hashing import Hasher
+from bdnn.metrics import pack_codes, unpack_codes
 from bdnn.uh_bdnn import UHBDNN
 
 __all__ = [
@@ -488,7 +492,7 @@ class LiveTraining:
         How long it took.
     """
 
-    def __init__(self, estimator: BaseHasher, X: Array, start: BaseHasher | None = None) -> None:
+    def __init__(self, estimator: Hasher, X: Array, start: Hasher | None = None) -> None:
         self.estimator, self.progress, self.error, self.seconds = estimator, 0.0, None, 0.0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(X, start), daemon=True)

@@ -16,9 +16,10 @@ from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Rectangle
+from numpy import ndarray as Array
 from numpy.typing import ArrayLike
 
-from bdnn.base import Array, atomic_path
+from bdnn.files import atomic_path
 
 __all__ = [
     "COLOURS",

@@ -12,7 +12,7 @@ if "google.colab" in sys.modules:  # on Colab only: bring the package that the n
     url = "git+https://github.com/bdnn-course/bdnn"
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", url], check=True)
 
-from bdnn.base import show_versions
+from bdnn.files import show_versions
 
 show_versions()
 
@@ -20,7 +20,7 @@ show_versions()
 import matplotlib.pyplot as plt
 import numpy as np
 
-from bdnn.base import sgn
+from bdnn.metrics import sgn
 from bdnn.data import load
 from bdnn.itq import ITQ, ITQCCA, itq_rotation, principal_directions
 from bdnn.metrics import evaluate, hamming_distances

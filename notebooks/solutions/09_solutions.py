@@ -13,7 +13,7 @@ if "google.colab" in sys.modules:  # on Colab only: bring the package that the n
     url = "git+https://github.com/bdnn-course/bdnn"
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", url], check=True)
 
-from bdnn.base import show_versions
+from bdnn.files import show_versions
 
 show_versions()
 
@@ -21,7 +21,7 @@ show_versions()
 import numpy as np
 
 from bdnn import SHBDNN, losses, metrics
-from bdnn.base import sgn
+from bdnn.metrics import sgn
 from bdnn.data import load
 from bdnn.lbfgs import minimize
 from bdnn.network import flatten, forward, hidden_sizes, initial_weights, unflatten

@@ -12,7 +12,7 @@ if "google.colab" in sys.modules:  # on Colab only: bring the package that the n
     url = "git+https://github.com/bdnn-course/bdnn"
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", url], check=True)
 
-from bdnn.base import show_versions
+from bdnn.files import show_versions
 
 show_versions()
 
@@ -36,7 +36,7 @@ from bdnn.baselines.background import (
     subic_loss,
     train_on_batches,
 )
-from bdnn.base import sgn
+from bdnn.metrics import sgn
 from bdnn.data import load
 from bdnn.network import gradient_error, hidden_sizes
 from bdnn.sh_bdnn import centred_scaling

@@ -3,7 +3,7 @@
 import numpy as np
 
 from bdnn import lbfgs
-from bdnn.base import sgn
+from bdnn.metrics import sgn
 from bdnn.data import load
 from bdnn.itq import itq_rotation, principal_directions, range_scaling
 from bdnn.network import flatten, hidden_sizes, initial_weights, unflatten

@@ -7,7 +7,7 @@ import tracemalloc
 import numpy as np
 
 from bdnn import UHBDNN, losses, metrics
-from bdnn.base import pack_codes
+from bdnn.metrics import pack_codes
 from bdnn.dcc import coordinate_descent
 from tests.benchmarks.measure import Row
 from tests.benchmarks.optimiser import Digits

@@ -1,0 +1,424 @@
+"""The scikit-learn face of every method, and the loop that trains every network.
+
+Samples stand in rows at this boundary, as scikit-learn has it, and in columns behind it.
+:class:`Hasher` makes an estimator of a method that learns (``_fit``) real values whose signs are
+the bits (``_project``). :class:`NetworkHasher` does so for a method that learns round by round: it
+scores every state of a training, keeps the best one, writes history and checkpoint, and survives
+Ctrl-C.
+"""
+
+import copy
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from numbers import Integral, Real
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils._param_validation import (
+    Interval,
+    Options,
+    StrOptions,
+    validate_parameter_constraints,
+)
+from sklearn.utils.validation import check_is_fitted, validate_data
+from tqdm import tqdm
+
+from bdnn.checks import (
+    Seed,
+    as_generator,
+    check_classes,
+    check_kind,
+    check_range,
+    check_whole_number,
+)
+from bdnn.files import Checkpoint, StrPath, save
+from bdnn.metrics import pack_codes, precision_at_radius, sgn
+
+__all__ = [
+    "Hasher",
+    "NetworkHasher",
+    "Seed",
+    "StoppedEarly",
+    "as_generator",
+    "at_least",
+    "whole_training",
+]
+
+Array = np.ndarray
+BLOCK = 4096  # samples encoded at once: what is computed for them stays in the cache
+
+
+def at_least(lowest: float, kind: type = Real) -> list[Interval]:
+    """The constraint of a parameter that is a finite number, or a whole one, from `lowest` on."""
+    return [Interval(kind, lowest, np.inf if kind is Real else None, closed="left")]
+
+
+# What the parameters may be that several estimators share; a class adds those of its own.
+CONSTRAINTS: dict[str, list] = {
+    "n_bits": at_least(1, Integral),
+    **{name: at_least(0) for name in ("lambda1", "lambda2", "lambda3", "lambda4")},
+    "hidden": ["array-like", None],
+    "max_alternations": at_least(0, Integral),
+    "max_iter": at_least(1, Integral),
+    "n_validation": at_least(0, Integral),
+    "n_neighbors": at_least(1, Integral),
+    "patience": at_least(1, Integral),
+    "dtype": [
+        StrOptions({"float32", "float64"}),
+        Options(type, {np.float32, np.float64}),
+        np.dtype,
+    ],
+    "random_state": [object],  # as_generator checks it
+    "verbose": ["boolean"],
+}
+
+
+class StoppedEarly(UserWarning):
+    """A training was interrupted, and the estimator keeps what it had learned by then."""
+
+
+@contextmanager
+def whole_training() -> Iterator[None]:
+    """Within it a training that is interrupted ends in KeyboardInterrupt: for recorded runs."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", StoppedEarly)
+        try:
+            yield
+        except StoppedEarly:
+            raise KeyboardInterrupt from None
+
+
+def is_dask(X: object) -> bool:
+    """True for a Dask array."""
+    return type(X).__module__.partition(".")[0] == "dask"
+
+
+def is_mapped(X: object) -> bool:
+    """True for a matrix of real numbers in a file; a copy of it in memory has no map."""
+    mapped = isinstance(X, np.memmap) and X._mmap is not None
+    return mapped and X.ndim == 2 and X.size > 0 and X.dtype.kind in "fiub"
+
+
+def stand_in(X: Any, dtype: Any) -> Array:
+    """A matrix of zeros in the shape of X that takes no memory: scikit-learn checks the shape."""
+    return np.broadcast_to(np.zeros((), dtype), X.shape)
+
+
+class Hasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Base class of the estimators.
+
+    A subclass implements ``_fit(X, y)``, which learns from X (n_features, n_samples), samples in
+    columns, and may set `codes_`, if these are not the signs of what it projects; and
+    ``_project(X)``, which gives the real values (n_bits, n_samples) whose signs are the bits. What
+    it learns are attributes that end in an underscore: arrays, numbers, strings, or lists, tuples
+    and dicts of these; they are what :meth:`save` keeps.
+    """
+
+    _requires_labels = False
+    _scales = False  # whether engine.scale can train it on what is not in memory
+    _parameter_constraints: dict[str, list] = {}
+
+    def fit(self, X: Any, y: ArrayLike | None = None) -> Self:
+        """Learn the hash function.
+
+        Parameters
+        ----------
+        X : array-like (n_samples, n_features)
+            Finite real vectors, one sample per row.
+        y : array-like (n_samples,), optional
+            Class labels; only the supervised methods look at them.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For NaN or infinity, values so large or small that their squares leave the range of
+            `dtype`, fewer samples than bits, or a parameter out of its range; for a supervised
+            method also for missing labels, labels that are not classes, or one class.
+        TypeError
+            For sparse matrices, masked arrays, dates, and what is no array of numbers at all.
+        """
+        return self._learn(X, y)
+
+    def _learn(self, X, y, **options):
+        """Check, fit, and keep the codes; if nothing was learned, be as before."""
+        before = dict(vars(self))
+        try:
+            self._check_parameters()
+            if self._scales and (is_dask(X) or is_mapped(X)):
+                from bdnn.engine import scale  # what is not in memory: notebook 16
+
+                scale.fit(self, X, y, **options)
+                return self
+            X, y = self._check_input(X, y)
+            self._fit(X, y, **options)
+            if vars(self).get("codes_") is before.get("codes_"):
+                self.codes_ = self._in_blocks(X.T, sgn, np.int8)
+        except BaseException:
+            if vars(self).get("codes_") is before.get("codes_"):
+                vars(self).clear()
+                vars(self).update(before)
+            raise
+        return self
+
+    def _check_parameters(self):
+        """Raise a ValueError that names the first parameter out of its range."""
+        names, own = self.get_params(deep=False), self._parameter_constraints
+        table = {name: own.get(name, CONSTRAINTS.get(name, [object])) for name in names}
+        validate_parameter_constraints(table, names, caller_name=type(self).__name__)
+        for units in getattr(self, "hidden", None) or ():
+            check_whole_number("every entry of hidden", units, 1)
+
+    def _check_input(self, X, y):
+        """Training samples in columns, and their labels if the method needs them."""
+        check_kind(X)
+        if self._requires_labels:
+            X, y = validate_data(self, X, y, dtype=self.dtype, ensure_min_samples=2)
+            check_classes(y)
+        else:
+            X = validate_data(self, X, dtype=self.dtype, ensure_min_samples=2)
+        check_range(X)
+        self._check_n_bits(len(X))
+        return X.T, y
+
+    def _check_n_bits(self, m):
+        if self.n_bits > m:
+            raise ValueError(
+                f"n_bits={self.n_bits} is more than n_samples = {m} allow: fewer samples than "
+                "bits cannot make the bits independent. Use fewer bits or more samples"
+            )
+
+    def decision_function(self, X: Any) -> Array:
+        """Real values (n_samples, n_bits) whose signs are the bits."""
+        return self._encode(X, np.asarray, self.dtype)
+
+    def transform(self, X: Any) -> Array:
+        """Codes (n_samples, n_bits), int8, entries -1 and +1; sgn(0) = +1."""
+        return self._encode(X, sgn, np.int8)
+
+    def encode(self, X: Any) -> Array:
+        """Packed codes (n_samples, ceil(n_bits / 8)), uint8; see `metrics.pack_codes`."""
+        return self._encode(X, lambda H: pack_codes(H >= 0), np.uint8)
+
+    def _encode(self, X, encode, dtype):
+        """What `encode` makes of the outputs for the samples of X."""
+        check_is_fitted(self)
+        check_kind(X)
+        if is_dask(X):
+            from bdnn.engine import scale
+
+            return scale.encode(self, X, encode, dtype)
+        mapped = is_mapped(X)
+        checked = validate_data(
+            self, stand_in(X, self.dtype) if mapped else X, dtype=self.dtype, reset=False
+        )
+        return self._in_blocks(X if mapped else checked, encode, dtype)
+
+    def _in_blocks(self, rows, encode, dtype):
+        """The same for checked rows, block by block, so that temporaries stay in the cache."""
+        parts = []
+        for start in range(0, len(rows), BLOCK):
+            block = np.asarray(rows[start : start + BLOCK], dtype=self.dtype)
+            with np.errstate(over="ignore", invalid="ignore"):
+                H = self._project(block.T).T
+            if not np.isfinite(H).all():
+                raise ValueError(
+                    f"rows {start} to {start + len(block) - 1} of X hold NaN, infinity or values "
+                    f"too large for the arithmetic of {block.dtype}"
+                )
+            parts.append(encode(H).astype(dtype, copy=False))
+        return np.concatenate(parts)
+
+    @property
+    def _n_features_out(self):
+        return self.codes_.shape[1]  # n_bits may have been set anew since
+
+    def save(self, path: StrPath) -> None:
+        """Write the fitted estimator to ``path``: an .npz archive without pickle.
+
+        The file is written under a temporary name and renamed, so a full disk or an interruption
+        never leaves half a file at ``path``. A `random_state` that is a Generator or a RandomState
+        is left out.
+
+        Raises
+        ------
+        TypeError
+            For an estimator of a class that bdnn does not have, and for parameters or attributes
+            of types other than those that are named above.
+        """
+        check_is_fitted(self)
+        save(self, path)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = self._requires_labels
+        tags.transformer_tags.preserves_dtype = []
+        return tags
+
+
+class NetworkHasher(Hasher):
+    """A hasher that learns round by round.
+
+    A subclass implements
+
+    ``_prepare(X)``
+        Learn the scaling of the input; return what the network sees, (r, m).
+    ``_states(X, y, rng, t, state)``
+        A generator of the states of a training: NamedTuples with the parameters theta (p,), the
+        codes B (L, n) and the outputs H (L, n) of the code layer for the first n of the samples X.
+        It goes on from the state that t rounds have left, if there is one.
+    ``_terms(X, y, state)``
+        Every term of the objective times its weight, by name.
+    ``_outputs(theta, X)``
+        Outputs of the code layer for what `_prepare` returns.
+    ``_network(state)``
+        What is learned, by the names of the attributes, for inputs that are not scaled.
+    ``_n_rounds()``
+        The most rounds of a training.
+    ``_begin(start, X, train)``
+        Rounds made and state where training goes on from another estimator of the class.
+    """
+
+    def fit(
+        self,
+        X: Any,
+        y: ArrayLike | None = None,
+        *,
+        start: "NetworkHasher | None" = None,
+        callback: Callable[[float], object] | None = None,
+        checkpoint: StrPath | None = None,
+    ) -> Self:
+        """Learn the hash function, round by round; the best state is kept.
+
+        Parameters
+        ----------
+        X : array-like (n_samples, n_features)
+            Finite real vectors, one sample per row. A memory-mapped array stays in its file, and a
+            Dask array where it is: notebook 16.
+        y : array-like (n_samples,), optional
+            Class labels; only the supervised methods look at them.
+        start : estimator of the same class, optional
+            Fitted to as many features, with as many bits and units: training goes on from it.
+        callback : callable, optional
+            Called after every round with the share of the most rounds that is done. What it raises
+            ends the training; the best state until then is kept.
+        checkpoint : path, optional
+            The state is kept there, and if the file is there, training goes on from it to the same
+            codes. It needs a whole number as `random_state`.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError, TypeError
+            As :meth:`Hasher.fit`; and for a `start` or a `checkpoint` that does not fit.
+        """
+        return self._learn(X, y, start=start, callback=callback, checkpoint=checkpoint)
+
+    def _fit(self, X, y, start=None, callback=None, checkpoint=None):
+        if self._requires_labels:
+            self.classes_, y = np.unique(y, return_inverse=True)
+        file = Checkpoint(checkpoint, self, X, y, start)
+        rng = as_generator(self.random_state)
+        Z = self._prepare(X)  # (r, m)
+        order = rng.permutation(Z.shape[1])
+        n_held = min(getattr(self, "n_validation", 0), len(order) // 8)
+        held, train = order[:n_held], order[n_held:]  # the first of `train` are a random sample
+        y_held, y = (None, None) if y is None else (y[held], y[train])
+        Z_held, Z = Z[:, held], Z[:, train]
+
+        @lru_cache(maxsize=1)
+        def relevant(n):  # what the samples held out should find among the first n of the others
+            if self._requires_labels:
+                return y_held, y[:n]
+            return neighbours(Z_held, Z[:, :n], self.n_neighbors)
+
+        def describe(state):
+            n = state.B.shape[1]
+            terms = self._terms(Z[:, :n], None if y is None else y[:n], state)
+            score = -sum(terms.values())
+            if n_held:
+                codes = sgn(self._outputs(state.theta, Z_held)).T
+                score = precision_at_radius(codes, sgn(state.H).T, relevant(n))
+            return {"samples": n, "objective": sum(terms.values()), **terms, "score": score}
+
+        run = file.read() or {"t": 0, "state": None, "best": None, "history": []}
+        if start is not None and run["state"] is None:
+            run["t"], run["state"] = self._begin(start, Z, train)
+        states = self._states(Z, y, rng, run["t"], run["state"])
+        try:
+            self._follow(states, len(train), describe, run, callback, file)
+        except BaseException as error:
+            if run["best"] is None:
+                raise
+            self._keep(run, X, train)
+            if not isinstance(error, KeyboardInterrupt):
+                raise
+            told = f"interrupted after {len(run['history'])} rounds: the best of them is kept"
+            warnings.warn(told, StoppedEarly, stacklevel=4)
+        else:
+            self._keep(run, X, train)
+
+    def _follow(self, states, n_train, describe, run, callback, file):
+        """Consume the states of a training; at any moment `run` holds what was found so far."""
+        patience, total = getattr(self, "patience", np.inf), self._n_rounds()
+        with tqdm(total=total, initial=run["t"], disable=not self.verbose, leave=False) as bar:
+            bar.set_description(f"{type(self).__name__}, {self.n_bits} bits")
+            started = time.perf_counter()
+            for state in states:
+                t, old, best = run["t"], run["state"], run["best"]
+                entry = {"round": t, **describe(state)}
+                if old is not None and old.B.shape == state.B.shape:
+                    entry["flips"] = float(np.mean(old.B != state.B))
+                entry["seconds"] = time.perf_counter() - started
+                more = best is None or entry["samples"] > best["samples"]
+                if more or entry["score"] > best["score"]:  # scores of few samples are another's
+                    best = entry | {"learned": self._network(state), "B": state.B}
+                history = [*run["history"], entry]
+                run.update(t=t + 1, state=state, best=best, history=history)  # at once
+                file.write(run)
+                bar.update()
+                bar.set_postfix(
+                    objective=f"{entry['objective']:.5g}", score=f"{entry['score']:.4f}"
+                )
+                if callback is not None:
+                    callback(min(1.0, (t + 1) / total))
+                if t - best["round"] >= patience and entry["samples"] == n_train:
+                    break
+                started = time.perf_counter()
+
+    def _keep(self, run, X, train):
+        """Keep what the best state of a run has learned, and the codes of all samples."""
+        best, encoder = run["best"], copy.copy(self)
+        vars(encoder).update(best["learned"])
+        codes = encoder._in_blocks(X.T, sgn, np.int8)  # (m, L)
+        if best["samples"] == len(train):
+            codes[train] = best["B"].T
+        found = {"codes_": codes, "history_": run["history"], "best_": best["round"]}
+        vars(self).update(best["learned"] | found)  # at once: nobody finds half of it
+        if best.get("equality", 0) > best.get("reconstruction", np.inf) / 10:
+            warnings.warn(
+                f"the equality term is {best['equality']:.3g} beside a reconstruction of "
+                f"{best['reconstruction']:.3g}: the weights do not fit the scale of the data, and "
+                "the codes follow the network more than the samples. Try smaller lambda2, lambda3 "
+                "and lambda4",
+                stacklevel=5,
+            )
+
+
+def neighbours(Q: Array, X: Array, k: int) -> Array:
+    """The k nearest columns of X (D, m) for each column of Q (D, q): array (q, k)."""
+    from sklearn.neighbors import NearestNeighbors  # which takes long to import
+
+    search = NearestNeighbors(n_neighbors=min(k, X.shape[1]), algorithm="brute").fit(X.T)
+    return search.kneighbors(Q.T, return_distance=False)
