@@ -33,9 +33,6 @@ GATES = [
     project.lint,
     project.formatting,
     project.lock,
-    project.same_pins,
-    project.oldest,
-    project.dependencies,
     project.address,
     results.results,
 ]
