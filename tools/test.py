@@ -83,6 +83,12 @@ def run(group, env):
     return next((code for code in codes if code not in (0, NO_TESTS)), 0)
 
 
+def library_tests():
+    """Return the test files that need nothing but the library."""
+    paths = sorted((ROOT / "tests").glob("test_*.py"))
+    return [path for path in paths if not OF_THE_TOOLS.search(path.read_text(encoding="utf-8"))]
+
+
 def oldest():
     """Run the library's tests with the lowest releases that it allows, in .venv-oldest."""
     if sys.version_info >= (3, 13):
@@ -91,14 +97,12 @@ def oldest():
     python = folder / Path(sys.executable).relative_to(sys.prefix)
     uv = [sys.executable, "-m", "uv"]
     install = [*uv, "pip", "install", "--python", python]
-    paths = sorted((ROOT / "tests").glob("test_*.py"))
-    tests = [path for path in paths if not OF_THE_TOOLS.search(path.read_text(encoding="utf-8"))]
     for command in (
         [*uv, "venv", "--quiet", "--clear", "--python", sys.executable, folder],
         [*install, "--resolution", "lowest-direct", "--editable", ".[parquet,scale]"],
         [*install, "-c", "requirements.lock", "pytest", "pytest-xdist", "hypothesis"],
         [python, "-c", "from bdnn.base import show_versions; show_versions()"],
-        [python, "-m", "pytest", *PARALLEL, *tests],
+        [python, "-m", "pytest", *PARALLEL, *library_tests()],
     ):
         code = subprocess.run(command, cwd=ROOT).returncode
         if code:
