@@ -1,447 +1,199 @@
 #!/usr/bin/env python3
 """The front door of the course: `python3 course.py COMMAND` is all there is to know.
 
-Every command first makes or repairs `.venv`, the course's own environment, from the hash-locked
-`requirements.lock`; so any of them may be the first one on a fresh machine. The work itself is
-done by `tools/COMMAND.py` in that environment. This file needs nothing but Python's standard
-library and avoids new syntax, so that an old Python can run it far enough to be told so.
+Every command first makes or completes `.venv`, the course's own environment, from the releases and
+hashes in `requirements.lock`, so any of them may be the first on a fresh machine; then it hands
+over to `tools/COMMAND.py` there. Nothing is needed but Python's standard library, and no new syntax
+is used, so that an old Python gets far enough to say that it is too old.
 """
 
-import argparse
-import contextlib
 import hashlib
 import importlib.util
 import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
-
-ROOT = Path(__file__).resolve().parent
-OLDEST, NEWEST = (3, 11), (3, 13)
-
-COMMANDS = {
-    "run": "train on real digits, print the comparison table, write figures/ (the main job)",
-    "test": "everything that continuous integration runs, cheapest gate first",
-    "lab": "open JupyterLab on the notebooks",
-    "grid": "record the trainings that the explorers of notebook 14 show",
-    "build": "text notebooks -> executed notebooks with outputs -> modules of bdnn",
-    "check": "the gates that need no kernel: pairs, outputs, exports, style, lock",
-    "export": "text notebooks -> modules of bdnn, without executing anything",
-    "site": "the course as a static site, to read without a kernel",
-    "app": "notebook 14 alone as an application, without its code (Voila)",
-    "scale": "record a training on 2 GB from a file, and evaluations on a cluster",
-    "bench": "the performance table: every ratio beside its goal, peers in the same run",
-}
-
-# What a command needs beyond the course itself: extras of pyproject.toml, each with its own lock.
-EXTRAS = {
-    "app": ("app",),
-    "test": ("bench", "browser", "fast", "hog", "parquet", "quality", "scale", "site"),
-    "build": ("scale",),
-    "lab": ("scale",),
-    "site": ("site",),
-    "bench": ("bench", "fast"),
-    "scale": ("scale",),
-}
-WORD_EXTRAS = {"--paper": ("hog",), "cifar10-hog": ("hog",)}  # where its arguments have the word
-
-HELP = """\
-commands:
-{}
-
-The first command makes .venv (minutes, needs the network). What a command takes:
-python3 course.py COMMAND --help. To begin: python3 course.py run"""
-
-NO_ENSUREPIP = """\
-This Python cannot make a virtual environment: its module `ensurepip` is missing
-(Debian and Ubuntu ship it apart). Run
-    sudo apt-get install -y python3-venv
-and then the same command again."""
-
-# What pip's log says, and what that means to you.
-FAILURES = [
-    (
-        "DO NOT MATCH THE HASHES",
-        "A downloaded file is not the one that requirements.lock names (hash mismatch).\n"
-        "A proxy or a mirror may have altered it: try another network, or `pip cache purge`.",
-    ),
-    (
-        "No space left on device",
-        "The disk is full: the environment needs about 1 GB.",
-    ),
-    (
-        r"Failed to establish a new connection|NameResolutionError|ConnectTimeout|"
-        r"ReadTimeout|ProxyError|SSLError|Connection aborted|Network is unreachable",
-        "The package index cannot be reached. The first command needs the network once;\n"
-        "check the connection (or pip's proxy settings) and give the same command again.",
-    ),
-    (
-        "No matching distribution found",
-        "The package index does not answer, or does not have what requirements.lock names.\n"
-        "Check the connection (or, if pip uses a mirror, the mirror) and try again.",
-    ),
-]
-
-
-class SetupError(Exception):
-    """Something the reader can mend; the message says how."""
-
-
-def need_python(version):
-    """Raise SetupError unless the course runs on this version of Python."""
-    if OLDEST <= tuple(version[:2]) <= NEWEST:
-        return
-    oldest, newest, this = (".".join(map(str, v)) for v in (OLDEST, NEWEST, version[:3]))
-    message = f"Python {oldest} to {newest} is needed; this is {this}."
-    names = [f"python3.{minor}" for minor in range(NEWEST[1], OLDEST[1] - 1, -1)]
-    found = [name for name in names if shutil.which(name) and starts(name)]
-    if found:
-        raise SetupError(f"{message}\nThis machine has one: {found[0]} course.py ...")
-    raise SetupError(message + "\nInstall one of these and start course.py with it.")
-
-
-def starts(name):
-    """Return True if this command is a Python that starts (pyenv's stand-ins may not)."""
-    return subprocess.run([name, "-c", ""], stderr=subprocess.DEVNULL).returncode == 0
-
-
-class Progress:
-    """One changing line on a terminal; elsewhere plain lines, every tenth package."""
-
-    def __init__(self, stream=None):
-        self.stream = stream or sys.stderr
-        self.live = self.stream.isatty()
-
-    def say(self, text):
-        """Show a line that stays."""
-        self.stream.write(("\r\033[K" if self.live else "") + text + "\n")
-        self.stream.flush()
-
-    def count(self, verb, done, total, name):
-        """Show how far a count has come."""
-        text = f"{verb} {done}/{total}: {name}"
-        if self.live:
-            self.stream.write("\r\033[K  " + text)
-            self.stream.flush()
-        elif done % 10 == 0:
-            self.say("  " + text)
-
-
-class Environment:
-    """The folder .venv and everything that makes it complete.
-
-    `.venv/ready` is written last and says what the environment was made from. No file, or another
-    content, means that the environment is not to be trusted and is made or brought up to date.
-    An extra is added when a command first needs it. Its lock holds the same pins as the main one,
-    so it changes nothing that is installed, and an extra that fails leaves the rest as it was.
-    Another `kind` of environment has a folder and a lock of its own, of that name.
-    """
-
-    def __init__(self, root, kind=""):
-        self.root = Path(root)
-        self.folder = self.root / (".venv-" + kind if kind else ".venv")
-        self.marker = self.folder / "ready"
-        self.log = self.root / (self.folder.name + "-install.log")
-        self.lock = self.extra_lock(kind) if kind else self.root / "requirements.lock"
-        scripts = "Scripts/python.exe" if os.name == "nt" else "bin/python"
-        self.python = self.folder / scripts
-
-    def wanted(self):
-        """Return what the marker of a complete environment holds."""
-        import tomllib  # there from Python 3.11 on, which main has made sure of
-
-        tables = tomllib.loads((self.root / "pyproject.toml").read_text(encoding="utf-8"))
-        tables["tool"] = tables.get("tool", {}).get("setuptools")  # not the settings of ruff, ...
-        tables["project"].pop("optional-dependencies", None)  # extras have their own locks
-        inputs = self.lock.read_bytes() + json.dumps(tables, sort_keys=True).encode()
-        digest = hashlib.sha256(inputs).hexdigest()
-        version = ".".join(map(str, sys.version_info[:2]))
-        return {"python": version, "root": str(self.root), "inputs": digest}
-
-    def found(self):
-        """Return what the marker holds; an empty dictionary if there is none."""
-        try:
-            return json.loads(self.marker.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-
-    def is_ready(self):
-        """Return True if the environment is complete and made from today's files."""
-        found = self.found()
-        found.pop("extras", None)
-        return self.python.exists() and found == self.wanted()
-
-    def lacks(self, extras):
-        """Return those of the extras that are not installed as locked today."""
-        installed = self.found().get("extras", {})
-        return [name for name in extras if installed.get(name) != self.extra_digest(name)]
-
-    def extra_lock(self, name):
-        """Return the path of the lock of an extra."""
-        return self.root / "requirements" / (name + ".lock")
-
-    def extra_digest(self, name):
-        """Return the SHA-256 of the lock of an extra."""
-        return hashlib.sha256(self.extra_lock(name).read_bytes()).hexdigest()
-
-    def ensure(self, progress, extras=()):
-        """Make or complete the environment unless it is ready; two starts at once take turns."""
-        if self.is_ready() and not self.lacks(extras):
-            return
-        with one_at_a_time(self.root / (self.folder.name + ".lock"), progress):
-            if not self.is_ready():
-                self.make(progress)
-            for name in self.lacks(extras):
-                self.add(name, progress)
-
-    def add(self, name, progress):
-        """Install an extra and say so in the marker."""
-        progress.say(f"adding to .venv the packages of the extra `{name}`")
-        self.install_locked(self.extra_lock(name), progress)
-        found = self.found()
-        found["extras"] = {**found.get("extras", {}), name: self.extra_digest(name)}
-        self.mark(found)
-
-    def make(self, progress):
-        """Bring the environment to completion, or leave none behind."""
-        found, wanted = self.found(), self.wanted()
-        keep = all(found.get(key) == wanted[key] for key in ("python", "root")) and self.has_pip()
-        if not keep:
-            need_ensurepip()
-        try:
-            if keep:
-                progress.say(f"bringing {self.folder.name} up to date with {self.lock.name}")
-                self.marker.unlink()
-            else:
-                self.create(progress)
-            self.install(progress)
-            self.mark(wanted)
-        except BaseException:
-            remove(self.folder)
-            name = self.folder.name
-            progress.say(f"The unfinished {name} has been removed; the same command starts afresh.")
-            raise
-        progress.say(f"  {self.folder.name} is ready")
-
-    def create(self, progress):
-        """Make an empty environment with pip in it."""
-        if os.path.lexists(str(self.folder)):
-            what = "which is incomplete or was made for another place"
-            progress.say(f"replacing {self.folder.name}, {what}")
-        progress.say(f"making {self.folder.name} (once; one to three minutes)")
-        remove(self.folder)
-        # the Python underneath, also when this one runs inside the .venv that is to go
-        base = getattr(sys, "_base_executable", None) or sys.executable
-        self.call([base, "-m", "venv", "--prompt", "bdnn", str(self.folder)], open_log="w")
-
-    def has_pip(self):
-        """Return True if the environment has a pip that starts."""
-        try:
-            command = [str(self.python), "-m", "pip", "--version"]
-            return subprocess.run(command, capture_output=True).returncode == 0
-        except OSError:
-            return False
-
-    def install(self, progress):
-        """Install the locked packages, then the package of this repository."""
-        self.install_locked(self.lock, progress)
-        self.pip(["--no-deps", "--no-build-isolation", "--editable", str(self.root)])
-
-    def install_locked(self, lock, progress):
-        """Install what a lock pins."""
-        watcher = PipWatcher(lock.read_text(encoding="utf-8"), progress)
-        self.pip(["--require-hashes", "-r", str(lock)], watcher)
-
-    def pip(self, arguments, watch=None):
-        """Run `pip install` in the environment."""
-        command = [str(self.python), "-m", "pip", "install", "--progress-bar", "off"]
-        self.call(command + arguments, watch)
-
-    def call(self, command, watch=None, open_log="a"):
-        """Run a step of the set-up with its output in the log; raise SetupError if it fails."""
-        variables = {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1", "PIP_USER": "0"}
-        with open(str(self.log), open_log, encoding="utf-8") as log:
-            process = subprocess.Popen(
-                command,
-                cwd=str(self.root),
-                env=dict(os.environ, **variables),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                encoding="utf-8",
-                errors="replace",
-            )
-            try:
-                for line in process.stdout:
-                    log.write(line)
-                    if watch:
-                        watch(line)
-            except BaseException:
-                process.terminate()
-                raise
-            finally:
-                process.stdout.close()
-                process.wait()
-        if process.returncode:
-            raise SetupError(diagnose(self.log))
-
-    def mark(self, content):
-        """Write the marker; from here on the environment counts as complete."""
-        new = self.marker.with_name("ready.new")
-        new.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        os.replace(str(new), str(self.marker))
-
-
-class PipWatcher:
-    """Turn the lines that pip prints into a count."""
-
-    def __init__(self, lock_text, progress):
-        self.total = len(re.findall(r"^[A-Za-z0-9._-]+==", lock_text, flags=re.M))
-        self.done = 0
-        self.progress = progress
-
-    def __call__(self, line):
-        if line.startswith("Ignoring "):  # a pin for another system or Python
-            self.total -= 1
-        found = re.match(r"(?:Collecting|Processing|Requirement already satisfied:) (\S+)", line)
-        if found:  # "name==1.0" or the path of a file "name-1.0-..."
-            file = re.split(r"[/\\]", found.group(1))[-1]
-            self.done += 1
-            self.progress.count("fetching", self.done, self.total, re.split(r"==|-\d", file)[0])
-        elif "Retrying (Retry(" in line:
-            self.progress.say("  the package index does not answer; trying again")
-        elif line.startswith("Installing collected packages:"):
-            self.progress.say(f"  installing {line.count(',') + 1} packages")
-
-
-def need_ensurepip():
-    """Raise SetupError if this Python cannot make an environment with pip in it."""
-    if not all(importlib.util.find_spec(name) for name in ("ensurepip", "venv")):
-        raise SetupError(NO_ENSUREPIP)
-
-
-def diagnose(log):
-    """Return what a failed set-up means: a known cause, or the end of the log."""
-    text = log.read_text(encoding="utf-8")
-    causes = [meaning for pattern, meaning in FAILURES if re.search(pattern, text)]
-    reason = causes[0] if causes else "Its last lines:\n" + "\n".join(text.splitlines()[-12:])
-    return f"The environment could not be made.\n{reason}\nThe whole log: {log.name}"
-
-
-def remove(folder):
-    """Remove the environment's folder, whatever it is."""
-    try:
-        if folder.is_symlink() or folder.is_file():
-            folder.unlink()
-        elif folder.exists():
-            shutil.rmtree(str(folder))
-    except PermissionError as error:
-        message = f"{folder} cannot be removed ({error}): close the programs that use it."
-        raise SetupError(message) from None
-
-
-@contextlib.contextmanager
-def one_at_a_time(path, progress):
-    """Hold the lock file `path`; the system frees it when its holder ends, however it ends."""
-    with open(str(path), "a") as file:
-        if not try_lock(file):
-            progress.say("another course.py is making .venv; waiting for it")
-            while not try_lock(file, wait=True):
-                pass
-        yield
-
 
 if os.name == "nt":
     import msvcrt
-
-    def try_lock(file, wait=False):
-        """Lock the file's first byte; return False if another process holds it."""
-        with contextlib.suppress(OSError):
-            file.seek(0)
-            msvcrt.locking(file.fileno(), msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
-            return True
-        return False
 else:
     import fcntl
 
-    def try_lock(file, wait=False):
-        """Lock the file; return False if another process holds it and we are not to wait."""
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            return False
-        return True
+ROOT = Path(__file__).resolve().parent
+VENV, LOCK = ROOT / ".venv", ROOT / "requirements.lock"
+PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+MARKER = VENV / "ready"  # written last; says what the environment is complete for
+
+# What a command does, and the extras of pyproject.toml that it needs beside `course` and `tools`.
+COMMANDS = {
+    "run": ("train on real digits, print the table, write figures/ (the main job)", ""),
+    "test": ("every check, as CI runs it", "bench fast hog parquet scale search site test"),
+    "lab": ("open JupyterLab on the notebooks", "scale"),
+    "grid": ("record the trainings that the explorers of notebook 14 show", ""),
+    "build": ("text notebooks -> executed notebooks with outputs -> modules of bdnn", "scale"),
+    "check": ("the gates that need no kernel: pairs, outputs, exports, style, lock", ""),
+    "export": ("text notebooks -> modules of bdnn, without executing anything", ""),
+    "site": ("the course as a static site, to read without a kernel", "scale site"),
+    "scale": ("record a training on 2 GB from a file, evaluations on a cluster", "scale"),
+    "bench": ("the performance table: every ratio beside its goal", "bench fast search"),
+}
+HELP = """usage: python3 course.py COMMAND [OPTIONS]
+{}
+
+The first command makes .venv (a minute or less, needs the network); to begin afresh, remove it.
+What a command takes: python3 course.py COMMAND --help. To begin: python3 course.py run"""
+NO_ENSUREPIP = """This Python cannot make a virtual environment: its module `ensurepip` is missing
+(Debian and Ubuntu ship it apart). Run `sudo apt-get install -y python3-venv`, then this again."""
+FAILURES = {  # what pip and uv say, and what that means to you
+    "DO NOT MATCH THE HASHES|Hash mismatch": "A downloaded file is not the one that"
+    " requirements.lock names (hash mismatch).\nA proxy may have altered it: try another network.",
+    "No space left|not enough space": "The disk is full: .venv and the downloads need 2 GB.",
+    "NewConnection|NameResolution|Timeout|ProxyError|SSLError|sending request|to fetch": "The"
+    " package index cannot be reached: check the network (HTTPS_PROXY?) and try again.",
+    "No matching distribution|No solution": "The package index lacks what requirements.lock names"
+    " for this Python and system.\nTake another Python, or mend the mirror, if there is one.",
+}
 
 
-def stop_on_termination():
-    """Let a termination signal unwind the stack as Ctrl-C does, so that nothing stays behind."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+def say(text):
+    """Tell how the set-up goes; standard output belongs to the commands."""
+    print(text, file=sys.stderr, flush=True)
 
 
-def hand_over(environment, command, arguments):
-    """Run tools/COMMAND.py in the environment, in place of this process where that can be."""
-    os.environ["BDNN_CALLED_FROM"] = os.getcwd()  # see tools.called_from
-    os.chdir(str(environment.root))
-    bin_folder = str(environment.python.parent)
-    os.environ["VIRTUAL_ENV"] = str(environment.folder)
-    os.environ["PATH"] = bin_folder + os.pathsep + os.environ.get("PATH", "")
-    os.environ.pop("PYTHONHOME", None)
-    line = [str(environment.python), "-m", "tools." + command] + arguments
-    if os.name == "nt":
-        return subprocess.call(line)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os.execv(line[0], line)
+def need_python(version):
+    """Stop unless the course runs on this version of Python; name one that is there."""
+    if (3, 11) <= version[:2] <= (3, 15):
+        return
+    message = "Python 3.11 to 3.14 is needed; this is {}.{}.{}.\n".format(*version)
+    for name in ("python3.14", "python3.13", "python3.12", "python3.11"):
+        if shutil.which(name) and not subprocess.call([name, "-c", ""], stderr=subprocess.DEVNULL):
+            sys.exit(f"{message}This machine has one: {name} course.py ...")
+    sys.exit(message + "Install one of these and start course.py with it.")
 
 
-def parse(argv):
-    """Return (command, its arguments); with no command print the help and stop."""
-    parser = argparse.ArgumentParser(
-        prog="course.py",
-        usage="python3 course.py COMMAND [OPTIONS]",
-        description="A course on learning to hash with binary deep neural networks.",
-        epilog=HELP.format("\n".join(f"  {name:8}{text}" for name, text in COMMANDS.items())),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        add_help=False,
-    )
-    parser.add_argument("command", choices=COMMANDS, nargs="?", help=argparse.SUPPRESS)
-    parser.add_argument("arguments", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
-    if not argv or argv[0] in ("-h", "--help", "help"):
-        parser.print_help()
-        raise SystemExit(0)
-    parsed = parser.parse_args(argv)
-    return parsed.command, parsed.arguments
-
-
-def wanted_extras(command, arguments):
-    """Return the extras that a command needs, given its arguments."""
-    extras = [EXTRAS.get(command, ()), *(WORD_EXTRAS.get(word, ()) for word in arguments)]
-    return tuple(dict.fromkeys(extra for some in extras for extra in some))
-
-
-def main(argv=None):
-    """Make sure of the environment, then do what the command line says."""
-    command, arguments = parse(sys.argv[1:] if argv is None else argv)
-    stop_on_termination()
-    extras, kind = wanted_extras(command, arguments), ""
-    if command == "test" and "--oldest" in arguments:
-        command, arguments, extras, kind = "oldest", [], (), "oldest"
-    environment = Environment(ROOT, kind)
+def found():
+    """Return what the marker holds; an empty dictionary if there is no whole environment."""
     try:
-        need_python(sys.version_info)
-        environment.ensure(Progress(), extras)
-    except SetupError as error:
-        print(error, file=sys.stderr)
-        return 1
+        return json.loads(MARKER.read_text()) if PYTHON.exists() else {}
+    except (OSError, ValueError):
+        return {}
+
+
+def made_from():
+    """Return what the environment is made from: the Python, the place, the contents of files."""
+    inputs = LOCK.read_bytes() + (ROOT / "pyproject.toml").read_bytes()
+    place = [*sys.version_info[:2], str(ROOT)]
+    return {"place": place, "inputs": hashlib.sha256(inputs).hexdigest()}
+
+
+def has(extras):
+    """Return True if the environment is complete, by today's files and for these extras."""
+    marker = found()
+    return marker.items() >= made_from().items() and set(marker["extras"]) >= set(extras)
+
+
+def make(extras):
+    """Make the environment, or leave none behind; one that is there is brought up to date."""
+    marker, inputs = found(), made_from()
+    if marker.get("place") == inputs["place"]:
+        say("bringing .venv up to date")
+        extras = sorted({*extras, *marker["extras"]})
+        MARKER.write_text(json.dumps({**marker, "broken": True}))
+        # what an interruption has left half-installed would pass for installed
+        install(extras, ["--reinstall"] * marker["broken"])
+    elif not all(map(importlib.util.find_spec, ("ensurepip", "venv"))):
+        sys.exit(NO_ENSUREPIP)
+    else:
+        say("making .venv (once; a minute or less)")
+        try:
+            # by the Python underneath, also when this one runs inside the .venv that is to go
+            call([sys._base_executable, "-m", "venv", "--clear", "--prompt", "bdnn", VENV])
+            pin = re.search(r"^uv==.*\n(    --hash.*\n)+", LOCK.read_text(), re.M).group()
+            (VENV / "uv.txt").write_text(pin)
+            call([PYTHON, "-m", "pip", "install", "--require-hashes", "-r", VENV / "uv.txt"])
+            install(extras)
+        except BaseException:
+            shutil.rmtree(VENV, ignore_errors=True)
+            say("The unfinished .venv has been removed; the same command starts afresh.")
+            raise
+    MARKER.write_text(json.dumps({**inputs, "extras": extras, "broken": False}))
+
+
+def install(extras, options=()):
+    """Install the package of this repository, and what it needs as the lock has it."""
+    uv = [PYTHON, "-m", "uv", "pip", "install", "--python", PYTHON, "-c", LOCK, "-b", LOCK]
+    call([*uv, *options, "-e", f".[{','.join(extras)}]"])
+
+
+def call(command):
+    """Run a step of the set-up, naming what it downloads; stop with the reason if it fails."""
+    env = {"UV_SYSTEM_CERTS": "1", **os.environ, "PIP_USER": "0", "PIP_NO_INPUT": "1"}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "errors": "replace"}
+    output = ""
+    with subprocess.Popen(command, cwd=ROOT, env=env, **pipes) as process:
+        for line in process.stdout:
+            output += line
+            if line.startswith("Downloading "):
+                say("  " + line.rstrip())
+    if process.returncode:
+        known = [meaning for pattern, meaning in FAILURES.items() if re.search(pattern, output)]
+        sys.exit("The environment could not be made.\n" + [*known, output[-2000:]][0])
+
+
+def take_turns(file):
+    """Lock a file, after its holder if there is one; its end, however it comes, frees the file."""
+    while True:
+        try:
+            if os.name == "nt":
+                return msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            say("another course.py is making .venv; waiting for it")
+            time.sleep(3)
+
+
+def hand_over(command, arguments):
+    """Run tools/COMMAND.py in the environment, in place of this process where that can be."""
+    os.environ.update(VIRTUAL_ENV=str(VENV), BDNN_CALLED_FROM=os.getcwd())  # tools.called_from
+    os.chdir(ROOT)
+    os.environ["PATH"] = str(PYTHON.parent) + os.pathsep + os.environ.get("PATH", "")
+    line = [str(PYTHON), "-m", f"tools.{command}", *arguments]
+    return subprocess.call(line) if os.name == "nt" else os.execv(line[0], line)
+
+
+def main(argv):
+    """Make sure of the environment, then do what the command line says."""
+    command, *arguments = argv or ["help"]
+    if command in ("help", "-h", "--help"):
+        lines = [f"  {name:8}{text}" for name, (text, _) in COMMANDS.items()]
+        return print(HELP.format("\n".join(lines)))
+    if command not in COMMANDS:
+        say(f"course.py has no command {command!r}, but: {', '.join(COMMANDS)}")
+        return 2
+    need_python(sys.version_info)
+    what, extras = COMMANDS[command]
+    extras = ["course", "tools", *extras.split()]
+    if "--paper" in arguments or "cifar10-hog" in arguments:
+        extras.append("hog")
+    try:
+        if "--help" in arguments or "-h" in arguments:  # installs nothing
+            if not found():
+                return print(f"{command}: {what}.\nIts options can be told once .venv is there.")
+        elif not has(extras):
+            with open(ROOT / ".venv.lock", "a") as file:
+                take_turns(file)
+                make(extras)
+    except OSError as error:
+        sys.exit(f".venv cannot be made here: {error}")
     except KeyboardInterrupt:
-        print("Stopped.", file=sys.stderr)
+        say("Stopped.")
         return 130
-    return hand_over(environment, command, arguments)
+    return hand_over(command, arguments)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -856,12 +856,14 @@ def _read_table(path, labels):
     """Numbers and labels of a .csv or .parquet file."""
     from pandas import read_parquet  # here: it takes a while to import
 
-    reader = _read_csv if path.suffix.lower() == ".csv" else read_parquet
     try:
-        table = reader(path)
+        if path.suffix.lower() == ".csv":
+            table = _read_csv(path)
+        else:
+            table = read_parquet(path, engine="pyarrow")
     except ImportError:
         raise ImportError(
-            f"{path}: .parquet files need a package more: pip install 'bdnn[parquet]'"
+            f"{path}: .parquet files need pyarrow: pip install 'bdnn[parquet]'"
         ) from None
     except Exception as error:  # a damaged file can raise nearly anything
         raise ValueError(f"{path} is damaged or not a table: {error}") from error

@@ -10,7 +10,7 @@ from tools.export import write_modules
 from tools.gates.writing import SETUP
 from tools.notebooks import ROOT, find
 
-SHARED = ("pyproject.toml", "requirements.txt", "requirements.lock", "CITATION.cff")
+SHARED = ("pyproject.toml", "requirements.lock", "CITATION.cff")
 ADDRESS = "https://github.com/bdnn-course/bdnn"
 BASE = '''"""What all modules share."""
 
@@ -153,7 +153,6 @@ def make_course(root: Path):
     """Write the small course, as if it had been built."""
     for name in SHARED:
         shutil.copy(ROOT / name, root / name)
-    shutil.copytree(ROOT / "requirements", root / "requirements")
     write(root, "README.md", f"[the project]({ADDRESS})\n\n![a](figures/03_picture.svg)\n")
     write(root, "bdnn/__init__.py", '"""The library."""\n')
     write(root, "bdnn/base.py", BASE)

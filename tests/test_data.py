@@ -369,7 +369,7 @@ SPECIES = np.array(["cat", "dog", "cow"])
 def write_vectors(path, X, y):
     """Write vectors with labels, in the format that the ending tells."""
     if path.suffix == ".parquet":
-        pytest.importorskip("fastparquet", reason="needs the extra `parquet`")
+        pytest.importorskip("pyarrow", reason="needs the extra `parquet`")
     cells = y.astype(object) if y.dtype.kind == "U" else y
     table = pandas.DataFrame(X, columns=[f"c{k}" for k in range(X.shape[1])]).assign(label=y)
     writers = {
@@ -548,8 +548,8 @@ def test_matlab_files(tmp_path, vectors):
 
 
 def test_parquet_without_its_package(tmp_path, monkeypatch):
-    def missing(path):
-        raise ImportError("no engine")
+    def missing(path, engine):
+        raise ImportError(f"no {engine}")
 
     (tmp_path / "t.parquet").write_bytes(b"PAR1")
     monkeypatch.setattr(pandas, "read_parquet", missing)

@@ -5,8 +5,6 @@ It listens on this machine only and asks for its token; no option of ours change
 
 import argparse
 
-from jupyterlab.labapp import LabApp
-
 from tools.notebooks import ROOT
 
 
@@ -18,10 +16,15 @@ def main():
     parser.add_argument("--allow-root", action="store_true", help="needed in some containers")
     options = parser.parse_args()
     arguments = ["--ServerApp.ip=127.0.0.1", f"--ServerApp.root_dir={ROOT}"]
-    arguments += ["--LabApp.default_url=/lab/tree/notebooks"]
+    arguments += ["--LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb"]
+    # no news, nor the question whether they are wanted; and the lock decides about updates
+    arguments += ["--LabApp.news_url=None"]
+    arguments += ["--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
     arguments += ["--no-browser"] * options.no_browser + ["--allow-root"] * options.allow_root
     if options.port:
         arguments += [f"--ServerApp.port={options.port}"]
+    from jupyterlab.labapp import LabApp  # here: it takes a while
+
     LabApp.launch_instance(argv=arguments)
 
 

@@ -1,62 +1,132 @@
 """Everything that continuous integration runs, cheapest first: `python3 course.py test`.
 
-1. the gates of `course.py check`; 2. the types, by mypy; 3. the unit tests; 4. every notebook and
-its solutions, executed anew and compared with the outputs that are stored in it (nbval, strict);
-5. the site; 6. the tests of notebooks and site in a browser, which are skipped where there is none.
+1. the gates of `course.py check`; 2. the types, by mypy, and beside them the site; 3. the unit
+tests, and those that rounding might sway once more with other kernels of OpenBLAS; 4. every
+notebook and its solutions, executed anew and compared with the outputs that are stored in it
+(nbval, strict), and those that train once more with the other kernels; 5. the tests of notebooks
+and site in a browser, which are skipped where there is none.
 """
 
 import argparse
 import os
+import platform
+import re
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
+
+from threadpoolctl import threadpool_info
 
 from tools.build import warm_up
 from tools.notebooks import ROOT, find, kernel_environment
 
 NO_TESTS = 5  # pytest's exit code where it found nothing to run
-BROWSER = "tests/browser"
+TRAINING = ("03", "08", "09", "10")  # notebooks whose results rounding might sway
 PARALLEL = ["-n", "2", "--dist", "loadfile"]
+CHECK = ["-m", "tools.check"]
+UNIT = ["-m", "pytest", "tests", "--ignore", "tests/browser", *PARALLEL]
 COVERAGE = ["--cov", "--cov-report=term:skip-covered"]  # its settings are in pyproject.toml
+BROWSER = ["-m", "pytest", "tests/browser", *PARALLEL]
 NBVAL = [
-    "--nbval",
-    "--nbval-current-env",
-    "--nbval-sanitize-with=tests/nbval_sanitize.cfg",
-    "--nbval-cell-timeout=600",
-    "-p",
-    "no:python",
+    *("-m", "pytest", "--nbval", "--nbval-current-env", "--nbval-cell-timeout=600"),
+    *("--nbval-sanitize-with=tests/nbval_sanitize.cfg", "-p", "no:python", *PARALLEL),
 ]
+OF_THE_TOOLS = re.compile(r"^(from|import) (tools|course|sample|playwright)\b", re.MULTILINE)
 
 
-def steps(quick):
-    """Return (title, arguments of Python) for each step, cheapest first."""
-    yield "check", ["-m", "tools.check"]
-    yield "types", ["-m", "mypy"]
-    yield "unit tests", ["-m", "pytest", "tests", "--ignore", BROWSER, *PARALLEL, *COVERAGE]
-    if quick:
-        return
-    notebooks = [str(notebook.path) for notebook in find(ROOT)]
-    if notebooks:
-        yield "notebooks", ["-m", "pytest", *NBVAL, *PARALLEL, *notebooks]
-        yield "site", ["-m", "tools.site"]
-    yield "browser tests", ["-m", "pytest", BROWSER, *PARALLEL]
+def quick_steps():
+    """Return what `--quick` runs, in the form of `full_steps`."""
+    return [[("check", CHECK, {})], [("quick unit tests", [*UNIT, "-m", "not slow"], {})]]
+
+
+def full_steps():
+    """Return groups of steps (title, arguments of Python, variables); a group runs side by side.
+
+    The site is there before the browser's tests open it.
+    """
+    every, training = ([str(n.path) for n in find(ROOT, numbers)] for numbers in ((), TRAINING))
+    groups = [
+        [("check", CHECK, {})],
+        [("types", ["-m", "mypy"], {}), ("site", ["-m", "tools.site"], {})],
+        [("unit tests", [*UNIT, *COVERAGE], {})],
+        [("notebooks", [*NBVAL, *every], {})],
+        [("browser tests", BROWSER, {})],
+    ]
+    kernels = other_kernels()
+    if kernels:
+        variables = {"OPENBLAS_CORETYPE": kernels}
+        groups.insert(3, [(f"unit tests, {kernels}", [*UNIT, "-m", "rounding"], variables)])
+        groups.insert(5, [(f"notebooks, {kernels}", [*NBVAL, *training], variables)])
+    return groups
+
+
+def other_kernels():
+    """Return the name of OpenBLAS kernels other than this machine's own; None if not on x86."""
+    if platform.machine() not in ("x86_64", "AMD64"):
+        return None
+    import numpy  # noqa: F401  (loads OpenBLAS)
+
+    own = {library.get("architecture") for library in threadpool_info()}
+    return "Nehalem" if own & {"Haswell", "Zen"} else "Haswell"
+
+
+def run(group, env):
+    """Run the steps of a group side by side; return 0, or the exit code of one that failed."""
+    for title, arguments, _ in group:
+        print(f"\n== {title}: python {' '.join(arguments[:3])}", flush=True)
+    started = [
+        subprocess.Popen([sys.executable, *arguments], cwd=ROOT, env=env | variables)
+        for _, arguments, variables in group
+    ]
+    codes = [process.wait() for process in started]
+    return next((code for code in codes if code not in (0, NO_TESTS)), 0)
+
+
+def library_tests():
+    """Return the test files that need nothing but the library."""
+    paths = sorted((ROOT / "tests").glob("test_*.py"))
+    return [path for path in paths if not OF_THE_TOOLS.search(path.read_text(encoding="utf-8"))]
+
+
+def oldest():
+    """Run the library's tests with the lowest releases that it allows, in .venv-oldest."""
+    if sys.version_info >= (3, 13):
+        sys.exit("The lowest releases have wheels up to Python 3.12: use 3.11 or 3.12 for this.")
+    folder = ROOT / ".venv-oldest"
+    python = folder / Path(sys.executable).relative_to(sys.prefix)
+    uv = [sys.executable, "-m", "uv"]
+    install = [*uv, "pip", "install", "--python", python]
+    for command in (
+        [*uv, "venv", "--quiet", "--clear", "--python", sys.executable, folder],
+        [*install, "--resolution", "lowest-direct", "--editable", ".[parquet,scale]"],
+        [*install, "-c", "requirements.lock", "pytest", "pytest-xdist", "hypothesis"],
+        [python, "-c", "from bdnn.files import show_versions; show_versions()"],
+        [python, "-m", "pytest", *PARALLEL, *library_tests()],
+    ):
+        code = subprocess.run(command, cwd=ROOT).returncode
+        if code:
+            return code
+    return 0
 
 
 def main():
-    """Parse the command line and run the steps; the first one that fails ends the run."""
+    """Parse the command line and run the steps; the first group that fails ends the run."""
     parser = argparse.ArgumentParser(prog="course.py test", description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="leave notebooks and browser out")
-    text = "the library's tests alone, with the oldest dependencies it allows, in .venv-oldest"
-    parser.add_argument("--oldest", action="store_true", help=text)  # see course.py
-    quick = parser.parse_args().quick
+    text = "the gates, and the unit tests that are not slow"
+    parser.add_argument("--quick", action="store_true", help=text)
+    text = "the library's tests alone, with the lowest releases it allows, in .venv-oldest"
+    parser.add_argument("--oldest", action="store_true", help=text)
+    options = parser.parse_args()
+    if options.oldest:
+        return oldest()
     warm_up()
     with tempfile.TemporaryDirectory() as scratch:
         env = kernel_environment(ROOT)
         env |= {"BDNN_FIGURES": os.path.join(scratch, "figures"), "IPYTHONDIR": scratch}
-        for title, arguments in steps(quick):
-            print(f"\n== {title}: python {' '.join(arguments[:3])}", flush=True)
-            code = subprocess.run([sys.executable, *arguments], cwd=ROOT, env=env).returncode
-            if code and not (code == NO_TESTS and not find(ROOT)):
+        for group in quick_steps() if options.quick else full_steps():
+            code = run(group, env)
+            if code:
                 return code
     return 0
 

@@ -1,7 +1,7 @@
 """A browser, a JupyterLab to point it at, and pages that report every error.
 
 The browser is Debian's Chromium, Google Chrome or the Chromium of Playwright, whichever is there.
-Where there is none, or where the extra `browser` is not installed, the tests are skipped and say
+Where there is none, or where the extra `test` is not installed, the tests are skipped and say
 so. No page may ask another machine for anything, and none may leave an error in the console.
 Screenshots are kept in `build/browser`, which git ignores.
 """
@@ -23,7 +23,7 @@ from tools.notebooks import ROOT, kernel_environment
 
 ARTEFACTS = ROOT / "build" / "browser"
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-NO_EXTRA = "the extra `browser` is not installed (course.py test installs it)"
+NO_EXTRA = "the extra `test` is not installed (course.py test installs it)"
 NO_BROWSER = "no browser: apt-get install chromium, or name one in the variable CHROMIUM"
 ARGUMENTS = [
     *("--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),

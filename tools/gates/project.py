@@ -1,22 +1,19 @@
-"""Gates on the project around the notebooks: modules, style, lock, dependencies, address."""
+"""Gates on the project around the notebooks: modules, style, lock, address."""
 
 import json
 import re
+from itertools import chain
 from pathlib import Path
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from packaging.version import Version
 
 from tools.export import stale, stray_modules
-from tools.lock import locked_extras
 from tools.notebooks import Problem
 from tools.style import ruff
 
 STYLED = ("notebooks", "bdnn", "tests", "tools", "course.py")
-RELOCK = "python3 -m tools.lock"
-PIN = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;]+)")
-HOST = re.compile(r"://|file:|^-|^--|\s@\s|--(?:index|extra-index|find-links|trusted)")
+PIN = re.compile(r"^([a-z0-9-]+)==(\S+)(?: ; .*)? \\\n    --hash=sha256:", re.MULTILINE)
 PLACE = re.compile(
     r"(colab\.research\.google\.com/github|mybinder\.org/v2/gh|raw\.githubusercontent\.com"
     r"|github\.com)/([\w.-]+)/([\w-]+)"
@@ -48,71 +45,18 @@ def formatting(course):
 
 
 def lock(course):
-    """Every lock answers its ranges, has hashes throughout and names no host."""
-    yield from lock_problems(course.root, "requirements.lock", requirements(course.root))
-    for name, ranges in locked_extras(course.project).items():
-        yield from lock_problems(course.root, f"requirements/{name}.lock", by_name(ranges))
-
-
-def lock_problems(root, where, wanted):
-    """Yield what is wrong with one lock, given the Requirement of each name."""
-    if not (root / where).exists():
-        yield Problem(where, "does not exist", RELOCK)
-        return
-    text = (root / where).read_text(encoding="utf-8")
-    pins, direct = read_lock(text)
-    for name, requirement in wanted.items():
-        found = [version for pin, version, _ in pins if pin == name]
-        wrong = [version for version in found if not requirement.specifier.contains(version)]
-        if not found or wrong:
-            what = f"{requirement} is locked to {', '.join(wrong) or 'nothing'}"
-            yield Problem(where, what, RELOCK)
-    for name in sorted(direct - set(wanted)):
-        yield Problem(where, f"{name} is required no longer", RELOCK)
-    for name, version, hashes in pins:
-        if not hashes:
-            yield Problem(where, f"{name}=={version} has no hash", RELOCK)
-    for number, line in enumerate(text.splitlines(), start=1):
-        if HOST.search(line):
-            what = f"line {number} names a host, a file or an option of pip"
-            yield Problem(where, what, RELOCK)
-
-
-def same_pins(course):
-    """The lock of an extra pins nothing otherwise than requirements.lock."""
-    main = pinned(course.root / "requirements.lock")
-    for name in locked_extras(course.project):
-        where = f"requirements/{name}.lock"
-        for package, versions in pinned(course.root / where).items():
-            if not versions <= main.get(package, versions):
-                what = f"{package} is pinned otherwise than in requirements.lock"
-                yield Problem(where, what, RELOCK)
-
-
-def oldest(course):
-    """requirements/oldest.lock pins what the library needs to the lowest releases it allows."""
-    where = "requirements/oldest.lock"
-    pins = pinned(course.root / where)
-    for text in course.project["dependencies"]:
-        requirement = Requirement(text)
-        lowest = next(Version(s.version) for s in requirement.specifier if s.operator == ">=")
-        found = pins.get(canonicalize_name(requirement.name), set())
-        if {Version(pin).release[: len(lowest.release)] for pin in found} != {lowest.release}:
-            what = f"{requirement} is pinned to {', '.join(found) or 'nothing'}, not to {lowest}"
-            yield Problem(where, what, RELOCK)
-
-
-def dependencies(course):
-    """What pyproject.toml asks for in the ranges of requirements.txt, it asks in the same ones."""
-    wanted = requirements(course.root)
-    project = course.project
-    shared = project.get("optional-dependencies", {}).get("course", [])
-    for text in [*project["dependencies"], *shared]:
-        requirement = Requirement(text)
-        twin = wanted.get(canonicalize_name(requirement.name))
-        if twin is None or twin.specifier != requirement.specifier:
-            what = f"{text} stands otherwise in requirements.txt ({twin or 'not at all'})"
-            yield Problem("pyproject.toml", what, "write the same range in both")
+    """What pyproject.toml asks for has pins with hashes, so that nothing else is installed."""
+    text = (course.root / "requirements.lock").read_text(encoding="utf-8")
+    pins = PIN.findall(text)
+    for asked in [
+        *course.project["dependencies"],
+        *chain(*course.project["optional-dependencies"].values()),
+    ]:
+        requirement = Requirement(asked)
+        found = [version for name, version in pins if name == canonicalize_name(requirement.name)]
+        if not found or not all(map(requirement.specifier.contains, found)):
+            what = f"{requirement} is locked to {', '.join(found) or 'nothing'}"
+            yield Problem("requirements.lock", what, "make it anew, see CONTRIBUTING.md")
 
 
 def address(course):
@@ -149,38 +93,3 @@ def locate(course, path, row):
             k = sum(line.startswith("# %%") for line in lines[:row])
             return f"{notebook.at(k)}, line {row} of the file"
     return f"{path.as_posix()}: line {row}"
-
-
-def requirements(root):
-    """Return {canonical name: Requirement} of requirements.txt."""
-    lines = (root / "requirements.txt").read_text(encoding="utf-8").splitlines()
-    return by_name(line for line in lines if line.strip() and not line.startswith("#"))
-
-
-def by_name(ranges):
-    """Return {canonical name: Requirement} of ranges such as "numpy>=2"."""
-    found = map(Requirement, ranges)
-    return {canonicalize_name(requirement.name): requirement for requirement in found}
-
-
-def pinned(path):
-    """Return {canonical name: set of versions} of a lock; none if there is no such file."""
-    found = {}
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
-    for name, version, _ in read_lock(text)[0]:
-        found.setdefault(name, set()).add(version)
-    return found
-
-
-def read_lock(text):
-    """Return ([name, version, number of hashes] of each pin, names that requirements.txt asks)."""
-    pins, direct = [], set()
-    for line in text.splitlines():
-        pin = PIN.match(line)
-        if pin:
-            pins.append([canonicalize_name(pin[1]), pin[2], 0])
-        elif line.startswith("    --hash=sha256:"):
-            pins[-1][2] += 1
-        elif "-r requirements.txt" in line:
-            direct.add(pins[-1][0])
-    return pins, direct
