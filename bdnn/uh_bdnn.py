@@ -1,9 +1,13 @@
 # Generated from notebooks/08_uh_bdnn.py by `course.py export 08`: edit the notebook.
 """UH-BDNN: unsupervised hashing with a binary deep neural network.
 
-Source: Do, Doan and Cheung, "Learning to Hash with Binary Deep Neural Network", ECCV 2016. Samples
-stand in columns in the functions, X is (D, m), codes B and outputs H of the code layer are (L, m);
-they stand in rows at the face of the estimator.
+Source: Do, Doan and Cheung, "Learning to Hash with Binary Deep Neural Network", ECCV 2016. The
+algorithm is `uh_bdnn`, the objective that it minimises is `terms`.
+
+Samples stand in columns in the functions: X is (D, m), codes B and outputs H of the code layer are
+(L, m). They stand in rows at the face of the estimator. Everywhere `sizes` are the units of the
+encoder's layers, D, ..., L, and `lambdas` the weights of weight decay, equality, independence and
+balance.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,13 +27,54 @@ from bdnn.losses import balance, equality, independence, reconstruction, weight_
 from bdnn.metrics import sgn
 from bdnn.network import backward, flatten, forward, hidden_sizes, initial_weights, unflatten
 
-__all__ = ["State", "UHBDNN", "encoder_objective", "growing", "ridge_decoder", "terms", "uh_bdnn"]
+__all__ = [
+    "DeepEncoder",
+    "ENERGY",
+    "N_INIT",
+    "ROUNDS",
+    "SAMPLE",
+    "State",
+    "UHBDNN",
+    "encoder_objective",
+    "growing",
+    "initial_codes",
+    "principal_axes",
+    "ridge_decoder",
+    "stages",
+    "terms",
+    "uh_bdnn",
+]
+
+
+def ridge_decoder(X: Array, B: Array, lambda1: float) -> tuple[Array, Array]:
+    """The best decoder of given codes, in closed form: Eq. (3) of notebook 08.
+
+    It minimises 1/(2m) ||X - W B - c 1^T||^2 + lambda1/2 ||W||^2. With lambda1 = 0 and dependent
+    bits it is the shortest of the best decoders.
+
+    Parameters
+    ----------
+    X, B : arrays (D, m), (L, m)
+        Samples and codes.
+    lambda1 : float
+        Weight decay.
+
+    Returns
+    -------
+    W, c : arrays (D, L), (D, 1)
+    """
+    m = X.shape[1]
+    x, b = X.mean(axis=1, keepdims=True), B.mean(axis=1, keepdims=True)  # (D, 1), (L, 1)
+    C_xb = X @ B.T / m - x @ b.T  # (D, L)
+    C_bb = B @ B.T / m - b @ b.T  # (L, L)
+    W = C_xb @ np.linalg.pinv(C_bb + lambda1 * np.eye(len(B), dtype=X.dtype), hermitian=True)
+    return W, x - W @ b
 
 
 def encoder_objective(
     theta: Array, X: Array, B: Array, sizes: Sequence[int], lambdas: Sequence[float]
 ) -> tuple[float, Array]:
-    """The terms of Eq. (1) that see the encoder, and their gradient: Eqs. (4), (5) of notebook 08.
+    """The terms of the objective that see the encoder: Eqs. (4), (5) of notebook 08.
 
     Parameters
     ----------
@@ -47,39 +92,17 @@ def encoder_objective(
     J : float
     gradient : array (p,)
     """
-    lambda1, *weights = lambdas
+    lambda1, lambda2, lambda3, lambda4 = lambdas
     Ws, cs = unflatten(theta, sizes)
     Hs = forward(Ws, cs, X)
-    code_terms = equality(Hs[-1], B), independence(Hs[-1]), balance(Hs[-1])
-    decay, dWs_decay = weight_decay(Ws)
-    dWs, dcs = backward(Ws, Hs, sum(w * dH for w, (_, dH) in zip(weights, code_terms)))
-    J = lambda1 * decay + sum(w * J for w, (J, _) in zip(weights, code_terms))
+    H = Hs[-1]  # (L, m), outputs of the code layer
+    J1, dWs_decay = weight_decay(Ws)
+    J2, dH2 = equality(H, B)
+    J3, dH3 = independence(H)
+    J4, dH4 = balance(H)
+    J = lambda1 * J1 + lambda2 * J2 + lambda3 * J3 + lambda4 * J4  # Eq. (4)
+    dWs, dcs = backward(Ws, Hs, lambda2 * dH2 + lambda3 * dH3 + lambda4 * dH4)  # Eq. (5)
     return J, flatten([dW + lambda1 * d for dW, d in zip(dWs, dWs_decay)], dcs)
-
-
-def ridge_decoder(X: Array, B: Array, lambda1: float) -> tuple[Array, Array]:
-    """The best decoder of given codes, in closed form: Eq. (3) of notebook 08.
-
-    Minimises 1/(2m) ||X - W B - c 1^T||^2 + lambda1/2 ||W||^2; with lambda1 = 0 and dependent bits
-    it is the shortest of the best decoders.
-
-    Parameters
-    ----------
-    X, B : arrays (D, m), (L, m)
-        Samples and codes.
-    lambda1 : float
-        Weight decay.
-
-    Returns
-    -------
-    W, c : arrays (D, L), (D, 1)
-    """
-    m = X.shape[1]
-    x, b = X.mean(axis=1, keepdims=True), B.mean(axis=1, keepdims=True)
-    C_xb = X @ B.T / m - x @ b.T  # (D, L)
-    C_bb = B @ B.T / m - b @ b.T  # (L, L)
-    W = C_xb @ np.linalg.pinv(C_bb + lambda1 * np.eye(len(B), dtype=X.dtype), hermitian=True)
-    return W, x - W @ b
 
 
 class State(NamedTuple):
@@ -121,13 +144,13 @@ def uh_bdnn(
         theta = minimize(J, theta, max_iter=max_iter).x  # step 2, Eqs. (4), (5)
         H = forward(*unflatten(theta, sizes), X)[-1]
         yield State(theta, W, c, H, B)
-        B = coordinate_descent(X, W, c, H, lambdas[1], B)  # step 3, Eq. (9)
+        B = coordinate_descent(X, W, c, H, lambdas[1], B)  # step 3, Eq. (6)
 
 
 def terms(
     X: Array, state: State, sizes: Sequence[int], lambdas: Sequence[float]
 ) -> dict[str, float]:
-    """Every term of Eq. (1) of notebook 08 times its weight, by name."""
+    """Every term of the objective times its weight, by name; their sum is Eq. (1) of notebook 08."""
     lambda1, lambda2, lambda3, lambda4 = lambdas
     theta, W, c, H, B = state
     Ws, _ = unflatten(theta, sizes)
@@ -141,8 +164,6 @@ def terms(
 
 
 ENERGY = 0.97  # share of the mean square that the principal axes keep
-SAMPLE, ROUNDS = 10_000, 5  # where samples are many: a first sample, and the rounds on it
-N_INIT = 20  # codes to start from that are tried
 
 
 def principal_axes(X: Array, energy: float = ENERGY) -> Array:
@@ -160,16 +181,22 @@ def principal_axes(X: Array, energy: float = ENERGY) -> Array:
     P : array (D, r)
         Orthonormal columns: Eq. (7) of notebook 08.
     """
-    e, P = np.linalg.eigh((X @ X.T).astype(np.float64))
-    held = np.cumsum(e[::-1]) / e.sum()
-    r = 1 + np.searchsorted(held, energy - 1e-12)
-    return fixed_signs(P[:, ::-1][:, :r]).astype(X.dtype)
+    e, P = np.linalg.eigh((X @ X.T).astype(np.float64))  # e rises
+    e, P = e[::-1], P[:, ::-1]
+    r = 1 + np.searchsorted(np.cumsum(e), (energy - 1e-12) * e.sum())
+    return fixed_signs(P[:, :r]).astype(X.dtype)
+
+
+N_INIT = 20  # codes to start from that are tried
 
 
 def initial_codes(X: Array, L: int, rng: np.random.Generator, n_init: int = N_INIT) -> Array:
     """Codes (L, m) to start from: of several by ITQ those that a linear decoder reconstructs best."""
     tried = [itq_codes(X, L, rng) for _ in range(n_init)]
     return min(tried, key=lambda B: reconstruction(X, B, *ridge_decoder(X, B, 1e-5))[0])
+
+
+SAMPLE, ROUNDS = 10_000, 5  # where samples are many: a first sample, and the rounds on it
 
 
 def stages(m: int, n_rounds: int) -> list[tuple[int, int]]:
@@ -189,12 +216,12 @@ def growing(
     t: int = 0,
     state: State | None = None,
 ) -> Iterator[State]:
-    """`uh_bdnn`, first on a sample of many samples, then on all of them: notebook 08.
+    """`uh_bdnn` for so many rounds, first on a sample of many samples, then on all of them.
 
     Parameters
     ----------
     X : array (D, m)
-        Samples in random order.
+        Samples in random order: the first of them are the sample.
     sizes, lambdas, max_iter
         As for :func:`uh_bdnn`.
     n_rounds : int
@@ -204,7 +231,7 @@ def growing(
     t : int
         Rounds that were made already.
     state : State, optional
-        What they have left.
+        What they have left; training goes on from it.
     """
     for n, end in stages(X.shape[1], n_rounds):
         if t >= end:
@@ -214,17 +241,21 @@ def growing(
             B, theta = initial_codes(Xn, sizes[-1], rng), flatten(*initial_weights(Xn, sizes, rng))
         else:
             theta, W, c, H, B = state
-            if len(B.T) < n:  # samples that have no code yet begin with their sign
+            if B.shape[1] < n:  # samples join
                 H = forward(*unflatten(theta, sizes), Xn)[-1]
                 B = sgn(H)
-            B = coordinate_descent(Xn, W, c, H, lambdas[1], B)
+            B = coordinate_descent(Xn, W, c, H, lambdas[1], B)  # the step 3 that is due
         for state in islice(uh_bdnn(Xn, B, theta, sizes, lambdas, max_iter), end - t):
             yield state
         t = end
 
 
 class DeepEncoder(NetworkHasher):
-    """What UH-BDNN and SH-BDNN share: sizes, weights of the terms, scaled inputs, the encoder."""
+    """What UH-BDNN and SH-BDNN share: an encoder for inputs that are scaled and turned.
+
+    A subclass has the parameters n_bits, hidden, lambda1 to lambda4, max_alternations and max_iter,
+    and chooses the scale.
+    """
 
     _scales = True
 
@@ -240,28 +271,31 @@ class DeepEncoder(NetworkHasher):
     def _n_rounds(self):
         return self.max_alternations + 1
 
+    def _whole_from(self, m):
+        """The first round that sees all of m samples."""
+        return [0, *(end for _, end in stages(m, self._n_rounds()))][-2]
+
     def _prepare(self, X):
         """Centre, scale, and turn to the principal axes: axes_ (x - shift_)."""
         self.shift_ = X.mean(axis=1, keepdims=True)
         V = X - self.shift_
         scale = X.dtype.type(self._scale(X, V))
-        P = principal_axes(V)
+        P = principal_axes(V)  # (D, r), Eq. (7)
         self.axes_ = P.T / scale  # (r, D)
         return P.T @ V / scale
 
     def _outputs(self, theta, X):
+        """Outputs of the code layer for inputs that are scaled and turned."""
         return forward(*unflatten(theta, self._sizes(len(X))), X)[-1]
 
     def _network(self, state):
+        """The encoder for inputs as they come: Eq. (8)."""
         Ws, cs = unflatten(state.theta, self._sizes(len(self.axes_)))
-        c = cs[0] - Ws[0] @ (self.axes_ @ self.shift_)
-        return {
-            "Ws_": [Ws[0] @ self.axes_, *map(np.copy, Ws[1:])],
-            "cs_": [c, *map(np.copy, cs[1:])],
-        }
+        W1, c1 = Ws[0] @ self.axes_, cs[0] - Ws[0] @ (self.axes_ @ self.shift_)
+        return {"Ws_": [W1, *map(np.copy, Ws[1:])], "cs_": [c1, *map(np.copy, cs[1:])]}
 
     def _theta(self, start, r):
-        """The parameters of an estimator's network for scaled inputs."""
+        """Undo Eq. (8): the parameters of a fitted estimator, as this training sees inputs."""
         sizes = (self.shift_.shape[0], *self._sizes(r)[1:])
         theirs = start.n_features_in_, *map(len, start.Ws_)
         if theirs != sizes:
@@ -269,8 +303,8 @@ class DeepEncoder(NetworkHasher):
                 f"start has layers of {theirs} units, this training {sizes}: only an estimator "
                 "with as many features, bits and units is a start"
             )
-        W, c = start.Ws_[0], start.cs_[0]
-        Ws, cs = [W @ np.linalg.pinv(self.axes_), *start.Ws_[1:]], [c + W @ self.shift_]
+        W1, c1 = start.Ws_[0], start.cs_[0]
+        Ws, cs = [W1 @ np.linalg.pinv(self.axes_), *start.Ws_[1:]], [c1 + W1 @ self.shift_]
         return flatten(Ws, [*cs, *start.cs_[1:]]).astype(self.axes_.dtype)
 
     def _project(self, X):
@@ -361,19 +395,21 @@ class UHBDNN(DeepEncoder):
         return range_scaling(X)[1]
 
     def _states(self, X, y, rng, t, state):
+        """The training: what `NetworkHasher` consumes."""
         options = self._sizes(len(X)), self._lambdas, self.max_iter, self._n_rounds()
         return growing(X, *options, rng, t, state)
 
     def _begin(self, start, X, train):
+        """Where training goes on from another estimator: on all samples, with its codes."""
         theta, B = self._theta(start, len(X)), np.asarray(start.codes_)[train].T.astype(X.dtype)
         W, c = ridge_decoder(X, B, self.lambda1)
-        t = stages(X.shape[1], self._n_rounds())[-2][1] if X.shape[1] > 2 * SAMPLE else 0
-        return t, State(theta, W, c, self._outputs(theta, X), B)
+        return self._whole_from(X.shape[1]), State(theta, W, c, self._outputs(theta, X), B)
 
     def _terms(self, X, y, state):
         return terms(X, state, self._sizes(len(X)), self._lambdas)
 
     def _network(self, state):
+        """Encoder and decoder for inputs as they come."""
         back = np.linalg.pinv(self.axes_)  # (D, r)
         decoder = {"decoder_W_": back @ state.W, "decoder_c_": back @ state.c + self.shift_}
         return super()._network(state) | decoder
