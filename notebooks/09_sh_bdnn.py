@@ -92,7 +92,7 @@ save_figure(fig, "09_network")
 # | 1 | weights and biases | all five terms | L-BFGS (notebook 06) |
 # | 2 | codes $B$ | equality | exact: $B=\operatorname{sgn}(H)$ |
 #
-# The weights $\lambda$ are those of the authors' program, divided by its $\lambda_5$ to bring (1) to the form of the slides; notebook 05 has the table. The similarity is a sum over $m^2$ pairs divided by $m$: it grows with the number of samples, and the other terms hardly do.
+# The weights $\lambda$ are those of the authors' program, divided by its $\lambda_5$ to bring (1) to the form of the slides; notebook 05 has the table. The similarity is a sum over $m^2$ pairs divided by $m$: it grows with the number of samples, where equality and independence do not.
 #
 # **Departure:** our $\lambda_4$ is $10^{-4}$, twice the authors' number. A table below shows that balance is the smallest term by far.
 #
@@ -498,7 +498,7 @@ _ = axes[0].legend()
 save_figure(fig, "09_yardstick")
 
 # %% [markdown]
-# Lines are means over the seeds, bands their ranges. Left: both remedies come down sooner, and together they come down furthest. Right: the start from class codes finds most, and whitening *costs* it several points. The weak axes that whitening makes easy to use are also those in which every digit differs from every other; the network learns its 1,500 digits by heart. The objective says nothing of that. Queries do, which is why we hold some back. So: start from class codes, and leave the input as it is.
+# Lines are means over the seeds, bands their ranges. Left: both remedies come down sooner, and together they come down furthest. Right: the start from class codes finds most, and whitening *costs* it several points. One reading: the weak axes that whitening makes easy to use are also those in which every digit differs from every other, and the network learns its 1,500 digits by heart. The objective says nothing of that. Queries do, which is why we hold some back. So: start from class codes, and leave the input as it is.
 
 # %% tags=["nbval-ignore-output"]
 fig, axes = plt.subplots(1, 3, figsize=(8, 2.9))
@@ -720,7 +720,8 @@ def rows_of(method, data, bits):
 
 def spread(rows, key):
     values = [row[key] for row in rows]
-    return f"{np.mean(values):6.2f} ± {np.std(values, ddof=1):4.2f}" if len(rows) > 1 else ""
+    deviation = f" ± {np.std(values, ddof=1):4.2f}" if len(values) > 1 else ""
+    return f"{np.mean(values):6.2f}{deviation}"
 
 
 # %%
