@@ -27,12 +27,14 @@ from bdnn.network import backward, flatten, forward, unflatten
 __all__ = [
     "DeepHashing",
     "HIDDEN",
+    "LBFGS_STEPS",
     "State",
     "SupervisedDeepHashing",
     "descend",
     "dh_objective",
     "dh_terms",
     "initial_network",
+    "lbfgs_rounds",
     "narrowing_sizes",
     "orthogonality",
     "quantisation",
@@ -189,20 +191,19 @@ def dh_terms(
         Gradients with respect to the outputs, and those of orthogonality and weight decay.
     """
     alpha1, alpha2, alpha3 = alphas
-    share = 1 / H.shape[1] if reduction == "mean" else 1.0
-    loss, dH_loss = quantisation(H)
-    spread, dH_spread = variance(H)
-    angle, dWs_angle = orthogonality(Ws)
-    decay, (dWs_decay, dcs) = weight_and_bias_decay(Ws, cs)
-    terms = {"quantisation": share * loss, "variance": -alpha1 * spread}
-    dH = share * dH_loss - alpha1 * dH_spread
+    of_codes = {  # name -> weight, (value, gradient with respect to H)
+        "quantisation": (1 / H.shape[1] if reduction == "mean" else 1.0, quantisation(H)),
+        "variance": (-alpha1, variance(H)),
+    }
     if y is not None:
-        apart, dH_apart = scatter(H, y)
-        terms["scatter"] = -alpha1 * alpha / 2 * apart
-        dH = dH - alpha1 * alpha / 2 * dH_apart
+        of_codes["scatter"] = -alpha1 * alpha / 2, scatter(H, y)
+    angle, dWs_angle = orthogonality(Ws)
+    decay, (dWs_decay, dcs_decay) = weight_and_bias_decay(Ws, cs)
+    terms = {name: weight * value for name, (weight, (value, _)) in of_codes.items()}
     terms |= {"orthogonality": alpha2 * angle, "weight_decay": alpha3 * decay}
+    dH = sum(weight * gradient for weight, (_, gradient) in of_codes.values())  # of Eq. (13)
     dWs = [alpha2 * a + alpha3 * d for a, d in zip(dWs_angle, dWs_decay)]
-    return terms, dH, dWs, [alpha3 * dc for dc in dcs]
+    return terms, dH, dWs, [alpha3 * d for d in dcs_decay]
 
 
 def dh_objective(theta: Array, X: Array, sizes: Sequence[int], **options) -> tuple[float, Array]:
@@ -228,8 +229,9 @@ def dh_objective(theta: Array, X: Array, sizes: Sequence[int], **options) -> tup
     Hs = forward(Ws, cs, X, "tanh", "tanh")
     terms, dH, dWs_own, dcs_own = dh_terms(Hs[-1], Ws, cs, **options)
     dWs, dcs = backward(Ws, Hs, dH, "tanh", "tanh")
-    gradient = flatten([a + b for a, b in zip(dWs, dWs_own)], [a + b for a, b in zip(dcs, dcs_own)])
-    return sum(terms.values()), gradient
+    dWs = [dW + own for dW, own in zip(dWs, dWs_own)]
+    dcs = [dc + own for dc, own in zip(dcs, dcs_own)]
+    return sum(terms.values()), flatten(dWs, dcs)
 
 
 HIDDEN = {16: (60, 30), 32: (80, 50), 64: (100, 80)}
@@ -285,10 +287,11 @@ def descend(
     tol : float
         Stop when a step changes the value by no more.
     """
-    rate, (value, gradient) = theta.dtype.type(rate), fun(theta)
+    rate = theta.dtype.type(rate)
+    value, gradient = fun(theta)
     while np.isfinite(value):
         yield theta
-        theta = theta - rate * gradient
+        theta = theta - rate * gradient  # Eq. (14)
         with np.errstate(over="ignore", invalid="ignore"):
             before, (value, gradient) = value, fun(theta)
         if abs(value - before) <= tol:
@@ -303,6 +306,16 @@ class State(NamedTuple):
     theta: Array  # (p,), the network
     H: Array  # (L, m), outputs of the code layer
     B: Array  # (L, m), their signs
+
+
+LBFGS_STEPS = 10
+
+
+def lbfgs_rounds(fun: Callable[[Array], tuple[float, Array]], theta: Array) -> Iterator[Array]:
+    """L-BFGS in the place of gradient descent; yield theta at the start and after every round."""
+    while True:
+        yield theta
+        theta = minimize(fun, theta, max_iter=LBFGS_STEPS, gtol=0).x
 
 
 class DeepHashing(NetworkHasher):
@@ -409,7 +422,8 @@ class DeepHashing(NetworkHasher):
         return (D, *hidden, self.n_bits)
 
     def _n_rounds(self):
-        return 1 + (self.max_iter if self.optimizer == "gd" else -(-self.max_iter // LBFGS_STEPS))
+        steps = 1 if self.optimizer == "gd" else LBFGS_STEPS  # in a round
+        return 1 + -(-self.max_iter // steps)
 
     def _prepare(self, X):
         mean, P = principal_directions(X, self.n_bits)
@@ -424,24 +438,22 @@ class DeepHashing(NetworkHasher):
         return {"alphas": (self.alpha1, self.alpha2, self.alpha3), "reduction": self.reduction}
 
     def _states(self, X, y, rng, t, state):
-        sizes = self._sizes(len(X))
-        N = self.alpha1 + (X.shape[1] if self.reduction == "sum" else 1)
+        sizes, options = self._sizes(len(X)), self._options(y)
+        N = self.alpha1 + (X.shape[1] if self.reduction == "sum" else 1)  # of Eq. (14)
 
-        def fun(theta):  # Eq. (14)
-            J, gradient = dh_objective(theta, X, sizes, **self._options(y))
+        def fun(theta):
+            J, gradient = dh_objective(theta, X, sizes, **options)
             return J / N, gradient / theta.dtype.type(N)
 
         if state is None:
-            theta = flatten(*initial_network(X, sizes, rng, self.init))
+            known, theta = 0, flatten(*initial_network(X, sizes, rng, self.init))
         else:
-            theta = state[0]
+            known, (theta, *_) = 1, state  # the optimisers yield what they start from
         if self.optimizer == "gd":
             thetas = descend(fun, theta, self.learning_rate, self.tol)
         else:
             thetas = lbfgs_rounds(fun, theta)
-        for theta in islice(
-            thetas, int(state is not None), self._n_rounds() - t + int(state is not None)
-        ):
+        for theta in islice(thetas, known, known + self._n_rounds() - t):
             H = self._outputs(theta, X)
             yield State(theta, H, sgn(H))
 
@@ -469,23 +481,14 @@ class DeepHashing(NetworkHasher):
                 "with as many features, bits and units is a start"
             )
         W = start.Ws_[0]
-        Ws, cs = [W / self.scale_, *start.Ws_[1:]], [start.cs_[0] + W @ self.mean_, *start.cs_[1:]]
+        Ws = [W / self.scale_, *start.Ws_[1:]]
+        cs = [start.cs_[0] + W @ self.mean_, *start.cs_[1:]]
         theta = flatten(Ws, cs).astype(X.dtype)
         H = self._outputs(theta, X)
         return 0, State(theta, H, sgn(H))
 
     def _project(self, X):
         return forward(self.Ws_, self.cs_, X, "tanh", "tanh")[-1]
-
-
-LBFGS_STEPS = 10
-
-
-def lbfgs_rounds(fun: Callable[[Array], tuple[float, Array]], theta: Array) -> Iterator[Array]:
-    """L-BFGS in the place of gradient descent; yield theta at the start and after every round."""
-    while True:
-        yield theta
-        theta = minimize(fun, theta, max_iter=LBFGS_STEPS, gtol=0).x
 
 
 class SupervisedDeepHashing(DeepHashing):

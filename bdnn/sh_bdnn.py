@@ -32,6 +32,7 @@ from bdnn.network import backward, flatten, forward, initial_weights, unflatten
 from bdnn.uh_bdnn import SAMPLE, DeepEncoder, encoder_objective, stages
 
 __all__ = [
+    "SAMPLE_LENGTH",
     "SHBDNN",
     "State",
     "class_codes",
@@ -42,6 +43,8 @@ __all__ = [
     "turn_to_codes",
 ]
 
+SAMPLE_LENGTH = 10.0  # root mean square length of a scaled sample
+
 
 def supervised_objective(
     theta: Array,
@@ -51,7 +54,7 @@ def supervised_objective(
     sizes: Sequence[int],
     lambdas: Sequence[float],
 ) -> tuple[float, Array]:
-    """The objective of SH-BDNN for given codes, and its gradient: Eq. (1) of notebook 09.
+    """The objective of SH-BDNN for given codes, and its gradient: Eqs. (1), (2) of notebook 09.
 
     Parameters
     ----------
@@ -69,19 +72,45 @@ def supervised_objective(
     J : float
     gradient : array (p,)
     """
-    lambda1, *weights = lambdas
+    lambda1, *lambdas = lambdas
     Ws, cs = unflatten(theta, sizes)
     Hs = forward(Ws, cs, X)
-    code_terms = equality(Hs[-1], B), independence(Hs[-1]), balance(Hs[-1])
-    similarity, dH = pairwise_similarity(Hs[-1], y)
+    H, weights = Hs[-1], (1, *lambdas)  # (L, m)
+    code_terms = pairwise_similarity(H, y), equality(H, B), independence(H), balance(H)
     decay, dWs_decay = weight_decay(Ws)
-    dWs, dcs = backward(Ws, Hs, dH + sum(w * dH for w, (_, dH) in zip(weights, code_terms)))
-    J = similarity + lambda1 * decay + sum(w * J for w, (J, _) in zip(weights, code_terms))
+    dWs, dcs = backward(Ws, Hs, sum(w * dH for w, (_, dH) in zip(weights, code_terms)))
+    J = lambda1 * decay + sum(w * J for w, (J, _) in zip(weights, code_terms))
     return J, flatten([dW + lambda1 * d for dW, d in zip(dWs, dWs_decay)], dcs)
 
 
+def class_vectors(counts: ArrayLike, L: int) -> tuple[Array, float]:
+    """One output of the code layer for each class, with the similarity at its floor.
+
+    Parameters
+    ----------
+    counts : array (C,)
+        Samples of each class; a class without any has the vector 0.
+    L : int
+        Code length.
+
+    Returns
+    -------
+    A : array (L, C)
+        The outputs, Eq. (4) of notebook 09.
+    floor : float
+        The similarity 1/(2m) ||H^T H / L - S||^2 that they have, Eq. (5); no outputs have less.
+    """
+    n = np.asarray(counts, dtype=np.float64)
+    root, m = np.sqrt(n), n.sum()
+    mu, U = np.linalg.eigh(2 * np.diag(n) - np.outer(root, root))  # M of Eq. (3), (C, C)
+    mu, U = np.maximum(mu[::-1], 0)[:L], U[:, ::-1][:, :L]
+    A = np.zeros((L, len(n)))
+    np.divide(np.sqrt(L * mu)[:, None] * U.T, root, out=A[: len(mu)], where=root > 0)
+    return A, (m**2 - np.sum(mu**2)) / (2 * m)
+
+
 def turn_to_codes(H: Array, n_iter: int = 50) -> Array:
-    """The rotation R (L, L) that brings outputs H (L, m) close to codes: Eq. (7) of notebook 09.
+    """The rotation R (L, L) that brings outputs H (L, m) close to codes: Eq. (6) of notebook 09.
 
     Orthogonal; ||R H - sgn(R H)|| is at most ||H - sgn(H)||.
     """
@@ -117,7 +146,7 @@ def sh_bdnn(
     B : array (L, m)
         Codes to start from.
     theta : array (p,)
-        Network to start from.
+        Network to start from; not modified.
     sizes, lambdas
         As for :func:`supervised_objective`.
     max_iter : int
@@ -125,12 +154,12 @@ def sh_bdnn(
     """
     while True:
         J = partial(supervised_objective, X=X, B=B, y=y, sizes=sizes, lambdas=lambdas)
-        theta = minimize(J, theta, max_iter=max_iter).x.copy()  # step 1
+        theta = minimize(J, theta, max_iter=max_iter).x  # step 1, Eqs. (1), (2)
         Ws, cs = unflatten(theta, sizes)
-        R = turn_to_codes(forward(Ws, cs, X)[-1])  # step 2, Eq. (7): similarity and
-        Ws[-1][:], cs[-1][:] = R @ Ws[-1], R @ cs[-1]  # independence do not see a rotation
+        R = turn_to_codes(forward(Ws, cs, X)[-1])  # Eq. (6)
+        Ws[-1][:], cs[-1][:] = R @ Ws[-1], R @ cs[-1]  # views: this rotates theta
         H = forward(Ws, cs, X)[-1]
-        B = sgn(H)  # step 3
+        B = sgn(H)  # step 2
         yield State(theta, H, B)
 
 
@@ -149,44 +178,15 @@ def supervised_terms(
     }
 
 
-def class_vectors(counts: ArrayLike, L: int) -> tuple[Array, float]:
-    """One output of the code layer for each class, with the similarity at its floor.
-
-    Parameters
-    ----------
-    counts : array (C,)
-        Samples of each class; a class without any has the vector 0.
-    L : int
-        Code length.
-
-    Returns
-    -------
-    V : array (L, C)
-        The matrix A of Eq. (5) of notebook 09.
-    floor : float
-        The similarity 1/(2m) ||H^T H / L - S||^2 that these outputs have; none have less.
-    """
-    n = np.asarray(counts, dtype=np.float64)
-    root, m = np.sqrt(n), n.sum()
-    mu, U = np.linalg.eigh(2 * np.diag(n) - np.outer(root, root))
-    mu, U = np.maximum(mu[::-1], 0)[:L], U[:, ::-1][:, :L]
-    V = np.zeros((L, len(n)))
-    np.divide(np.sqrt(L * mu)[:, None] * U.T, root, out=V[: len(mu)], where=root > 0)
-    return V, (m**2 - np.sum(mu**2)) / (2 * m)
-
-
 def class_codes(counts: Array, L: int, rng: np.random.Generator, n_init: int = 50) -> Array:
     """One code for each class, (L, C), chosen for a low similarity loss.
 
-    Each of `n_init` random turns of the class vectors is brought close to codes by ITQ.
+    Each of `n_init` random rotations of the class vectors is brought close to codes by ITQ.
     """
-    V, _ = class_vectors(counts, L)
-    S = 2 * np.eye(len(counts)) - 1
-    tried = [sgn(itq_rotation(V, 50, rng)[0] @ V) for _ in range(n_init)]
+    A, _ = class_vectors(counts, L)
+    S = 2 * np.eye(len(counts)) - 1  # of the classes, (C, C)
+    tried = [sgn(itq_rotation(A, 50, rng)[0] @ A) for _ in range(n_init)]
     return min(tried, key=lambda B: counts @ (B.T @ B / L - S) ** 2 @ counts)
-
-
-SAMPLE_LENGTH = 10.0  # root mean square length of a scaled sample
 
 
 class SHBDNN(DeepEncoder):
@@ -229,7 +229,7 @@ class SHBDNN(DeepEncoder):
         `weight_decay`, `equality`, `independence`, `balance`; `score` of the validation; `flips`,
         the share of bits that changed; `seconds`.
     floor_ : float
-        The similarity of all samples cannot go below it: `class_vectors`.
+        The similarity of all samples trained on cannot go below it: `class_vectors`.
     best_ : int
         The round whose state was kept.
     classes_ : array (n_classes,)
@@ -282,6 +282,7 @@ class SHBDNN(DeepEncoder):
 
     def _states(self, X, y, rng, t, state):
         sizes, lambdas = self._sizes(len(X)), self._lambdas
+        self.floor_ = class_vectors(np.bincount(y), self.n_bits)[1]
         for n, end in stages(X.shape[1], self._n_rounds()):
             if t >= end:
                 continue
@@ -290,7 +291,8 @@ class SHBDNN(DeepEncoder):
                 B, theta = self._start(Xn, yn, sizes, rng)
             else:
                 theta, _, B = state
-                B = B if len(B.T) == n else sgn(self._outputs(theta, Xn))
+                if len(B.T) < n:  # samples that have no code yet begin with their sign
+                    B = sgn(self._outputs(theta, Xn))
             for state in islice(sh_bdnn(Xn, yn, B, theta, sizes, lambdas, self.max_iter), end - t):
                 yield state
             t = end

@@ -1,17 +1,17 @@
 # %% [markdown]
 # # Relax the codes: Deep Hashing
 #
-# **What you will do.** Derive and train Deep Hashing and its supervised variant, the methods that BDNN set out to improve, and measure where their terms relax what BDNN does exactly.
+# **What you will do.** Derive and train Deep Hashing and its supervised variant, the methods that BDNN set out to improve; walk from one to the other, one term at a time; and read both verdicts of the comparison.
 #
 # **What you will learn**
 #
 # * what happens if codes are not variables but signs of outputs, and where that objective has a kink;
 # * that "variance" about 0 is no balance: a constant bit has the most of it;
 # * why orthogonal weights do not make independent codes;
-# * how a scatter over all pairs of samples is computed exactly from the sums of the classes;
+# * how a scatter over all pairs of samples is computed from the sums of the classes;
 # * to tell a model from its optimiser: a lower objective can mean worse codes.
 #
-# **What you need.** Notebooks 03 to 06 and 08. About 45 minutes to read; a minute to run.
+# **What you need.** Notebooks 03 to 06 and 08. About 70 minutes to read; a minute and a half to run.
 
 # %% tags=["nbval-ignore-output"]
 import sys
@@ -30,43 +30,30 @@ show_versions()
 """Deep Hashing and its supervised variant: every term, the objective, the estimators.
 
 Source: Liong, Lu, Wang, Moulin and Zhou, "Deep Hashing for Compact Binary Codes Learning", CVPR
-2015, as on the slide "Background: Deep Hashing". Samples stand in columns in the functions, and in
-rows at the face of the estimators.
+2015, as on the slide "Background: Deep Hashing". Samples stand in columns in the functions, X is
+(D, m), outputs H of the code layer are (L, m); they stand in rows at the face of the estimators.
 """
 
-import time
 import warnings
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from numbers import Real
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike
-from sklearn.utils.multiclass import check_classification_targets
-
 from numpy import ndarray as Array
-from bdnn.base import Layers, Objective, ProgressBar, check_hidden
-from bdnn.checks import Seed, as_generator, check_number, check_option, check_whole_number, class_numbers
-from bdnn.files import Checkpoint
-from bdnn.hashing import Hasher
-from bdnn.metrics import sgn
+from numpy.typing import ArrayLike, DTypeLike
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from bdnn.hashing import NetworkHasher, Seed, at_least
 from bdnn.itq import itq_rotation, principal_directions
 from bdnn.lbfgs import minimize
-from bdnn.network import Workspace, backward, flatten, forward, unflatten
-from bdnn.sources import AnySamples, Samples, alongside, blockwise, stored, total
-
-# %%
-import itertools
-
-import matplotlib.pyplot as plt
-
-from bdnn import ITQ, UHBDNN, metrics
-from bdnn.data import load
-from bdnn.network import gradient_error
-from bdnn.course.plotting import COLOURS, save_figure
-from bdnn.course.records import read_folder
+from bdnn.losses import squared_norm
+from bdnn.metrics import sgn
+from bdnn.network import backward, flatten, forward, unflatten
 
 # %% [markdown]
-# ## Codes that are no variables
+# ## State the objective: codes are no variables
 #
 # UH-BDNN treats the codes $B$ as unknowns, next to the weights. Deep Hashing (DH), a year older, has the weights alone. Its network has no decoder: layers 1 to $n$, the last one with $L$ units, and **tanh in every layer, the code layer included**,
 #
@@ -76,13 +63,16 @@ from bdnn.course.records import read_folder
 #
 # $$ \min_{W,c}J=\underbrace{\tfrac12\|\operatorname{sgn}(H)-H\|^2}_{\text{quantisation}}-\alpha_1\underbrace{\tfrac1{2m}\operatorname{tr}(HH^\top)}_{\text{variance}}+\alpha_2\underbrace{\tfrac12\sum_{l=1}^{n-1}\|W^{(l)}W^{(l)\top}-I\|^2}_{\text{orthogonality}}+\alpha_3\underbrace{\tfrac12\sum_{l=1}^{n-1}\big(\|W^{(l)}\|^2+\|c^{(l)}\|^2\big)}_{\text{weight decay}} . \tag{2} $$
 #
-# A re-implementation of others documents $\alpha_1=100$, $\alpha_2=\alpha_3=0.001$; we use these. As in notebook 05 every term becomes a function that gives value and gradient, without its $\alpha$, and is verified on five random cases.
-
+# A re-implementation of others documents $\alpha_1=100$, $\alpha_2=\alpha_3=0.001$; we use these. As in notebook 05 every term becomes a function that gives value and gradient, without its $\alpha$, and is checked against central differences on five random cases.
 
 # %%
+from bdnn.network import gradient_error
+
+
 def verify(name, case):
     worst = max(gradient_error(*case(np.random.default_rng(seed))) for seed in range(5))
-    print(f"{name}: worst error of five random cases below 1e-7: {worst < 1e-7}")
+    assert worst < 1e-8
+    print(f"{name}: error of the gradient in the worst of five cases below 1e-8")
 
 
 def random_outputs(rng):
@@ -118,26 +108,30 @@ def quantisation(H: Array) -> tuple[float, Array]:
         H - sgn(H), with sgn(H) constant: right wherever no output is 0. Where one is, the slope
         jumps from +1 to -1, and this is the one-sided slope towards larger outputs.
     """
-    dH = H - sgn(H).astype(H.dtype)
-    return float(np.square(dH).sum(dtype=np.float64)) / 2, dH
+    dH = H - sgn(H)
+    return squared_norm(dH) / 2, dH
 
 
 # %%
 verify("quantisation", lambda rng: (quantisation, random_outputs(rng)))
 
 # %%
+import matplotlib.pyplot as plt
+
+from bdnn.course.plotting import COLOURS, save_figure
+
 h = np.linspace(-1.6, 1.6, 401)
 fig, axes = plt.subplots(1, 2, figsize=(7.0, 2.6))
 _ = axes[0].plot(h, (np.abs(h) - 1) ** 2 / 2)
-for side, style in ((h < 0, "-"), (h > 0, "-")):
-    _ = axes[1].plot(h[side], (h - np.sign(h))[side], style, color=COLOURS["blue"])
+for side in (h < 0, h > 0):
+    _ = axes[1].plot(h[side], (h - np.sign(h))[side], "-", color=COLOURS["blue"])
 for ax, title in zip(axes, ["quantisation of one output", "its slope"]):
     ax.axhline(0, color="0.8", lw=0.8, ls="-")
     ax.set(xlabel="output h", title=title)
 save_figure(fig, "10_quantisation")
 
 # %% [markdown]
-# Left: the loss has its peak at 0. Right: just beside the peak the slope is largest, and it points away from 0. **Whatever sign an output has, the term pushes it further to that side.** Under BDNN's equality $\frac1{2m}\|H-B\|^2$ the same picture holds with one difference: $B$ may disagree with $\operatorname{sgn}(H)$, because reconstruction or labels wanted it so, and then the output is pulled *across* 0. Here nothing is ever pulled across.
+# Left: the loss has its peak at 0. Right: just beside the peak the slope is steepest, and it points away from 0. **Whatever sign an output has, the term pushes it further to that side.** Under BDNN's equality $\frac1{2m}\|H-B\|^2$ the same picture holds with one difference: $B$ may disagree with $\operatorname{sgn}(H)$, because reconstruction or labels wanted it so, and then the output is pulled *across* 0. No term of DH asks for that. An output can still cross: samples share their weights, and a step that serves many of them moves all. We shall count how many do.
 #
 # ## Variance: outputs far from 0
 #
@@ -162,7 +156,7 @@ def variance(H: Array) -> tuple[float, Array]:
     dH : array (L, m)
     """
     m = H.shape[1]
-    return float(np.square(H).sum(dtype=np.float64)) / (2 * m), H / m
+    return squared_norm(H) / (2 * m), H / m
 
 
 # %%
@@ -171,9 +165,9 @@ for name, bit in (("half +1, half -1", [1.0, 1, -1, -1]), ("constant", [1.0, 1, 
     print(f"{name}: variance term {variance(np.array([bit]))[0]:.2f}")
 
 # %% [markdown]
-# **Slip:** the slide labels this term "balance loss". It is none. The word variance fits only if the mean is 0: with mean $\bar h$ of a bit, $\frac1m\sum_ih_i^2=\operatorname{Var}(h)+\bar h^2$, and the second part *rewards* imbalance. A bit that is constant $+1$ has as large a value as a bit that divides the data into halves. UH-BDNN's $\frac{\lambda_4}{2m}\|H\mathbf 1\|^2=\frac{\lambda_4m}2\|\bar h\|^2$ punishes just what is rewarded here.
+# **Slip:** the slide labels this term "balance loss". It is none. The word variance fits only if the mean is 0: with the mean $\bar h$ of a bit, $\frac1m\sum_ih_i^2=\operatorname{Var}(h)+\bar h^2$, and the second part *rewards* imbalance. A bit that is constant $+1$ has as large a value as a bit that divides the data into halves. UH-BDNN's $\frac{\lambda_4}{2m}\|H\mathbf 1\|^2=\frac{\lambda_4m}2\|\bar h\|^2$ punishes just what is rewarded here.
 #
-# ## Orthogonality: weights, not codes
+# ## Orthogonality: of weights, not of codes
 #
 # $$ J_o=\tfrac12\sum_l\|G^{(l)}\|^2,\qquad G^{(l)}=W^{(l)}W^{(l)\top}-I . \tag{6} $$
 #
@@ -181,11 +175,11 @@ for name, bit in (("half +1, half -1", [1.0, 1, -1, -1]), ("constant", [1.0, 1, 
 #
 # $$ \begin{aligned}\mathrm dJ_o&=\langle G,(\mathrm dW)W^\top+W\,\mathrm dW^\top\rangle&&\text{product rule}\\&=\langle GW,\mathrm dW\rangle+\langle G^\top W,\mathrm dW\rangle&&\text{move the factors, transpose the second}\end{aligned}\quad\Longrightarrow\quad\frac{\partial J_o}{\partial W^{(l)}}=2\big(W^{(l)}W^{(l)\top}-I\big)W^{(l)} . \tag{7} $$
 #
-# The factor 2 is there because $W$ enters twice. Leave it out, and you train with half the $\alpha_2$ that you state. Note also that $WW^\top=I$ asks for $h_{l+1}$ orthonormal rows in $h_l$ dimensions: it can only be had if **every layer narrows**, $h_{l+1}\le h_l$.
+# The factor 2 is there because $W$ enters twice. Note also that $WW^\top=I$ asks for $h_{l+1}$ orthonormal rows in $h_l$ dimensions: it can only be had if **every layer narrows**, $h_{l+1}\le h_l$ (Exercise 10.6).
 
 
 # %% tags=["export"]
-def orthogonality(Ws: Layers) -> tuple[float, Layers]:
+def orthogonality(Ws: list[Array]) -> tuple[float, list[Array]]:
     """Distance of the rows of all weights from orthonormal ones: Eqs. (6), (7) of notebook 10.
 
     Parameters
@@ -199,17 +193,12 @@ def orthogonality(Ws: Layers) -> tuple[float, Layers]:
         1/2 sum_l ||W_l W_l^T - I||^2.
     dWs : list of arrays
     """
-    value, dWs = 0.0, []
-    for W in Ws:
-        G = W @ W.T
-        G.flat[:: len(G) + 1] -= 1
-        value += float(np.square(G).sum(dtype=np.float64)) / 2
-        dWs.append(2 * G @ W)
-    return value, dWs
+    Gs = [W @ W.T - np.eye(len(W), dtype=W.dtype) for W in Ws]
+    return sum(map(squared_norm, Gs)) / 2, [2 * G @ W for G, W in zip(Gs, Ws)]
 
 
 # %%
-def of_first(term):
+def of_one_layer(term):
     def fun(W):
         value, gradients = term([W])
         return value, gradients[0]
@@ -217,29 +206,20 @@ def of_first(term):
     return fun
 
 
-verify("orthogonality", lambda rng: (of_first(orthogonality), rng.standard_normal((3, 5))))
-W = np.random.default_rng(0).standard_normal((3, 5))
-half = lambda W: (orthogonality([W])[0], orthogonality([W])[1][0] / 2)  # noqa: E731
-print(f"without the factor 2 the error is {gradient_error(half, W):.2f}")
-
-# %%
-W = np.linalg.qr(np.random.default_rng(0).standard_normal((5, 3)))[0]  # orthonormal columns
-print(
-    f"3 rows in 5 dimensions: {orthogonality([W.T])[0]:.2f}, 5 rows in 3: {orthogonality([W])[0]:.2f}"
-)
+verify("orthogonality", lambda rng: (of_one_layer(orthogonality), rng.standard_normal((3, 5))))
 
 # %% [markdown]
-# Five rows in three dimensions: $WW^\top$ has rank 3 at most, so at least two eigenvalues of $WW^\top-I$ are $-1$, and the term is at least $\frac12\cdot2$.
-#
 # ## Weight decay, biases included
 #
 # $$ J_d=\tfrac12\sum_l\big(\|W^{(l)}\|^2+\|c^{(l)}\|^2\big),\qquad\frac{\partial J_d}{\partial W^{(l)}}=W^{(l)},\quad\frac{\partial J_d}{\partial c^{(l)}}=c^{(l)} . \tag{8} $$
 #
-# Unlike BDNN, DH counts the biases too. It pulls $W$ towards 0 while orthogonality pulls its rows towards length 1.
+# Unlike BDNN, DH counts the biases too. Weight decay pulls $W$ towards 0 while orthogonality pulls its rows towards length 1.
 
 
 # %% tags=["export"]
-def weight_and_bias_decay(Ws: Layers, cs: Layers) -> tuple[float, tuple[Layers, Layers]]:
+def weight_and_bias_decay(
+    Ws: list[Array], cs: list[Array]
+) -> tuple[float, tuple[list[Array], list[Array]]]:
     """Squared length of all weights and biases: Eq. (8) of notebook 10.
 
     Parameters
@@ -251,19 +231,10 @@ def weight_and_bias_decay(Ws: Layers, cs: Layers) -> tuple[float, tuple[Layers, 
     value : float
         1/2 sum_l (||W_l||^2 + ||c_l||^2).
     (dWs, dcs) : pair of lists of arrays
-        The gradients, which are copies of the variables.
+        The variables themselves, which are their own gradients.
     """
-    value = sum(float(np.square(A).sum(dtype=np.float64)) for A in (*Ws, *cs)) / 2
-    return value, ([W.copy() for W in Ws], [c.copy() for c in cs])
+    return sum(map(squared_norm, [*Ws, *cs])) / 2, (Ws, cs)
 
-
-# %%
-def decay_of_bias(c):
-    value, (_, (dc,)) = weight_and_bias_decay([np.ones((2, 3))], [c])
-    return value, dc
-
-
-verify("decay of a bias", lambda rng: (decay_of_bias, rng.standard_normal((4, 1))))
 
 # %% [markdown]
 # ## With labels: scatter between and within classes
@@ -272,80 +243,24 @@ verify("decay of a bias", lambda rng: (decay_of_bias, rng.standard_normal((4, 1)
 #
 # $$ J_s=\operatorname{tr}(\Sigma_B-\Sigma_W)=\frac1{N_D}\sum_{(i,j)\in\mathcal D}\|h_i-h_j\|^2-\frac1{N_S}\sum_{(i,j)\in\mathcal S}\|h_i-h_j\|^2, \tag{9} $$
 #
-# so that $-\alpha_1J_v$ becomes $-\alpha_1\big(J_v+\frac\alpha2J_s\big)$, with $\alpha=1$. We take means over the pairs; the sources we could read leave the normalisation open.
+# so that $-\alpha_1J_v$ becomes $-\alpha_1\big(J_v+\frac\alpha2J_s\big)$, with $\alpha=1$. We take means over the pairs; the sources that we could read leave the normalisation open.
 #
-# As it stands (9) runs over $m^2$ pairs, 3.6 billion for MNIST.
-
-
-# %%
-def naive_scatter(H, y):
-    pairs = [(i, j) for i in range(len(y)) for j in range(len(y)) if i != j]
-    square = {(i, j): np.sum((H[:, i] - H[:, j]) ** 2) for i, j in pairs}
-    between = [square[i, j] for i, j in pairs if y[i] != y[j]]
-    within = [square[i, j] for i, j in pairs if y[i] == y[j]]
-    return np.mean(between) - np.mean(within)
-
-
-# %% [markdown]
-# *Find a form without pairs.* Take any set of $n_c$ samples, with $s_c=\sum_ih_i$ and $q_c=\sum_i\|h_i\|^2$. Since $\|h_i-h_j\|^2=\|h_i\|^2+\|h_j\|^2-2h_i^\top h_j$,
+# As it stands (9) runs over $m^2$ pairs, 3.6 billion for MNIST. *Find a form without pairs.* Take any set of $n_c$ samples, with $v_c=\sum_ih_i$ and $q_c=\sum_i\|h_i\|^2$. Since $\|h_i-h_j\|^2=\|h_i\|^2+\|h_j\|^2-2h_i^\top h_j$,
 #
-# $$ \sum_{i,j}\|h_i-h_j\|^2=2n_cq_c-2\|s_c\|^2 . \tag{10} $$
+# $$ \sum_{i,j}\|h_i-h_j\|^2=2n_cq_c-2\|v_c\|^2 . \tag{10} $$
 #
-# Pairs $i=j$ add 0. Sum (10) over the classes and you have the pairs within, $T_W$; use it once for all samples together and you have all pairs, $T$; the difference are the pairs between. With $N_S=\sum_cn_c^2-m$ and $N_D=m^2-\sum_cn_c^2$
+# Pairs $i=j$ add 0. Sum (10) over the classes and you have the pairs within, $T_S$; use it once for all samples together and you have all pairs, $T$; the difference is the pairs between. With $s=\sum_cv_c$, $q=\sum_cq_c$, $N_S=\sum_cn_c^2-m$ and $N_D=m^2-\sum_cn_c^2$
 #
-# $$ J_s=\frac{T-T_W}{N_D}-\frac{T_W}{N_S},\qquad T=2mq-2\|s\|^2,\quad T_W=2\sum_c\big(n_cq_c-\|s_c\|^2\big) . \tag{11} $$
+# $$ J_s=\frac{T-T_S}{N_D}-\frac{T_S}{N_S},\qquad T=2mq-2\|s\|^2,\quad T_S=2\sum_c\big(n_cq_c-\|v_c\|^2\big) . \tag{11} $$
 #
-# The differential of (10) with respect to $h_i$ is $\langle4n_ch_i-4s_c,\mathrm dh_i\rangle$. So, column by column, with $c=y_i$,
+# The differential of (10) with respect to $h_i$ is $\langle4n_ch_i-4v_c,\mathrm dh_i\rangle$. So, column by column, with $c=y_i$,
 #
-# $$ \frac{\partial J_s}{\partial h_i}=\frac{4(mh_i-s)-4(n_ch_i-s_c)}{N_D}-\frac{4(n_ch_i-s_c)}{N_S} . \tag{12} $$
+# $$ \frac{\partial J_s}{\partial h_i}=\frac{4(mh_i-s)-4(n_ch_i-v_c)}{N_D}-\frac{4(n_ch_i-v_c)}{N_S}, \tag{12} $$
 #
-# All that is needed are the sums $s_c$ and $q_c$: time and memory $O(mL)$. They make a function of their own, for samples that come block by block.
+# which has the form $a_ch_i+b_c$. Time and memory are $O(mL)$.
 
 
 # %% tags=["export"]
-def scatter_from_sums(n: Array, sums: Array, squares: Array) -> tuple[float, tuple[Array, Array]]:
-    """Scatter from sums over the classes: Eqs. (11), (12) of notebook 10.
-
-    Parameters
-    ----------
-    n : array (C,)
-        Samples of each class.
-    sums : array (L, C)
-        Sums of the outputs of each class.
-    squares : array (C,)
-        Sums of their squared lengths.
-
-    Returns
-    -------
-    value : float
-    (a, V) : arrays (C,), (L, C)
-        The gradient for a sample with outputs h, of class c: a_c h + V_c.
-
-    Raises
-    ------
-    ValueError
-        If there is only one class, or no class with two samples.
-    """
-    n = n.astype(np.float64)
-    m, s, q = n.sum(), sums.sum(axis=1, keepdims=True), squares.sum()
-    N_S, N_D = np.sum(n * n) - m, m * m - np.sum(n * n)
-    if N_S == 0 or N_D == 0:
-        what = "one class only" if N_D == 0 else "no class with two samples"
-        raise ValueError(f"scatter needs at least 2 classes, and 2 samples in one; got {what}")
-    T = 2 * m * q - 2 * np.square(s).sum()
-    T_W = 2 * np.sum(n * squares) - 2 * np.square(sums).sum()
-    within = 1 / N_D + 1 / N_S
-    a, V = 4 * m / N_D - 4 * n * within, 4 * sums * within - 4 * s / N_D
-    return float(T / N_D - T_W * within), (a, V)
-
-
-def class_sums(H: Array, y: Array, n_classes: int) -> tuple[Array, Array]:
-    """Sums of the outputs H (L, m) of each class (L, C), and of their squared lengths (C,)."""
-    sums = np.stack([np.bincount(y, weights=row, minlength=n_classes) for row in H])
-    lengths = np.square(H).sum(axis=0, dtype=np.float64)
-    return sums, np.bincount(y, weights=lengths, minlength=n_classes)
-
-
 def scatter(H: Array, y: ArrayLike) -> tuple[float, Array]:
     """Scatter between minus scatter within classes: Eqs. (11), (12) of notebook 10.
 
@@ -370,13 +285,32 @@ def scatter(H: Array, y: ArrayLike) -> tuple[float, Array]:
     ValueError
         If there is only one class, or no class with two samples.
     """
-    y = class_numbers(y, H.shape[1])
-    n = np.bincount(y)
-    value, (a, V) = scatter_from_sums(n, *class_sums(H, y, len(n)))
-    return value, (a[y] * H + V[:, y]).astype(H.dtype)
+    m, y = H.shape[1], np.unique(y, return_inverse=True)[1]
+    n = np.bincount(y).astype(np.float64)  # (C,), samples of each class
+    V = np.stack([np.bincount(y, weights=row) for row in H])  # (L, C), their sums
+    q = np.bincount(y, weights=np.square(H).sum(axis=0))  # (C,), their squared lengths
+    s = V.sum(axis=1, keepdims=True)  # (L, 1)
+    N_S, N_D = np.sum(n * n) - m, m * m - np.sum(n * n)  # ordered pairs of one class, of two
+    if N_S == 0 or N_D == 0:
+        what = "one class only" if N_D == 0 else "no class with two samples"
+        raise ValueError(f"scatter needs at least 2 classes, and 2 samples in one; got {what}")
+    T = 2 * m * q.sum() - 2 * squared_norm(s)  # over all pairs
+    T_S = 2 * np.sum(n * q) - 2 * squared_norm(V)  # over those of one class
+    w = 1 / N_D + 1 / N_S
+    a = 4 * m / N_D - 4 * n * w  # (C,)
+    b = 4 * V * w - 4 * s / N_D  # (L, C)
+    return float(T / N_D - T_S * w), (a[y] * H + b[:, y]).astype(H.dtype)
 
 
 # %%
+def scatter_over_pairs(H, y):
+    pairs = [(i, j) for i in range(len(y)) for j in range(len(y)) if i != j]
+    square = {(i, j): np.sum((H[:, i] - H[:, j]) ** 2) for i, j in pairs}
+    between = [square[i, j] for i, j in pairs if y[i] != y[j]]
+    within = [square[i, j] for i, j in pairs if y[i] == y[j]]
+    return np.mean(between) - np.mean(within)
+
+
 def case_scatter(rng):
     H = random_outputs(rng)
     y = np.concatenate([[0, 0, 1], rng.integers(0, 4, H.shape[1] - 3)])
@@ -384,17 +318,12 @@ def case_scatter(rng):
 
 
 verify("scatter", case_scatter)
-
-# %%
 rng = np.random.default_rng(0)
 H, y = rng.standard_normal((5, 40)), rng.integers(0, 3, 40)
-difference = abs(scatter(H, y)[0] - naive_scatter(H, y))
-print(
-    f"scatter {scatter(H, y)[0]:.6f}, differs from the loop by less than 1e-10: {difference < 1e-10}"
-)
+print(f"from sums {scatter(H, y)[0]:.10f}, over all pairs {scatter_over_pairs(H, y):.10f}")
 
 # %% [markdown]
-# ## The whole objective
+# ## Add up the terms
 #
 # What quantisation, variance and scatter say about $H$ is added up and sent back through the layers (notebook 04); with tanh the factor is $f'(Z)=1-H\odot H$:
 #
@@ -406,14 +335,14 @@ print(
 # %% tags=["export"]
 def dh_terms(
     H: Array,
-    Ws: Layers,
-    cs: Layers,
+    Ws: list[Array],
+    cs: list[Array],
     alphas: Sequence[float],
     y: Array | None = None,
     alpha: float = 1.0,
     reduction: str = "sum",
-) -> dict[str, float]:
-    """Every term of Eq. (2) of notebook 10 with its weight and sign, and their sum `objective`.
+) -> tuple[dict[str, float], Array, list[Array], list[Array]]:
+    """Every term of Eq. (2) of notebook 10 with its weight and sign, and their gradients.
 
     Parameters
     ----------
@@ -430,215 +359,72 @@ def dh_terms(
 
     Returns
     -------
-    dict of str -> float
+    terms : dict of str -> float
+    dH, dWs, dcs : array (L, m), lists of arrays
+        Gradients with respect to the outputs, and those of orthogonality and weight decay.
     """
-    m = H.shape[1]
-    numbers = np.zeros(m, int) if y is None else class_numbers(y, m)
-    n, share = np.bincount(numbers), 1 / m if reduction == "mean" else 1.0
-    sums = output_sums(H, numbers, len(n))
-    return _weighted_dh_terms(n, sums, Ws, cs, alphas, None if y is None else alpha, share)
-
-
-def output_sums(H: Array, y: Array, n_classes: int) -> tuple:
-    """What the terms need to know of outputs H (L, m) of classes y: quantisation, `class_sums`."""
-    return quantisation(H)[0], *class_sums(H, y, n_classes)
-
-
-def _weighted_dh_terms(n, sums, Ws, cs, alphas, alpha, share):
-    """`dh_terms` from the `output_sums` of all samples; without the scatter if alpha is None."""
-    (loss, sums, squares), (alpha1, alpha2, alpha3) = sums, alphas
-    terms = {"quantisation": float(share * loss)}
-    terms["variance"] = -alpha1 / 2 * float(squares.sum() / n.sum())
-    if alpha is not None:
-        terms["scatter"] = -alpha1 * alpha / 2 * scatter_from_sums(n, sums, squares)[0]
-    terms["orthogonality"] = alpha2 * orthogonality(Ws)[0]
-    terms["weight_decay"] = alpha3 * weight_and_bias_decay(Ws, cs)[0]
-    return {"objective": sum(terms.values())} | terms
-
-
-# %%
-def plain_objective(theta, X, sizes, alphas, y=None, alpha=1.0, reduction="sum"):
-    Ws, cs = unflatten(theta, sizes)
-    tanhs = ("tanh",) * len(Ws)
-    Hs = forward(Ws, cs, X, tanhs)
-    H, m = Hs[-1], X.shape[1]
-    alpha1, alpha2, alpha3, alpha = map(float, (*alphas, alpha))  # leave float32 as it is
-    share = 1 / m if reduction == "mean" else 1.0
-    loss, dH = quantisation(H)
-    spread, dH_spread = variance(H)
-    J = share * loss - alpha1 * spread
-    dH = share * dH - alpha1 * dH_spread
+    alpha1, alpha2, alpha3 = alphas
+    of_codes = {  # name -> weight, (value, gradient with respect to H)
+        "quantisation": (1 / H.shape[1] if reduction == "mean" else 1.0, quantisation(H)),
+        "variance": (-alpha1, variance(H)),
+    }
     if y is not None:
-        apart, dH_apart = scatter(H, y)
-        J -= alpha1 * alpha / 2 * apart
-        dH -= alpha1 * alpha / 2 * dH_apart
-    dWs, dcs = backward(Ws, Hs, dH, tanhs)
+        of_codes["scatter"] = -alpha1 * alpha / 2, scatter(H, y)
     angle, dWs_angle = orthogonality(Ws)
     decay, (dWs_decay, dcs_decay) = weight_and_bias_decay(Ws, cs)
-    dWs = [d + alpha2 * a + alpha3 * b for d, a, b in zip(dWs, dWs_angle, dWs_decay)]
-    dcs = [d + alpha3 * b for d, b in zip(dcs, dcs_decay)]
-    return J + alpha2 * angle + alpha3 * decay, flatten(dWs, dcs)
-
-
-# %%
-def random_case(rng):
-    sizes = rng.integers(2, 6, 4).tolist()
-    X, y = rng.standard_normal((sizes[0], 12)), np.arange(12) % 3
-    theta = rng.standard_normal(sum(b * (a + 1) for a, b in zip(sizes, sizes[1:])))
-    alphas = rng.uniform(0.5, 2, 3)
-    return theta, (X, sizes, alphas, y, 0.7)
-
-
-def case_whole(rng):
-    theta, case = random_case(rng)
-    return lambda theta: plain_objective(theta, *case), theta
-
-
-verify("the whole objective, all parameters", case_whole)
-
-# %% [markdown]
-# For training the same value and gradient are taken block by block, in memory that is kept, as notebook 08 does it: a pass forward for the sums, and
-# a pass back, on which each sample gets $\tfrac{\partial J}{\partial h_i}=a_{y_i}h_i+v_{y_i}-\kappa\operatorname{sgn}(h_i)$. Without labels all samples are of
-# one class, and $v=0$.
+    terms = {name: weight * value for name, (weight, (value, _)) in of_codes.items()}
+    terms |= {"orthogonality": alpha2 * angle, "weight_decay": alpha3 * decay}
+    dH = sum(weight * gradient for weight, (_, gradient) in of_codes.values())  # of Eq. (13)
+    dWs = [alpha2 * a + alpha3 * d for a, d in zip(dWs_angle, dWs_decay)]
+    return terms, dH, dWs, [alpha3 * d for d in dcs_decay]
 
 
 # %% tags=["export"]
-def _dh_slope(a, V, kappa, H, y):
-    """Gradient with respect to outputs H of samples of classes y: a_y h + V_y - kappa sgn(h)."""
-    dH = a.take(y) * H
-    dH += V.take(y, axis=1)
-    dH -= kappa * sgn(H)
-    return dH
-
-
-# %% tags=["export"]
-class DHObjective:
+def dh_objective(theta: Array, X: Array, sizes: Sequence[int], **options) -> tuple[float, Array]:
     """The objective of Deep Hashing and its gradient: Eqs. (2), (13) of notebook 10.
-
-    ``objective(theta)`` gives (value, gradient) for the parameters (p,) of `network.flatten`. It
-    costs little more than its matrix products, and after the first call takes no new memory that
-    grows with m.
 
     Parameters
     ----------
+    theta : array (p,)
+        Weights and biases, from `network.flatten`.
     X : array (D, m)
         Samples, centred.
     sizes : sequence of int
         Units of the layers: D, ..., L.
-    alphas, y, alpha, reduction
-        As for `dh_terms`.
+    **options
+        alphas, y, alpha, reduction: as for :func:`dh_terms`.
+
+    Returns
+    -------
+    J : float
+    gradient : array (p,)
     """
-
-    def __init__(
-        self,
-        X: Array,
-        sizes: Sequence[int],
-        alphas: Sequence[float],
-        y: Array | None = None,
-        alpha: float = 1.0,
-        reduction: str = "sum",
-    ) -> None:
-        m, labels = X.shape[1], np.zeros(X.shape[1], int) if y is None else y
-        self.X, self.sizes, self.alphas = X, tuple(sizes), tuple(map(float, alphas))
-        numbers = class_numbers(labels, m)
-        self.y, self.n = alongside(X, numbers), np.bincount(numbers)
-        self.alpha = None if y is None else float(alpha)
-        self.share = 1 / m if reduction == "mean" else 1.0
-        self.activations = ("tanh",) * (len(sizes) - 1)
-        self._prepare()
-
-    def _prepare(self):
-        self.workspace = Workspace(self.sizes, len(self.y), self.X.dtype, self.activations)
-
-    def _sums(self, Ws, cs):
-        """Pass forward: the `output_sums` of all samples."""
-
-        def of_block(samples, H):
-            return output_sums(H, self.y[samples], len(self.n))
-
-        return [sum(part) for part in zip(*self.workspace.forward(Ws, cs, self.X, of_block))]
-
-    def _gradient(self, Ws, cs, slope):
-        """Pass back, after `_sums`, for a slope (H, y) -> dH."""
-        return self.workspace.backward(Ws, self.X, lambda samples, H: slope(H, self.y[samples]))
-
-    def _slope(self, sums):
-        """Value of the terms of H, and their gradient as a function (H, y) -> dH."""
-        (loss, sums, squares), alpha1 = sums, self.alphas[0]
-        m, n = self.n.sum(), self.n
-        J = self.share * loss - alpha1 / (2 * m) * squares.sum()
-        a, V = np.full(len(n), self.share - alpha1 / m), np.zeros_like(sums)
-        if self.alpha:
-            apart, (a_apart, V_apart) = scatter_from_sums(n, sums, squares)
-            weight = alpha1 * self.alpha / 2
-            J, a, V = J - weight * apart, a - weight * a_apart, -weight * V_apart
-        parts = (np.asarray(A, self.X.dtype) for A in (a, V, self.share))
-        return float(J), partial(_dh_slope, *parts)
-
-    def terms(self, theta: Array) -> dict[str, float]:
-        """`dh_terms` of these parameters."""
-        Ws, cs = unflatten(theta, self.sizes)
-        sums = self._sums(Ws, cs)
-        return _weighted_dh_terms(self.n, sums, Ws, cs, self.alphas, self.alpha, self.share)
-
-    def __call__(self, theta: Array) -> tuple[float, Array]:
-        _, alpha2, alpha3 = self.alphas
-        Ws, cs = unflatten(theta, self.sizes)
-        J, slope = self._slope(self._sums(Ws, cs))
-        dWs, dcs = self._gradient(Ws, cs, slope)
-        angle, dWs_angle = orthogonality(Ws)
-        decay, (dWs_decay, dcs_decay) = weight_and_bias_decay(Ws, cs)
-        dWs = [d + alpha2 * a + alpha3 * b for d, a, b in zip(dWs, dWs_angle, dWs_decay)]
-        dcs = [d + alpha3 * b for d, b in zip(dcs, dcs_decay)]
-        return J + alpha2 * angle + alpha3 * decay, flatten(dWs, dcs)
-
-
-# %% tags=["export"]
-class BlockwiseDHObjective(DHObjective):
-    """The same for `sources.Samples`: both passes block by block, wherever the blocks are.
-
-    What belongs to a block is made when it is needed: the pass back repeats the pass forward.
-    """
-
-    def _prepare(self):
-        pass
-
-    def _sums(self, Ws, cs):
-        task = partial(_sums_of_block, Ws, cs, self.activations, len(self.n))
-        return total(task, self.X, self.y)
-
-    def _gradient(self, Ws, cs, slope):
-        task = partial(_gradient_of_block, Ws, cs, self.activations, slope)
-        sums = [A.astype(self.X.dtype) for A in total(task, self.X, self.y)]
-        return sums[: len(Ws)], sums[len(Ws) :]
-
-
-def _sums_of_block(Ws, cs, activations, n_classes, X, y):
-    return output_sums(forward(Ws, cs, X, activations)[-1], y, n_classes)
-
-
-def _gradient_of_block(Ws, cs, activations, slope, X, y):
-    Hs = forward(Ws, cs, X, activations)
-    dWs, dcs = backward(Ws, Hs, slope(Hs[-1], y), activations)
-    return [*dWs, *dcs]
+    Ws, cs = unflatten(theta, sizes)
+    Hs = forward(Ws, cs, X, "tanh", "tanh")
+    terms, dH, dWs_own, dcs_own = dh_terms(Hs[-1], Ws, cs, **options)
+    dWs, dcs = backward(Ws, Hs, dH, "tanh", "tanh")
+    dWs = [dW + own for dW, own in zip(dWs, dWs_own)]
+    dcs = [dc + own for dc, own in zip(dcs, dcs_own)]
+    return sum(terms.values()), flatten(dWs, dcs)
 
 
 # %%
-for seed in range(5):
-    theta, case = random_case(np.random.default_rng(seed))
-    for one, other in zip(plain_objective(theta, *case), DHObjective(*case)(theta)):
-        assert np.allclose(one, other, rtol=1e-10, atol=1e-12)
-print("value and gradient block by block agree with the plain ones")
+def case_objective(rng):
+    sizes = rng.integers(2, 6, 4).tolist()
+    X, y = rng.standard_normal((sizes[0], 12)), np.arange(12) % 3
+    theta = rng.standard_normal(sum(b * (a + 1) for a, b in zip(sizes, sizes[1:])))
+    options = {"alphas": rng.uniform(0.5, 2, 3), "y": y, "alpha": 0.7}
+    return lambda theta: dh_objective(theta, X, sizes, **options), theta
+
+
+verify("the whole objective, all parameters", case_objective)
 
 # %% [markdown]
-# ## The start
+# ## Start from principal components
 #
-# Neither start nor layer sizes stand in the sources that we could read. From memory of the paper: $W^{(1)}$ begins with the top PCA directions, the other $W^{(l)}$ as rectangular identities $(I\ 0)$, all $c^{(l)}$ at 0; the input is centred. All rows are orthonormal, so orthogonality is exactly 0, and since tanh keeps signs, **the first codes are the signs of the $L$ leading principal components**. Notebook 03 showed how poor these are, and that ITQ's rotation mends it.
+# Neither the start nor the layer sizes stand in the sources that we could read; what follows is the usual reading. $W^{(1)}$ begins with the top PCA directions, the other $W^{(l)}$ as rectangular identities $(I\ 0)$, all $c^{(l)}$ at 0; the input is centred. All rows are orthonormal, so orthogonality is exactly 0, and since tanh keeps signs, **the first codes are the signs of the $L$ leading principal components**. Notebook 03 showed how poor these are, and that ITQ's rotation mends it. The *variant* `init="itq"` turns the $L$ leading directions in $W^{(1)}$ by that rotation: they span the same space and stay orthonormal, and the first codes are ITQ's, as they are for UH-BDNN.
 #
-# **Departure:** by default we turn the $L$ leading directions in $W^{(1)}$ by ITQ's rotation (`init="itq"`). They span the same space and stay orthonormal, and the first codes are ITQ's, as they are for UH-BDNN. `init="pca"` is the paper's start. Its effect is measured below.
-#
-# The size of the input matters too, since tanh is linear near 0 and flat far from it. We scale so that the $L$ leading components have a root mean square of `input_scale`. Layers: 60 and 30 units at 16 bits, 80 and 50 at 32, 100 and 80 at 64; for other lengths $L+44$ and $L+16$, the medians of what these add to $L$.
-
+# The size of the input matters too, since tanh is linear near 0 and flat far from it. We scale so that the $L$ leading components have a root mean square of `input_scale`.
 
 # %% tags=["export"]
 HIDDEN = {16: (60, 30), 32: (80, 50), 64: (100, 80)}
@@ -650,8 +436,8 @@ def narrowing_sizes(n_bits: int) -> tuple[int, int]:
 
 
 def initial_network(
-    X: AnySamples, sizes: Sequence[int], rng: np.random.Generator, init: str = "itq"
-) -> tuple[Layers, Layers]:
+    X: Array, sizes: Sequence[int], rng: np.random.Generator, init: str = "pca"
+) -> tuple[list[Array], list[Array]]:
     """Weights to start from: PCA directions, then rectangular identities; biases 0.
 
     Parameters
@@ -662,161 +448,112 @@ def initial_network(
         Units of the layers: D, ..., L.
     rng : numpy.random.Generator
         Draws the rotation that ITQ starts from.
-    init : "itq" or "pca"
+    init : "pca" or "itq"
         "itq": the leading directions are turned so that the first codes are those of ITQ.
 
     Returns
     -------
-    Ws : list of arrays (h_out, h_in)
-    cs : list of arrays (h_out, 1)
+    Ws, cs : lists of arrays (h_out, h_in) and (h_out, 1)
     """
-    P = principal_directions(X, sizes[1])[1].T.astype(X.dtype)
+    P = principal_directions(X, sizes[1])[1].T  # (h, D)
     k = min(sizes[1:])
     if init == "itq":
-        leading = P[:k].copy()
-        V = blockwise(lambda X: leading @ X, X)
-        P[:k] = itq_rotation(V, 50, rng)[0].astype(X.dtype) @ leading
-    Ws = [P, *(np.eye(b, a, dtype=X.dtype) for a, b in zip(sizes[1:], sizes[2:]))]
+        P[:k] = itq_rotation(P[:k] @ X, 50, rng)[0] @ P[:k]
+    Ws = [P.astype(X.dtype)]
+    Ws += [np.eye(b, a, dtype=X.dtype) for a, b in zip(sizes[1:], sizes[2:])]
     return Ws, [np.zeros((len(W), 1), X.dtype) for W in Ws]
 
 
+# %% [markdown]
+# For other lengths than 16, 32 and 64 the sizes are $L+44$ and $L+16$, the medians of what these add to $L$. Now the terms at the start, for 2,000 of the 5,000 digits that ship, along the principal axes of notebook 08:
+
 # %%
+from bdnn.data import load
+from bdnn.uh_bdnn import principal_axes
+
 dataset = load("mnist5k", ground_truth="labels")
-X = dataset.train.T.astype(np.float64)
-X -= X.mean(axis=1, keepdims=True)
-P = principal_directions(X, 16)[1]
-X *= 1.5 / np.sqrt(np.mean((P.T @ X) ** 2))
-sizes, alphas = (len(X), *narrowing_sizes(16), 16), (100, 1e-3, 1e-3)
-Ws, cs = initial_network(X, sizes, np.random.default_rng(0))
-terms = dh_terms(forward(Ws, cs, X, ("tanh",) * 3)[-1], Ws, cs, alphas)
-assert terms["orthogonality"] < 1e-20
-print("   ".join(f"{name} {terms[name]:.3g}" for name in ("objective", "quantisation", "variance")))
+V = dataset.train.T.astype(np.float32)
+V -= V.mean(axis=1, keepdims=True)
+Z = principal_axes(V).T @ V  # (r, 4000)
+L, m, alphas = 16, 2000, (100, 1e-3, 1e-3)
+Z *= 1.5 / np.sqrt(np.mean(Z[:L] ** 2))
+sizes = (len(Z), *narrowing_sizes(L), L)
+Ws, cs = initial_network(Z[:, :m], sizes, np.random.default_rng(0))
+H = forward(Ws, cs, Z[:, :m], "tanh", "tanh")[-1]
+for name, value in dh_terms(H, Ws, cs, alphas)[0].items():
+    print(f"{name:14} {value:10.3g}" if value > 1e-6 or value < 0 else f"{name:14} about 0")
 
 # %% [markdown]
-# For 4,000 samples the quantisation is two hundred times the variance, whose weight of 100 sounds large. The weights $\alpha_2$ and $\alpha_3$ count for nothing. How does the ratio depend on $m$? The gradient with respect to an output is $(h-\operatorname{sgn}h)-\frac{\alpha_1}mh$: the variance has the weight $\alpha_1/m$ against 1.
-
-# %%
-for m in (500, 4000, 60000):
-    H = np.tile([[0.5, -0.5]], m // 2)
-    ratio = 100 * variance(H)[0] / quantisation(H)[0]
-    print(f"m = {m:6d}: alpha1/m = {100 / m:.4f}, variance over quantisation {ratio:.4f}")
-
-# %% [markdown]
-# ## Gradient descent, as in the paper
+# The weight of 100 sounds large, and yet the quantisation is more than twenty times the variance. The gradient with respect to an output is $(h-\operatorname{sgn}h)-\frac{\alpha_1}mh$: the variance weighs $\alpha_1/m$ against 1, a twentieth here and two thousandths for the 60,000 digits of MNIST. The weights $\alpha_2$ and $\alpha_3$ count for nothing.
+#
+# ## Descend along the gradient
 #
 # $$ \theta\leftarrow\theta-\frac{\eta}{N}\frac{\partial J}{\partial\theta},\qquad N=m+\alpha_1\ (\text{sum}),\quad N=1+\alpha_1\ (\text{mean}). \tag{14} $$
 #
-# **Departure:** the paper's step is $\eta\,\partial J/\partial\theta$. With the sum in (2) the gradient grows with $m$, so a step that suits 4,000 samples would diverge on 60,000. $N$ is the total weight of the data terms for a single sample; divided by it, the gradient has the same size for every $m$ and $\alpha_1$. The minimum is the same. A run ends after `max_iter` steps, or earlier when $|J_t-J_{t-1}|\le\mathtt{tol}\cdot N$.
-#
-# The estimator does no more than that. The other optimiser, `optimizer="lbfgs"`, minimises the same $J/N$ from the same start.
+# **Departure:** the paper's step is $\eta\,\partial J/\partial\theta$. With the sum in (2) the gradient grows with $m$, so a step that suits 2,000 samples would diverge on 60,000. $N$ is the total weight of the data terms for a single sample; divided by it, the gradient has the same size for every $m$ and $\alpha_1$. The minimum is the same. A training ends after `max_iter` steps, or earlier when a step changes $J$ by no more than $\mathtt{tol}\cdot N$.
 
 
 # %% tags=["export"]
-class _Recorder:
-    """Watches a training: history, the state with the lowest objective, when to stop."""
-
-    def __init__(self, terms, stride, bar, keep):
-        self.terms, self.stride, self.bar, self.keep = terms, stride, bar, keep
-        self.started, self.history = time.perf_counter(), []
-        self.iteration, self.best, self.theta, self.state = -1, np.inf, None, None
-
-    def go_on_from(self, state):
-        """Be as before that state, which will be noted again; return it and its memory."""
-        iteration, theta, pairs, self.best, self.theta, self.history = state
-        self.iteration = iteration - 1
-        self.bar.update(iteration)
-        return theta, pairs
-
-    def __call__(self, theta, J, pairs=()):
-        """Take note of the next state; the one before it is sound, since no rule ended there."""
-        if self.state:
-            self.keep(self.state)
-        self.iteration += 1
-        if J < self.best:
-            self.best, self.theta = J, theta.copy()
-        if self.iteration % self.stride == 0:
-            self.note(theta)
-        state = self.iteration, theta, list(pairs), self.best, self.theta
-        self.state = *state, list(self.history)
-        self.bar.update(self.iteration > 0)
-
-    def note(self, theta):
-        """Add the terms of a state to the history, unless they are there."""
-        if self.history and self.history[-1]["iteration"] == self.iteration:
-            return
-        entry = {"iteration": self.iteration, **self.terms(theta)}
-        self.history.append(entry | {"seconds": time.perf_counter() - self.started})
-        self.bar.set_postfix(objective=f"{entry['objective']:.5g}")
-
-
 def descend(
-    fun: Objective,
-    theta: Array,
-    rate: float,
-    max_iter: int,
-    tol: float,
-    watch: Callable[[Array, float], object],
-) -> Array:
-    """Full-batch gradient descent with a fixed step: Eq. (14) of notebook 10.
+    fun: Callable[[Array], tuple[float, Array]], theta: Array, rate: float, tol: float
+) -> Iterator[Array]:
+    """Full-batch gradient descent with a fixed step, Eq. (14) of notebook 10; yield every theta.
 
     Parameters
     ----------
     fun : callable
-        ``fun(theta) -> (value, gradient)``.
+        fun(theta) -> (value, gradient).
     theta : array (p,)
-        The start; not modified.
+        The start.
     rate : float
         Step length.
-    max_iter : int
-        Steps at most.
     tol : float
         Stop when a step changes the value by no more.
-    watch : callable
-        ``watch(theta, value)`` is called at the start and after every step.
-
-    Returns
-    -------
-    array (p,)
-        The last state whose value is finite.
     """
-    theta, rate = theta.copy(), theta.dtype.type(rate)
+    rate = theta.dtype.type(rate)
     value, gradient = fun(theta)
-    watch(theta, value)
-    for _ in range(max_iter):
-        new = theta - rate * gradient
+    while np.isfinite(value):
+        yield theta
+        theta = theta - rate * gradient  # Eq. (14)
         with np.errstate(over="ignore", invalid="ignore"):
-            before, (value, gradient) = value, fun(new)
-        if not np.isfinite(value):
-            warnings.warn("the objective overflows: use a smaller learning_rate", stacklevel=5)
-            break
-        theta = new
-        watch(theta, value)
+            before, (value, gradient) = value, fun(theta)
         if abs(value - before) <= tol:
-            break
-    return theta
+            yield theta
+            return
+    warnings.warn("the objective overflows: use a smaller learning_rate", stacklevel=2)
+
+
+# %% [markdown]
+# ## The estimators
+#
+# `DeepHashing()` is DH as printed: start from principal components, the quantisation as a sum, gradient descent. Three variants have a name, by parameter: `init="itq"`, `reduction="mean"`, `optimizer="lbfgs"`. Scoring, history and Ctrl-C are the loop of notebook 08 in `bdnn.hashing`.
 
 
 # %% tags=["export"]
-def _network_of(start, sizes):
-    """Weights and biases of a fitted estimator, whose layers must have these sizes."""
-    theirs = (start.n_features_in_, *map(len, start.Ws_))
-    if theirs != tuple(sizes):
-        raise ValueError(
-            f"start has layers of {theirs} units, this training {tuple(sizes)}: only an estimator "
-            "with as many bits and units is a start"
-        )
-    return start.Ws_, start.cs_
+class State(NamedTuple):
+    """What a step of Deep Hashing leaves behind."""
+
+    theta: Array  # (p,), the network
+    H: Array  # (L, m), outputs of the code layer
+    B: Array  # (L, m), their signs
+
+
+LBFGS_STEPS = 10
+
+
+def lbfgs_rounds(fun: Callable[[Array], tuple[float, Array]], theta: Array) -> Iterator[Array]:
+    """L-BFGS in the place of gradient descent; yield theta at the start and after every round."""
+    while True:
+        yield theta
+        theta = minimize(fun, theta, max_iter=LBFGS_STEPS, gtol=0).x
 
 
 # %% tags=["export"]
-class DeepHashing(BaseHasher):
+class DeepHashing(NetworkHasher):
     """Deep Hashing (Liong et al., CVPR 2015), unsupervised.
 
-    `fit` takes three options beyond the data. `start`, an estimator of this class that was fitted
-    with as many bits and units: training goes on from its network. `callback`, a function: it is
-    called after every step with the share of the most steps that is done; what it raises ends the
-    training. `checkpoint`, a path: the state is kept there, and if the file is there, training goes
-    on from it: `base.Checkpoint`.
+    The defaults are what the paper prints. The other values of `reduction`, `init` and `optimizer`
+    are variants, which notebook 10 compares with it.
 
     Parameters
     ----------
@@ -827,25 +564,23 @@ class DeepHashing(BaseHasher):
     hidden : tuple of int, optional
         Units of the hidden layers; None: `narrowing_sizes`.
     reduction : "sum" or "mean"
-        The quantisation is summed over the samples, as printed, or averaged.
-    init : "itq" or "pca"
-        The first codes are those of ITQ, or the signs of principal components as in the paper:
-        `initial_network`.
+        The quantisation is summed over the samples, or averaged.
+    init : "pca" or "itq"
+        The first codes are the signs of principal components, or those of ITQ: `initial_network`.
     input_scale : float
         The centred input is scaled so that its leading principal components, as many as bits,
         have this root mean square.
     optimizer : "gd" or "lbfgs"
-        Gradient descent as in the paper, or L-BFGS.
+        Gradient descent, or L-BFGS in rounds of `LBFGS_STEPS` iterations.
     learning_rate : float
         Step of the gradient descent, for the objective divided by N: Eq. (14) of notebook 10.
     max_iter : int
         Steps of the optimiser.
     tol : float
-        Stop when a step changes the objective by less than tol N (gradient descent), or
-        by less than tol, relatively (L-BFGS).
+        Stop when a step of gradient descent changes the objective by less than tol N.
     dtype : "float32" or "float64"
     random_state : int, Generator, RandomState or None
-        The same seed, versions and data give the same codes.
+        The same seed, versions, data and machine give the same codes.
     verbose : bool
         Show a progress bar.
 
@@ -854,17 +589,28 @@ class DeepHashing(BaseHasher):
     codes_ : array (n_samples, n_bits), int8
         Signs of the network's outputs for the training samples.
     history_ : list of dict
-        `iteration`, `objective`, its weighted terms `quantisation`, `variance`, `orthogonality`,
-        `weight_decay`, and `seconds` so far; every max_iter/100 iterations, and at the end.
-    n_iter_ : int
-        Steps made. The state with the lowest objective among them is kept.
+        For each `round`, a step of gradient descent: `objective`, its weighted terms
+        `quantisation`, `variance`, `orthogonality`, `weight_decay`; `score`, minus the objective;
+        `flips`, the share of bits that changed; `seconds`.
+    best_ : int
+        The round whose state was kept: the lowest objective.
     Ws_, cs_ : lists of arrays
-        The network, from the input to the code layer.
+        The network, from the input as it comes to the code layer.
     mean_, scale_ : array (D, 1), float
-        The network sees scale_ (x - mean_).
+        Training sees scale_ (x - mean_).
     """
 
-    _takes_sources = True
+    _scales = True
+    _parameter_constraints = {
+        **{name: at_least(0) for name in ("alpha1", "alpha2", "alpha3", "tol")},
+        **{
+            name: [Interval(Real, 0, np.inf, closed="neither")]
+            for name in ("input_scale", "learning_rate")
+        },
+        "reduction": [StrOptions({"sum", "mean"})],
+        "init": [StrOptions({"pca", "itq"})],
+        "optimizer": [StrOptions({"gd", "lbfgs"})],
+    }
 
     def __init__(
         self,
@@ -875,7 +621,7 @@ class DeepHashing(BaseHasher):
         alpha3: float = 0.001,
         hidden: Sequence[int] | None = None,
         reduction: str = "sum",
-        init: str = "itq",
+        init: str = "pca",
         input_scale: float = 1.5,
         optimizer: str = "gd",
         learning_rate: float = 0.3,
@@ -901,91 +647,83 @@ class DeepHashing(BaseHasher):
         self.random_state = random_state
         self.verbose = verbose
 
-    def _check_parameters(self):
-        for name in ("alpha1", "alpha2", "alpha3", "tol"):
-            check_number(name, getattr(self, name))
-        for name in ("input_scale", "learning_rate"):
-            check_number(name, getattr(self, name), np.finfo(np.float32).tiny)
-        check_whole_number("max_iter", self.max_iter, 0)
-        check_hidden(self.hidden)
-        check_option("reduction", self.reduction, ("sum", "mean"))
-        check_option("init", self.init, ("itq", "pca"))
-        check_option("optimizer", self.optimizer, ("gd", "lbfgs"))
+    def _sizes(self, D):
+        """Units of the layers, D inputs first."""
+        hidden = narrowing_sizes(self.n_bits) if self.hidden is None else self.hidden
+        return (D, *hidden, self.n_bits)
 
-    def _fit(self, X, y, start=None, callback=None, checkpoint=None):
-        self._check_parameters()
-        checkpoint = Checkpoint(checkpoint, self, X, start=start)
-        self._learn(X, {"reduction": self.reduction}, start, callback, checkpoint)
+    def _n_rounds(self):
+        steps = 1 if self.optimizer == "gd" else LBFGS_STEPS  # in a round
+        return 1 + -(-self.max_iter // steps)
 
-    def _learn(self, X, options, start, callback, checkpoint):
-        """Train the network on samples (D, m); `options` as for `DHObjective`."""
-        hidden = narrowing_sizes(self.n_bits) if self.hidden is None else tuple(self.hidden)
-        X, sizes = self._scale(X), (len(X), *hidden, self.n_bits)
-        if start is None:
-            network = initial_network(X, sizes, as_generator(self.random_state), self.init)
-        else:
-            network = _network_of(start, sizes)
-        kind = BlockwiseDHObjective if isinstance(X, Samples) else DHObjective
-        objective = kind(X, sizes, (self.alpha1, self.alpha2, self.alpha3), **options)
-        scale = self.alpha1 + (X.shape[1] if self.reduction == "sum" else 1)
-
-        def scaled(theta):
-            J, gradient = objective(theta)
-            return J / scale, gradient / theta.dtype.type(scale)
-
-        with ProgressBar(self.max_iter, callback, self.verbose) as bar:
-            bar.set_description(f"{type(self).__name__}, {self.n_bits} bits")
-            stride = max(1, -(-self.max_iter // 100))
-            keep = partial(checkpoint.write, self)
-            watch = _Recorder(objective.terms, stride, bar, keep)
-            theta, pairs = flatten(*network), ()
-            if saved := checkpoint.read(self):
-                theta, pairs = watch.go_on_from(saved)
-            self._train(scaled, theta, pairs, watch)
-        Ws, cs = self.Ws_, self.cs_ = unflatten(watch.theta, sizes)
-        self.history_, self.n_iter_ = watch.history, watch.iteration
-        self.codes_ = stored(lambda X: sgn(DeepHashing._outputs(Ws, cs, X)), X).T
-
-    def _train(self, fun, theta, pairs, watch):
-        """Minimise; an interruption keeps the best state, if a step was made."""
-        last, steps = theta, self.max_iter - (watch.iteration + 1)
-        try:
-            if self.optimizer == "gd":
-                last = descend(fun, theta, self.learning_rate, steps, self.tol, watch)
-            else:
-                watch(theta, fun(theta)[0], pairs)
-                options = {"max_iter": steps, "ftol": self.tol, "gtol": 0, "pairs": pairs}
-                note = {"callback": lambda r: watch(r.x, r.fun, r.pairs)}
-                last = minimize(fun, theta, **options, **note).x
-        except KeyboardInterrupt:
-            if watch.iteration < 1:
-                raise
-            told = f"interrupted after {watch.iteration} iterations: the best state so far is kept"
-            self._stopped_early(told, stacklevel=5)
-            last = watch.theta
-        watch.note(last)
-
-    def _scale(self, X):
-        """Centre and scale the training samples, and remember how."""
+    def _prepare(self, X):
         mean, P = principal_directions(X, self.n_bits)
-        mean, P = mean.astype(X.dtype), P.astype(X.dtype)
-        (squares,) = total(lambda X: (np.square(P.T @ (X - mean)).sum(dtype=np.float64),), X)
-        rms = np.sqrt(squares / (P.shape[1] * X.shape[1]))
-        self.mean_, self.scale_ = mean, float(self.input_scale / rms) if rms > 0 else 1.0
-        scale = X.dtype.type(self.scale_)
-        return blockwise(lambda X: (X - mean) * scale, X)
+        self.mean_ = mean.astype(X.dtype)
+        V = X - self.mean_
+        rms = np.sqrt(squared_norm(P.T.astype(X.dtype) @ V) / (P.shape[1] * V.shape[1]))
+        self.scale_ = float(self.input_scale / rms) if rms > 0 else 1.0
+        return V * X.dtype.type(self.scale_)
 
-    @staticmethod
-    def _outputs(Ws, cs, X):
-        return forward(Ws, cs, X, ("tanh",) * len(Ws))[-1]
+    def _options(self, y):
+        """What :func:`dh_terms` takes beyond the network."""
+        return {"alphas": (self.alpha1, self.alpha2, self.alpha3), "reduction": self.reduction}
+
+    def _states(self, X, y, rng, t, state):
+        sizes, options = self._sizes(len(X)), self._options(y)
+        N = self.alpha1 + (X.shape[1] if self.reduction == "sum" else 1)  # of Eq. (14)
+
+        def fun(theta):
+            J, gradient = dh_objective(theta, X, sizes, **options)
+            return J / N, gradient / theta.dtype.type(N)
+
+        if state is None:
+            known, theta = 0, flatten(*initial_network(X, sizes, rng, self.init))
+        else:
+            known, (theta, *_) = 1, state  # the optimisers yield what they start from
+        if self.optimizer == "gd":
+            thetas = descend(fun, theta, self.learning_rate, self.tol)
+        else:
+            thetas = lbfgs_rounds(fun, theta)
+        for theta in islice(thetas, known, known + self._n_rounds() - t):
+            H = self._outputs(theta, X)
+            yield State(theta, H, sgn(H))
+
+    def _outputs(self, theta, X):
+        return forward(*unflatten(theta, self._sizes(len(X))), X, "tanh", "tanh")[-1]
+
+    def _terms(self, X, y, state):
+        Ws, cs = unflatten(state.theta, self._sizes(len(X)))
+        return dh_terms(state.H, Ws, cs, **self._options(y))[0]
+
+    def _network(self, state):
+        Ws, cs = unflatten(state.theta, self._sizes(len(self.mean_)))
+        W = Ws[0] * state.theta.dtype.type(self.scale_)
+        return {
+            "Ws_": [W, *map(np.copy, Ws[1:])],
+            "cs_": [cs[0] - W @ self.mean_, *map(np.copy, cs[1:])],
+        }
+
+    def _begin(self, start, X, train):
+        sizes = self._sizes(len(X))
+        theirs = start.n_features_in_, *map(len, start.Ws_)
+        if theirs != sizes:
+            raise ValueError(
+                f"start has layers of {theirs} units, this training {sizes}: only an estimator "
+                "with as many features, bits and units is a start"
+            )
+        W = start.Ws_[0]
+        Ws = [W / self.scale_, *start.Ws_[1:]]
+        cs = [start.cs_[0] + W @ self.mean_, *start.cs_[1:]]
+        theta = flatten(Ws, cs).astype(X.dtype)
+        H = self._outputs(theta, X)
+        return 0, State(theta, H, sgn(H))
 
     def _project(self, X):
-        X = (X - self.mean_) * X.dtype.type(self.scale_)
-        return self._outputs(self.Ws_, self.cs_, X)
+        return forward(self.Ws_, self.cs_, X, "tanh", "tanh")[-1]
 
 
 # %% [markdown]
-# The supervised variant adds the labels, and has other defaults: `reduction="mean"`, `init="pca"`, `optimizer="lbfgs"`. Why, is measured below.
+# The supervised variant adds the labels.
 
 
 # %% tags=["export"]
@@ -1008,11 +746,12 @@ class SupervisedDeepHashing(DeepHashing):
 
     Attributes
     ----------
-    codes_, history_, n_iter_, Ws_, cs_, mean_, scale_
+    codes_, history_, best_, Ws_, cs_, mean_, scale_
         As for :class:`DeepHashing`; the history has the term `scatter` too.
     """
 
     _requires_labels = True
+    _parameter_constraints = {**DeepHashing._parameter_constraints, "alpha": at_least(0)}
 
     def __init__(
         self,
@@ -1023,11 +762,11 @@ class SupervisedDeepHashing(DeepHashing):
         alpha2: float = 0.001,
         alpha3: float = 0.001,
         hidden: Sequence[int] | None = None,
-        reduction: str = "mean",
+        reduction: str = "sum",
         init: str = "pca",
         input_scale: float = 1.5,
-        optimizer: str = "lbfgs",
-        learning_rate: float = 1.0,
+        optimizer: str = "gd",
+        learning_rate: float = 0.3,
         max_iter: int = 100,
         tol: float = 1e-6,
         dtype: DTypeLike = "float32",
@@ -1053,326 +792,443 @@ class SupervisedDeepHashing(DeepHashing):
         )
         self.alpha = alpha
 
-    def _fit(self, X, y, start=None, callback=None, checkpoint=None):
-        self._check_parameters()
-        checkpoint = Checkpoint(checkpoint, self, X, y, start)
-        check_number("alpha", self.alpha)
-        check_classification_targets(y)
-        y = np.unique(y, return_inverse=True)[1]
-        options = {"y": y, "alpha": self.alpha, "reduction": self.reduction}
-        self._learn(X, options, start, callback, checkpoint)
+    def _options(self, y):
+        return super()._options(y) | {"y": y, "alpha": self.alpha}
 
 
 # %% [markdown]
-# ## What the paper leaves open
+# ## What the sources leave open
 #
-# Learning rate, number of steps and scale of the input are not in our sources, and $\alpha_1/m$ has two readings. **Procedure:** hold 500 of the 4,000 training digits out, train on 2,000 of the others, to keep this page quick, use the 500 as queries, their labels as ground truth, mAP as measure, 16 bits; change one setting at a time. Prefer the paper's way and fewer steps where a change wins less than a point. The 1,000 query digits of the data set are not touched.
+# Learning rate, number of steps and scale of the input are not in our sources, and the ratio of quantisation to variance has two readings. **Procedure:** three seeds; a seed draws 1,500 training digits and 500 others as validation queries, and all variants share them. Labels are the ground truth, mAP is the measure. The labels are used here to *compare* variants; the training of `DeepHashing` does not see any. The 1,000 test queries are not touched.
+
+# %%
+from bdnn import metrics
+
+rows, labels = Z.T, dataset.labels.train  # the axes hold 97 % of the mean square, and are fewer
+
+
+def split(seed, n=1500, n_held=500):
+    order = np.random.default_rng(seed).permutation(len(rows))
+    return order[:n], order[n : n + n_held]
+
+
+def validate(method, seed):
+    train, held = split(seed)
+    method.fit(rows[train], labels[train])
+    codes = method.transform(rows[held]), method.codes_
+    return 100 * metrics.mean_average_precision(*codes, (labels[held], labels[train]))
 
 
 # %%
-order = np.random.default_rng(0).permutation(len(dataset.train))
-held_out, rest = order[:500], order[500:2500]
-rows, labels = dataset.train, dataset.labels.train
-
-
-def validate(method):
-    method.fit(rows[rest], labels[rest])
-    codes = method.transform(rows[held_out]), method.codes_
-    return 100 * metrics.mean_average_precision(*codes, (labels[held_out], labels[rest]))
-
-
-def try_changes(method, changes):
-    print(f"{method.__name__}: validation mAP in %")
-    scores = {str(change): validate(method(**change)) for change in changes}
-    for change, score in scores.items():
-        print(f"  {'defaults' if change == '{}' else change[1:-1]:36} {score:5.1f}")
-    return scores
-
+VARIANTS = {
+    "as printed": {},
+    "ITQ start": {"init": "itq"},
+    "mean": {"reduction": "mean"},
+    "L-BFGS": {"optimizer": "lbfgs"},
+    "mean, L-BFGS": {"reduction": "mean", "optimizer": "lbfgs"},
+}
 
 # %% tags=["nbval-ignore-output"]
-CHANGES = [
-    {},
-    {"input_scale": 0.5},
-    {"input_scale": 3.0},
-    {"learning_rate": 1.0},
-    {"max_iter": 30},
-    {"reduction": "mean"},
-    {"init": "pca"},
-]
-dh_scores = try_changes(DeepHashing, CHANGES)
+scores = {}
+for method in (DeepHashing, SupervisedDeepHashing):
+    print(f"{method.__name__}: validation mAP in %, mean (range) of three seeds")
+    for name, options in VARIANTS.items():
+        found = [validate(method(**options), seed) for seed in range(3)]
+        scores[method.__name__, name] = np.array(found)
+        print(f"  {name:14} {np.mean(found):5.1f} ({min(found):.1f} to {max(found):.1f})")
 
 # %%
-others = [dh_scores[str(change)] for change in CHANGES[2:5]]
-assert max(abs(score - dh_scores["{}"]) for score in others) < 2
-assert dh_scores["{'input_scale': 0.5}"] < dh_scores["{}"] - 2
-assert dh_scores["{'init': 'pca'}"] < dh_scores["{}"] - 8
+dh, sdh = (
+    {name: scores[m, name] for name in VARIANTS} for m in ("DeepHashing", "SupervisedDeepHashing")
+)
+assert np.all(dh["ITQ start"] > dh["as printed"] + 5)
+assert np.all(sdh["mean, L-BFGS"] > sdh["as printed"] + 20)
+print("in each of three seeds: an ITQ start is worth more than 5 points of mAP to DH,")
+print("and mean with L-BFGS more than 20 to the supervised variant")
 
 # %% [markdown]
-# DH hardly notices step, number of steps, or an input larger than 1.5. A small input is bad (the section on balance below says why), and the mean does not help: with $\alpha_1=100$ against 1 the variance takes over. The start decides most: from plain principal components DH stays more than ten points behind. Labels were used to choose between settings here, by us; the training has not seen any.
-#
-# Now with labels:
-
-# %% tags=["nbval-ignore-output"]
-SUPERVISED_CHANGES = [
-    {},
-    {"reduction": "sum"},
-    *({"init": "itq", "random_state": seed} for seed in range(5)),
-    {"n_bits": 64},
-    {"n_bits": 64, "optimizer": "gd"},
-]
-sdh_scores = try_changes(SupervisedDeepHashing, SUPERVISED_CHANGES)
-
-# %%
-assert sdh_scores["{}"] > dh_scores["{}"] + 25
-assert sdh_scores["{'reduction': 'sum'}"] < sdh_scores["{}"] - 25
-assert sdh_scores["{'n_bits': 64, 'optimizer': 'gd'}"] < sdh_scores["{'n_bits': 64}"] - 10
-turned = [score for change, score in sdh_scores.items() if "'itq'" in change]
-assert len(turned) == 5 and min(turned) < sdh_scores["{}"] - 10
-print("with the printed sum, or with gradient descent at 64 bits, much of the labels' use is lost")
-
-# %% [markdown]
-# **Departure:** `SupervisedDeepHashing` takes the mean. As printed, the labels weigh $\alpha_1/m$, a twentieth here and two thousandths for 60,000 samples, and little comes of them: mAP rises from 28 at the start to 38 %, against 84 with the mean; divided by $m$ the quantisation leaves them the weight that 100 suggests.
-#
-# **Departure:** it is trained by L-BFGS. One step length of gradient descent does not suit all code lengths: what is good at 16 bits oscillates at 64. It starts as in the paper: what ITQ's start is worth hangs on its random rotation, and two of the five seeds lose more than ten points.
+# As printed, the start decides: training hardly changes the codes. For the supervised variant the printed sum leaves the labels a weight of $\alpha_1/m$, and little comes of them. Divided by $m$, the quantisation leaves the labels the weight that 100 suggests. These are *variants of ours*, and where the course compares DH with BDNN it names the one that it takes.
 #
 # ## The model, and its optimiser
 #
-# Two questions that get mixed up easily: how good is the model, and how well was it minimised? Here are both optimisers from the same start with 100 steps each; L-BFGS needs few evaluations more than steps. The last column counts the training bits that are other than at the start.
-
-# %% tags=["nbval-ignore-output"]
-runs = {}
-print("                                objective J   mAP %  bits changed")
-for method in (DeepHashing, SupervisedDeepHashing):
-    start = method(max_iter=0).fit(rows[rest], labels[rest]).codes_
-    for optimizer in ("gd", "lbfgs"):
-        run = runs[method.__name__, optimizer] = method(optimizer=optimizer)
-        score, J = validate(run), run.history_[-1]["objective"]
-        changed = np.mean(run.codes_ != start)
-        print(f"{method.__name__:22} {optimizer:6} {J:13.1f} {score:7.1f} {changed:12.1%}")
+# Two questions get mixed up easily: how good is the model, and how well was it minimised? Both optimisers of DH get 100 steps from the same start. We count, alike for all, the share of training bits that end on the other side than the ITQ codes they started from, and put UH-BDNN beside them: same codes to start from, four rounds of 25 iterations.
 
 # %%
-gd, lbfgs = (runs["DeepHashing", optimizer] for optimizer in ("gd", "lbfgs"))
-assert lbfgs.history_[-1]["objective"] < gd.history_[-1]["objective"] - 100
-print("DH: L-BFGS ends lower")
+from functools import partial
+
+from bdnn.uh_bdnn import uh_bdnn
+from bdnn.network import hidden_sizes, initial_weights
+
+LAMBDAS = (1e-5, 5e-2, 1e-2, 1e-6)
+
+
+def trained(seed):
+    """The start codes, and for each method its last network (a function) and its objective."""
+    train, _ = split(seed)
+    X, rng = Z[:, train], np.random.default_rng(seed)
+
+    def fun(theta):
+        J, gradient = dh_objective(theta, X, sizes, alphas=alphas)
+        return J / (m + 100), gradient / np.float32(m + 100)
+
+    def dh(theta):
+        return partial(forward, *unflatten(theta, sizes), hidden="tanh", last="tanh")
+
+    start = flatten(*initial_network(X, sizes, rng, "itq"))
+    *_, last = islice(descend(fun, start, 0.3, 0), 101)
+    best = minimize(fun, start, max_iter=100, gtol=0).x
+    B0, wide = sgn(dh(start)(X)[-1]), (len(Z), *hidden_sizes(L), L)
+    weights = flatten(*initial_weights(X, wide, rng))
+    *_, uh = islice(uh_bdnn(X, B0, weights, wide, LAMBDAS, 25), 4)
+    networks = dh(start), dh(last), dh(best), partial(forward, *unflatten(uh.theta, wide))
+    objectives = *(fun(theta)[0] * (m + 100) for theta in (start, last, best)), np.nan
+    return B0, uh.B, networks, objectives
+
 
 # %% tags=["nbval-ignore-output"]
-fig, axes = plt.subplots(1, 2, figsize=(7.5, 3.0))
-for (name, optimizer), run in runs.items():
-    ax = axes[int(name != "DeepHashing")]
-    J = [entry["objective"] for entry in run.history_]
-    label, marker = {"gd": ("gradient descent", "o"), "lbfgs": ("L-BFGS", "s")}[optimizer]
-    _ = ax.plot(J, marker=marker, markevery=10, label=label)
-    ax.set(xlabel="step", ylabel="objective $J$", title=name)
-axes[0].legend()
-save_figure(fig, "10_optimisers")
+NAMES = "ITQ codes, the start", "DH, gradient descent", "DH, L-BFGS", "UH-BDNN"
+ends = [trained(seed) for seed in range(3)]
+moved, mAP, J = np.zeros((3, 4)), np.zeros((3, 4)), np.array([end[3] for end in ends])
+for seed, (B0, _, networks, _) in enumerate(ends):
+    train, held = split(seed)
+    for k, network in enumerate(networks):
+        B, Q = sgn(network(Z[:, train])[-1]), sgn(network(Z[:, held])[-1])
+        moved[seed, k] = 100 * np.mean(B != B0)
+        truth = labels[held], labels[train]
+        mAP[seed, k] = 100 * metrics.mean_average_precision(Q.T, B.T, truth)
+print("means of three seeds   objective J   bits moved %   validation mAP %")
+for k, name in enumerate(NAMES):
+    J_k = f"{J[:, k].mean():11.0f}" if k < 3 else " " * 11
+    print(f"{name:22} {J_k} {moved[:, k].mean():14.1f} {mAP[:, k].mean():18.1f}")
+
+# %%
+assert np.all(J[:, 2] < J[:, 1]) and np.all(moved[:, 2] > moved[:, 1])
+print("in each of three seeds L-BFGS ends lower than gradient descent and moves more bits")
 
 # %% [markdown]
-# In DH gradient descent creeps on the flat parts of tanh, and L-BFGS gets much lower, almost to the bound of $-800$. **In this run its codes are worse for it**: four times as many bits left the good start, and not for the better. A lower objective of DH does not promise better codes. The supervised objective moves a third of the bits, and for the better; there the two optimisers come to the same at 16 bits, gradient descent on a bumpy way, and differ at 64, where its step is too long.
+# Bits do cross 0, though no term asks for it: these are the weights that samples share. Gradient descent creeps on the flat parts of tanh; L-BFGS gets lower and moves more bits, and the last column says whether that was for the better. The objective of DH does not promise it.
 #
-# ## Where the terms relax what BDNN does exactly
-#
-# ### Signs of outputs, and codes as variables
-#
-# Nothing pulls an output across 0, so most bits stay what the start made them. We count them, on the 2,000 digits. In UH-BDNN, which starts from ITQ codes as well, we count something that cannot occur in DH: the bits where the code disagrees with the sign of its output.
+# In UH-BDNN there is something that DH cannot have: a code that *disagrees* with the sign of its output. How often? That depends on how far L-BFGS got. With the codes fixed, the network is fitted to them, and the share of outputs on the wrong side falls with the iterations:
 
 # %% tags=["nbval-ignore-output"]
-digits = rows[rest]
-itq = ITQ().fit(digits)
-dh = DeepHashing().fit(digits)
-uh = UHBDNN(max_alternations=2, max_iter=40, n_init=1, n_validation=0).fit(digits)
-H = uh.decision_function(digits)
-print(f"DH: bits other than at the start {np.mean(dh.codes_ != itq.codes_):.1%}")
-print(f"UH-BDNN: bits where B differs from sgn(H) {np.mean(uh.codes_ != sgn(H)):.1%}")
+B0, wide, X = ends[0][0], (len(Z), *hidden_sizes(L), L), Z[:, split(0)[0]]
+weights = flatten(*initial_weights(X, wide, np.random.default_rng(0)))
+shares = []
+for max_iter in (10, 50, 250):
+    state = next(uh_bdnn(X, B0, weights, wide, LAMBDAS, max_iter))
+    shares.append(100 * np.mean(state.B != sgn(state.H)))
+    print(f"{max_iter:4d} iterations: {shares[-1]:5.2f} % of the outputs disagree with their code")
+
+# %%
+assert shares[0] > shares[1] > shares[2]
+print("the longer the fit, the fewer outputs disagree with their code")
 
 # %% [markdown]
-# Each of those bits is an output that is pulled across 0, for the sake of the reconstruction.
+# So the share is no measure of how much the reconstruction wants to move; most of it is unfinished fitting. What the reconstruction wants shows when DCC updates the codes: bits that moved, in the table above.
 #
-# ### Variance, and balance
+# ## See the outputs in two dimensions
+#
+# Two bits, the same start from ITQ codes, 1,500 digits. DH is trained by 40 steps of gradient descent: its outputs live in the square that tanh leaves them, and are pushed to the corner of their own quadrant. Those of UH-BDNN may be anywhere, and are pulled to the corner that is their code, which need not be the nearest one.
+
+
+# %%
+def two_bits():
+    X, rng = Z[:, split(0)[0]], np.random.default_rng(0)
+    small, wide = (len(Z), 46, 18, 2), (len(Z), *hidden_sizes(2), 2)
+
+    def fun(theta):
+        J, gradient = dh_objective(theta, X, small, alphas=alphas)
+        return J / (m + 100), gradient / np.float32(m + 100)
+
+    start = flatten(*initial_network(X, small, rng, "itq"))
+    first = forward(*unflatten(start, small), X, "tanh", "tanh")[-1]
+    *_, theta = islice(descend(fun, start, 0.3, 0), 41)
+    dh = forward(*unflatten(theta, small), X, "tanh", "tanh")[-1]
+    weights = flatten(*initial_weights(X, wide, rng))
+    *_, uh = islice(uh_bdnn(X, sgn(first), weights, wide, LAMBDAS, 30), 4)
+    return {"DH, the start": first, "DH, trained": dh, "UH-BDNN, trained": uh.H}
+
+
+# %% tags=["nbval-ignore-output"]
+outputs = two_bits()
+B0 = sgn(outputs["DH, the start"])
+fig, axes = plt.subplots(1, 3, figsize=(8.4, 3.0), sharex=True, sharey=True)
+for ax, (name, H) in zip(axes, outputs.items()):
+    crossed = np.any(sgn(H) != B0, axis=0)
+    _ = ax.scatter(*H[:, ~crossed], s=3, color="0.6", label="same code as at the start")
+    _ = ax.scatter(*H[:, crossed], s=5, color=COLOURS["orange"], label="a bit has moved")
+    _ = ax.plot([-1, 1, 1, -1], [-1, -1, 1, 1], "k+", ms=9, label="codes")
+    if name.startswith("DH"):
+        _ = ax.plot([-1, 1, 1, -1, -1], [-1, -1, 1, 1, -1], "k-", lw=0.7)
+    ax.axhline(0, color="0.8", lw=0.7, ls="-")
+    ax.axvline(0, color="0.8", lw=0.7, ls="-")
+    _ = ax.set(title=f"{name}: {100 * np.mean(sgn(H) != B0):.1f} % moved", aspect="equal")
+    _ = ax.set(xlabel="output 1", xlim=(-1.5, 1.5), ylim=(-1.5, 1.5))
+_ = axes[0].set(ylabel="output 2")
+fig.legend(*axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=3, markerscale=2)
+save_figure(fig, "10_outputs")
+
+# %% [markdown]
+# ## Variance is no balance: a collapse at a lower objective
 #
 # If the variance rewards a constant bit and the quantisation is content with it, what keeps DH from making *all* bits constant? Only the start. Give the biases an advantage over the weights by a small input, a tenth of the default, and nothing else:
 
 # %% tags=["nbval-ignore-output"]
-collapsed = DeepHashing(input_scale=0.15).fit(digits)
-for name, run in (("default", dh), ("small input", collapsed)):
-    balance, J = metrics.balance(run.codes_), run.history_[-1]["objective"]
-    print(f"{name:20} J = {J:8.1f}, imbalance of the codes {balance:.3f}")
+digits = rows[split(0)[0]]
+usual, collapsed = (DeepHashing(input_scale=s, init="itq").fit(digits) for s in (1.5, 0.15))
+for name, model in (("usual input", usual), ("small input", collapsed)):
+    J, imbalance = model.history_[-1]["objective"], metrics.balance(model.codes_)
+    print(f"{name:12} J = {J:8.1f}, imbalance of the codes {imbalance:.3f}")
 
 # %%
-assert collapsed.history_[-1]["objective"] < dh.history_[-1]["objective"]
-assert metrics.balance(collapsed.codes_) > 0.95 and metrics.balance(dh.codes_) < 0.15
-constant, terms = np.full((16, 1000), 1 - 1e-6), ("quantisation", "variance")
-value = dh_terms(constant, [np.eye(16)], [np.zeros((16, 1))], (100, 0, 0))
-print("all bits constant: " + ", ".join(f"{name} {value[name]:.2f}" for name in terms))
+assert collapsed.history_[-1]["objective"] < usual.history_[-1]["objective"]
+assert metrics.balance(collapsed.codes_) > 0.9 and metrics.balance(usual.codes_) < 0.2
+constant = np.full((16, 1000), 1 - 1e-6)
+value = dh_terms(constant, [np.eye(16)], [np.zeros((16, 1))], (100, 0, 0))[0]
+print(f"constant bits: quantisation {value['quantisation']:.2f}, variance {value['variance']:.2f}")
 
 # %% [markdown]
-# All bits constant at $+1$: quantisation 0, variance at its bound $-\alpha_1L/2=-800$. **The data terms of DH have a global minimum at every code whose outputs are saturated, and a code that says nothing is among them**, and training from ITQ's balanced codes can end there, with a *lower* objective than before. A lower objective is not a better code. In UH-BDNN such a code costs $\frac{\lambda_3}2\|\mathbf 1\mathbf 1^\top-I\|^2$, and reconstructs nothing but the mean.
+# All bits constant at $+1$: quantisation 0, variance at its bound $-\alpha_1L/2=-800$. **The data terms of DH have a global minimum at every code whose outputs are saturated, and a code that says nothing is among them**; training from ITQ's balanced codes can end there, with a *lower* objective. In UH-BDNN such a code costs $\frac{\lambda_3}2\|\mathbf 1\mathbf 1^\top-I\|^2$, and reconstructs nothing but the mean.
 #
-# ### Orthogonal weights, and uncorrelated bits
+# ## Orthogonal weights do not make independent bits
 #
-# Orthogonality of the weights is meant to make bits independent. Take weights that are *exactly* orthonormal, in ten random rotations of the 16 leading principal components, and measure how far bits of the code depend on each other (notebook 02):
+# Take weights that are *exactly* orthonormal, in ten random rotations of the 16 leading principal components, and measure how far bits of the code depend on each other (notebook 02):
 
 # %%
-V = P.T @ X
-dependence = []
-for seed in range(10):
-    R = np.linalg.qr(np.random.default_rng(seed).standard_normal((16, 16)))[0]
-    assert orthogonality([R @ P.T])[0] < 1e-20
-    dependence.append(metrics.independence(sgn(R @ V).T))
-print(f"orthonormal weights: mean absolute correlation of two bits {np.mean(dependence):.3f}")
-print(f"principal directions themselves: {metrics.independence(sgn(V).T):.3f}")
+from bdnn.itq import random_rotation
+
+leading = Z[:L].astype(float)
+rotations = [random_rotation(L, np.random.default_rng(seed)) for seed in range(10)]
+dependence = [metrics.independence(sgn(R @ leading).T) for R in rotations]
+assert all(orthogonality([R])[0] < 1e-20 for R in rotations)
+print(f"rotated directions: mean absolute correlation of two bits {np.mean(dependence):.3f}")
+print(f"principal directions themselves: {metrics.independence(sgn(leading).T):.3f}")
 
 # %% [markdown]
-# For $h=Wx$ the second moments are $\frac1mHH^\top=WCW^\top$ with the covariance $C$ of the input: $WW^\top=I$ makes them diagonal only where $C$ is a multiple of $I$, or where $W$ holds eigenvectors of $C$. Behind tanh and sgn not even that helps for certain. And a strong weight does not help either:
+# For $h=Wx$ the second moments are $\frac1mHH^\top=WCW^\top$ with the covariance $C$ of the input: $WW^\top=I$ makes them diagonal only where $C$ is a multiple of $I$, or where $W$ holds eigenvectors of $C$. Behind tanh and sgn not even that helps for certain. BDNN's independence term speaks of the outputs of the code layer themselves.
+#
+# ## From Deep Hashing to UH-BDNN, one term at a time
+#
+# Which of the differences buys what? We walk from one to the other in four swaps, each kept in what follows: (1) orthogonality of the weights → independence of the outputs; (2) variance → balance; (3) tanh everywhere → sigmoid, and identity in the code layer; (4) quantisation → equality with codes that are variables, and a decoder that reconstructs. Same hidden sizes, same ITQ codes at the start, same optimiser and budget (four rounds of 30 iterations), three seeds. BDNN's weights are divided by $\lambda_2$, so that the equality counts as much as DH's quantisation of one sample. A network with sigmoid layers has no weights that give ITQ codes; it is fitted to them in its first round.
+
+# %%
+from bdnn.dcc import coordinate_descent
+from bdnn.losses import balance, equality, independence, weight_decay
+from bdnn.uh_bdnn import ridge_decoder
+
+SWAPS = "Deep Hashing", "independence", "balance", "sigmoid, identity", "free codes, decoder"
+
+
+def bridge_objective(theta, X, B, sizes, swaps):
+    m, layers = X.shape[1], ("sigmoid", "identity") if swaps >= 3 else ("tanh", "tanh")
+    Ws, cs = unflatten(theta, sizes)
+    Hs = forward(Ws, cs, X, *layers)
+    H = Hs[-1]
+    terms = [(1, equality(H, sgn(H) if B is None else B))]  # with sgn(H): quantisation over m
+    terms += [(2e-5, balance(H))] if swaps >= 2 else [(-100 / m, variance(H))]
+    terms += [(0.2, independence(H))] if swaps >= 1 else []
+    dWs, dcs = backward(Ws, Hs, sum(w * dH for w, (_, dH) in terms), *layers)
+    weight, term = (2e-4, weight_decay) if swaps >= 1 else (1e-3 / m, orthogonality)
+    J, dWs_own = term(Ws)
+    J = weight * J + sum(w * J for w, (J, _) in terms)
+    return J, flatten([a + weight * b for a, b in zip(dWs, dWs_own)], dcs)
+
+
+# %%
+def bridge(swaps, X, rng, rounds=4, max_iter=30):
+    """A network (a function), after training with so many swaps."""
+    sizes, layers = (len(X), *hidden_sizes(L), L), ("tanh", "tanh")
+    network = initial_network(X, sizes, rng, "itq")
+    B = sgn(forward(*network, X, *layers)[-1])  # ITQ codes
+    if swaps >= 3:
+        network, layers = initial_weights(X, sizes, rng), ("sigmoid", "identity")
+    theta = flatten(*network)
+    for t in range(rounds):
+        fixed = B if swaps == 4 or (swaps == 3 and t == 0) else None
+        J = partial(bridge_objective, X=X, B=fixed, sizes=sizes, swaps=swaps)
+        theta = minimize(J, theta, max_iter=max_iter).x
+        if swaps == 4:
+            W, c = ridge_decoder(X, B, LAMBDAS[0])
+            H = forward(*unflatten(theta, sizes), X, *layers)[-1]
+            B = coordinate_descent(X, W, c, H, LAMBDAS[1], B)
+    return lambda X: forward(*unflatten(theta, sizes), X, *layers)[-1]
+
 
 # %% tags=["nbval-ignore-output"]
-strict = DeepHashing(alpha2=1000).fit(digits)
-print("                     ||W W^T - I||  dependence of the bits")
-for name, run in (("DH", dh), ("DH, alpha2 = 1000", strict), ("UH-BDNN", uh), ("ITQ", itq)):
-    size = f"{np.sqrt(2 * orthogonality(run.Ws_)[0]):.2f}" if run in (dh, strict) else ""
-    print(f"{name:20} {size:>13}  {metrics.independence(run.codes_):10.3f}")
+from bdnn.hashing import neighbours
 
-# %% [markdown]
-# With $\alpha_2=1000$ the weights stay close to orthonormal, and the bits depend on each other hardly less; more than those of ITQ in either case. The independence term of BDNN speaks of the outputs of the code layer themselves, and gets what it asks for: the lowest number of the column.
-
-# %% [markdown]
-# ## Side by side on digits
-#
-# The 1,000 queries come into play now, for the first time: class labels as ground truth, as DH's authors do it even for the unsupervised methods. UH-BDNN runs shortened.
-
+MEASURES = "P@r=2, neighbours", "mAP, neighbours", "P@r=2, class", "mAP, class", "dependence"
+walk = np.zeros((3, 5, 5))  # seeds, swaps, measures
+for seed in range(3):
+    train, held = split(seed)
+    X, Q = Z[:, train], Z[:, held]
+    truths = neighbours(Q, X, 20), (labels[held], labels[train])
+    for swaps in range(5):
+        network = bridge(swaps, X, np.random.default_rng(seed))
+        codes = sgn(network(Q)).T, sgn(network(X)).T
+        found = [
+            100 * measure(*codes, truth)
+            for truth in truths
+            for measure in (metrics.precision_at_radius, metrics.mean_average_precision)
+        ]
+        walk[seed, swaps] = *found, metrics.independence(codes[1])
 
 # %% tags=["nbval-ignore-output"]
-def measure(method):
-    method.fit(rows, labels)
-    codes = [method.transform(part) for part in (dataset.query, dataset.database)]
-    return metrics.evaluate(*codes, dataset.relevant)
+print("mean of three seeds, % " + "".join(f"{name:>19}" for name in MEASURES))
+for name, values in zip(SWAPS, walk.mean(axis=0)):
+    print(f"{name:22} " + "".join(f"{v:19.1f}" for v in values[:4]) + f"{values[4]:19.3f}")
+fig, axes = plt.subplots(1, 2, figsize=(8.4, 3.0), layout="constrained")
+for ax, first, title in zip(axes, (0, 2), ("20 nearest neighbours", "class labels")):
+    for k, label, marker in ((first, "P@r=2", "o"), (first + 1, "mAP", "s")):
+        _ = ax.plot(walk[:, :, k].mean(axis=0), range(5), marker=marker, label=label)
+        _ = ax.fill_betweenx(
+            range(5), walk[:, :, k].min(axis=0), walk[:, :, k].max(axis=0), alpha=0.2
+        )
+    _ = ax.set(title=title, xlabel="validation, %", yticks=range(5))
+_ = axes[0].set_yticks(range(5), [f"+ {name}" if k else name for k, name in enumerate(SWAPS)])
+_ = axes[1].set_yticks(range(5), [""] * 5)
+for ax in axes:
+    ax.invert_yaxis()
+_ = axes[1].legend()
+save_figure(fig, "10_bridge")
 
-
-table = {}
-print("method                 bits   mAP %  P@r=2 %  empty balls  imbalance  dependence")
-for bits in (16, 32):
-    short = UHBDNN(bits, max_alternations=1, max_iter=30, n_init=2)
-    for method in (ITQ(bits), DeepHashing(bits), short, SupervisedDeepHashing(bits)):
-        row = table[type(method).__name__, bits] = measure(method)
-        print(f"{type(method).__name__:22} {bits:4d} {100 * row['map_standard']:7.2f}", end="")
-        print(f" {100 * row['precision_at_2']:8.2f}  {row['empty_share']:11.3f}", end="")
-        print(f"  {row['balance']:9.4f}  {row['independence']:10.4f}")
 
 # %%
-mAP = {name: row["map_standard"] for (name, bits), row in table.items() if bits == 16}
-assert mAP["SupervisedDeepHashing"] > mAP["DeepHashing"] + 0.1
-assert abs(mAP["DeepHashing"] - mAP["ITQ"]) < 0.05
-print("16 bits: DH within five points of ITQ in mAP, supervised DH more than ten points above DH")
+assert np.all(walk[:, 1, 0] > walk[:, 0, 0]) and np.all(walk[:, 4, 0] > walk[:, 3, 0])
+assert np.all(walk[:, 1, 4] < walk[:, 0, 4]) and np.all(walk[:, 4, 1] > walk[:, 0, 1])
+print("under neighbours, in each of three seeds: independence raises the precision, and so do")
+print("free codes with a decoder; the last network has more mAP than the first")
 
 # %% [markdown]
-# DH improves on its start in mAP: by a little at 16 bits, by more at 32. At 16 bits it pays with precision at radius 2. Labels are worth forty points of mAP. UH-BDNN, cut short here, has at 16 bits those that depend least on each other; how the methods compare in earnest, on all of MNIST and over several seeds, is a question for recorded runs.
-
-# %% [markdown]
-# ## The comparison
+# Read the figure from top to bottom. Independence buys precision at radius 2: codes that depend less on each other fill more of the cube. Balance changes little; the outputs were balanced before. The linear code layer *alone* gives up most of that: the bits depend on each other again, and neighbours are lost while classes gain. Codes that are variables, together with a decoder that tells them what to say, bring both back. On 1,500 digits; the same walk on all of MNIST belongs to recorded runs.
 #
-# One run is an anecdote. The rows of `results/comparison.jsonl` were recorded with `course.py run`: for each of five seeds the same data and the same split for
-# every method. First in the protocol of Deep Hashing's authors: 100 queries of each class drawn with the seed, all other samples are database
-# and training set, and relevant is the query's class, for methods with and without labels alike.
+# ## Two verdicts
+#
+# One run is an anecdote. The rows of `notebooks/results` were recorded with `course.py run`, with three seeds or more. The BDNN paper judges unsupervised methods by the 50 nearest Euclidean neighbours; DH's authors judge them by class labels. The two do not agree, and both belong on the page.
 
 # %%
-recorded = read_folder("results")["comparison.jsonl"]
-METHODS = ("ITQ", "DeepHashing", "UHBDNN", "SupervisedDeepHashing", "SHBDNN")
+from bdnn.course.records import read_folder
+
+PRINTED = {"init": "pca", "reduction": "sum", "optimizer": "gd"}
+SHORT = {"itq": "ITQ start", "mean": "mean", "lbfgs": "L-BFGS"}
+recorded = [
+    row
+    for name, rows in read_folder("results").items()
+    if name != "ablations.jsonl"
+    for row in rows
+]
 
 
-def rows_of(data, protocol, method, bits):
-    return [
-        r
-        for r in recorded
-        if (r["data"], r["method"], r["bits"]) == (data, method, bits)
-        and r["split"].startswith("dh") == (protocol == "dh")
+def label(row):
+    """The method, and what its settings change of Deep Hashing as printed."""
+    if "DeepHashing" not in row["method"]:
+        return row["method"]
+    given = row["settings"]
+    changes = [
+        SHORT[given[key]] for key, value in PRINTED.items() if given.get(key, value) != value
     ]
+    return row["method"].replace("DeepHashing", "DH") + f" ({', '.join(changes) or 'as printed'})"
 
 
-def spread(values, digits=2):
+# %%
+def runs_of(data, ground_truth, split):
+    """{(method, bits): rows}, one row for each seed: the last that was recorded."""
+    found = {}
+    for row in recorded:
+        if (row["data"], row["ground_truth"], row["split"]) == (data, ground_truth, split):
+            found.setdefault((label(row), row["bits"]), {})[row["seed"]] = row
+    return {key: list(rows.values()) for key, rows in found.items()}
+
+
+def spread(rows, key, digits=2):
+    values = [row[key] for row in rows]
     deviation = f" ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
     return f"{np.mean(values):.{digits}f}{deviation}"
 
 
 # %%
-COLUMNS = {"mAP %": "map_standard", "trapezoid": "map_trapezoid", "P@500": "precision_at_500"}
-COLUMNS |= {"P@r=2 %": "precision_at_2", "imbalance": "balance", "dependence": "independence"}
+COLUMNS = {"precision_at_2": 2, "map_standard": 2, "balance": 3, "independence": 3}
 
 
-def compare(data, protocol, lengths):
-    print(f"{'method':22} bits" + "".join(f"{name:>15}" for name in COLUMNS) + "  fit s  encode s")
-    for bits, method in itertools.product(lengths, METHODS):
-        rows = rows_of(data, protocol, method, bits)
-        if not rows:
-            continue
-        cells = [
-            spread([r[key] for r in rows], 3 if key in ("balance", "independence") else 2)
-            for key in COLUMNS.values()
-        ]
-        seconds = [np.mean([r[key] for r in rows]) for key in ("fit_seconds", "encode_seconds")]
-        print(f"{method:22} {bits:4d}" + "".join(f"{cell:>15}" for cell in cells), end="")
-        print(f"  {seconds[0]:5.1f}  {seconds[1]:8.3f}")
+def compare(data, ground_truth, split, names):
+    runs = runs_of(data, ground_truth, split)
+    print(f"{'bits  method':38} seeds       P@r=2 %         mAP %      imbalance     dependence")
+    for bits in sorted({bits for _, bits in runs}):
+        for name in sorted({name for name, _ in runs if name.startswith(names)}):
+            rows = runs.get((name, bits), [])
+            if rows:
+                cells = [f"{spread(rows, key, digits):>15}" for key, digits in COLUMNS.items()]
+                print(f"{bits:4d}  {name:32} {len(rows):4d}" + "".join(cells))
 
 
-compare("mnist5k", "dh", (16, 32, 64))
-
-# %% [markdown]
-# And in the paper's own split of `mnist5k`, the same 1,000 queries for each seed, so that the deviation is that of the methods alone:
+compare("mnist", "knn50", "60000 train, 60000 database", ("DH", "ITQ", "UHBDNN"))
 
 # %%
-compare("mnist5k", "bdnn", (16, 32, 64))
+runs = runs_of("mnist", "knn50", "60000 train, 60000 database")
+for key, what in (("balance", "imbalance"), ("independence", "dependence")):
+    means = {}
+    for (name, _), found in runs.items():
+        if name.startswith(("DH", "ITQ", "UHBDNN")):
+            means.setdefault(name, []).append(np.mean([row[key] for row in found]))
+    ranked = sorted((np.mean(values), name) for name, values in means.items())
+    print(f"{what}, lowest first:", ", ".join(f"{name} {value:.3f}" for value, name in ranked))
 
 # %% [markdown]
-# As far as we remember (we could not read its text), the BDNN paper reports about two points of mAP over DH on MNIST. Pair the runs by seed, take the difference, and its standard error:
+# That was all of MNIST under neighbours. Now class labels, five seeds of the digits that ship, in the protocol of DH's authors: 100 queries of each class drawn with the seed, all other samples are database and training set.
 
 # %%
-for protocol, bits in itertools.product(("dh", "bdnn"), (16, 32, 64)):
-    pair = [rows_of("mnist5k", protocol, method, bits) for method in ("UHBDNN", "DeepHashing")]
-    mAP_UH, mAP_DH = ({r["seed"]: r["map_standard"] for r in rows} for rows in pair)
-    gap = [mAP_UH[seed] - mAP_DH[seed] for seed in sorted(mAP_UH.keys() & mAP_DH.keys())]
-    error = np.std(gap, ddof=1) / np.sqrt(len(gap))
-    print(
-        f"{protocol:4} {bits} bits: UH-BDNN - DH = {np.mean(gap):+.2f} ± {error:.2f} points of mAP"
-    )
+compare("mnist5k", "labels", "dh: 4000 train, 4000 database", ("DH", "ITQ", "UHBDNN"))
+
+
+# %%
+def verdict(runs, ours, others):
+    """How often the mean of BDNN is above that of a variant of DH, by measure."""
+    for name in sorted({name for name, _ in runs if name.startswith(others)}):
+        lengths = sorted(b for n, b in runs if n == name and (ours, b) in runs)
+        for key, what in (("precision_at_2", "P@r=2"), ("map_standard", "mAP")):
+            gaps = [
+                np.mean([row[key] for row in runs[ours, b]])
+                - np.mean([row[key] for row in runs[name, b]])
+                for b in lengths
+            ]
+            if gaps:
+                above = f"{sum(gap > 0 for gap in gaps)} of {len(gaps)} lengths"
+                print(f"  {ours} above {name} in {what:5}: {above}", end="")
+                print(f", by {min(gaps):+.1f} to {max(gaps):+.1f} points")
+
+
+RECORDED = {
+    "MNIST, 50 neighbours": ("mnist", "knn50", "60000 train, 60000 database"),
+    "CNN features of CIFAR-10, 50 neighbours": ("cifar10", "knn50", "50000 train, 50000 database"),
+    "5,000 digits, class labels": ("mnist5k", "labels", "dh: 4000 train, 4000 database"),
+    "MNIST, class labels": ("mnist", "labels", "60000 train, 60000 database"),
+    "CNN features of CIFAR-10, class labels": ("cifar10", "labels", "50000 train, 50000 database"),
+}
+for where, key in RECORDED.items():
+    print(where)
+    verdict(runs_of(*key), "UHBDNN", "DH")
 
 # %% [markdown]
-# The standard errors are some tenths of a point. **On these data that does not hold**: in mAP our UH-BDNN is behind our DH at every length, by one to three points. Precision at radius 2 is another matter:
-# at 16 bits UH-BDNN leads, at 32 bits DH does, whose less independent bits leave fewer balls empty. Two things to keep in mind. Our DH starts at rotated directions, which is a departure in its
-# favour: from the paper's start it is more than ten points of mAP behind. And relevant here is the class, which neither method is trained for, among 4,000 samples, where
-# UH-BDNN has little to learn from; with Euclidean neighbours as the ground truth and all of MNIST it was ahead of ITQ in notebook 08.
+# These sentences are the result: read them with the deviations above. A heading without a line, or a variant of DH that is not named, has not been recorded. Whether BDNN improves on Deep Hashing depends on what is asked of the codes, and neither method is trained for classes. One reading, which the walk above supports: bits that depend less on each other tell neighbours apart, and so spread the digits of one class. (The BDNN paper reports mAP over DH under class labels; its text is not among the sources that we could read, so we set no number beside ours.)
 #
-# With labels SH-BDNN is ahead of supervised DH in mAP by two to six points, and in precision at radius 2 by
-# eleven or more, because every class has a ball of its own. (Supervised DH draws nothing at random: with one split its deviation is 0.)
-#
-# What does the size of the data change? One seed on all of MNIST, 69,000 samples in the database:
+# With labels, SH-BDNN against the supervised variants:
 
 # %%
-compare("mnist", "dh", (16, 32))
-
-# %% [markdown]
-# One run each, so that a difference of a point says little; but the picture is that of the small data: in mAP DH leads, and UH-BDNN is not ahead of ITQ, while in
-# precision at radius 2 UH-BDNN leads at 16 bits, by eight points before DH, and DH at 32. Whether five seeds on all of MNIST bear this out is left to longer runs.
-#
-# The objectives of one seed side by side, each in its own units and over its own steps:
-
-# %%
-rows = [rows_of("mnist5k", "dh", method, 16)[0] for method in METHODS[1:]]
-fig, axes = plt.subplots(1, 4, figsize=(9, 2.6))
-for ax, row in zip(axes, rows):
-    step = "iteration" if "iteration" in row["history"][0] else "alternation"
-    _ = ax.plot([e[step] for e in row["history"]], [e["objective"] for e in row["history"]])
-    _ = ax.set(title=row["method"].replace("Supervised", "Supervised\n"), xlabel=step)
-_ = axes[0].set(ylabel="objective $J$")
-save_figure(fig, "10_objectives")
+for where, key in RECORDED.items():
+    if key[1] == "labels":
+        print(where)
+        verdict(runs_of(*key), "SHBDNN", "SupervisedDH")
 
 # %% [markdown]
 # ## What we have now
 #
-# `bdnn.deep_hashing` exports the terms `quantisation`, `variance`, `orthogonality`, `weight_and_bias_decay` and `scatter`, each with value and gradient and without its weight; `dh_terms` and `DHObjective`, which put them together; `narrowing_sizes`, `initial_network` and `descend`; and the estimators `DeepHashing` and `SupervisedDeepHashing`, also as `from bdnn import DeepHashing, SupervisedDeepHashing`.
+# `bdnn.deep_hashing` exports the terms `quantisation`, `variance`, `orthogonality`, `weight_and_bias_decay` and `scatter`, each with value and gradient and without its weight; `dh_terms` and `dh_objective`, which add them up; `narrowing_sizes`, `initial_network`, `descend` and `lbfgs_rounds`; and the estimators, also as `from bdnn import DeepHashing, SupervisedDeepHashing`.
 #
-# | BDNN, exactly | Deep Hashing, relaxed | what the relaxation costs |
-# |---|---|---|
-# | codes $B$ are variables | $\operatorname{sgn}H$, constant in the gradient | bits stay on the side where they start |
-# | balance $\|H\mathbf 1\|^2$ | variance about 0 | constant bits are a global minimum |
-# | independence $\|\frac1mHH^\top-I\|^2$ | $\|WW^\top-I\|^2$ | bits may depend on each other as they like |
+# | BDNN | Deep Hashing | what the difference does | measured |
+# |---|---|---|---|
+# | codes $B$ are variables | $\operatorname{sgn}H$, constant in the gradient | nothing asks a bit to change sides; shared weights move some | bits moved, in the table of optimisers |
+# | balance $\|H\mathbf 1\|^2$ | variance about 0 | constant bits are a global minimum of DH's data terms | the collapse. Yet the term, with a tiny $\lambda_4$, asks it of the *outputs*, and DCC chooses codes for the reconstruction: BDNN's codes need not be the most balanced, and the ranking above says who is |
+# | independence $\|\frac1mHH^\top-I\|^2$ | $\|WW^\top-I\|^2$ | orthogonal weights do not make uncorrelated bits | last column of the tables, and the second ranking |
 #
 # ## Exercises
 #
@@ -1384,11 +1240,11 @@ save_figure(fig, "10_objectives")
 #
 # <details><summary>Hint</summary> $P$ is symmetric and $PP=P$. </details>
 #
-# **10.3** (on paper, then in code) Show that $J_s$ of Eq. (9) without labels, with all pairs counted as different, is twice the variance about the mean, times $\frac m{m-1}$.
+# **10.3** (on paper, then in code) Show that $J_s$ of Eq. (9) without labels, with all pairs counted as different, is four times the term $\frac1{2m}\|HP\|^2$ of Exercise 10.2, times $\frac m{m-1}$.
 #
 # <details><summary>Hint</summary> Eq. (10) for all samples at once. </details>
 #
-# **10.4** (in code) Train from 500 and from 4,000 digits with `reduction="sum"` and `"mean"`, supervised. How does the mAP depend on $m$ in each?
+# **10.4** (in code) Train `SupervisedDeepHashing(optimizer="lbfgs")` on 500 and on 4,000 digits with `reduction="sum"` and `"mean"`. How does the mAP depend on $m$ in each?
 #
 # <details><summary>Hint</summary> In one of them the labels weigh $\alpha_1/m$ against the quantisation. </details>
 #

@@ -15,11 +15,13 @@ from bdnn.files import show_versions
 show_versions()
 
 # %%
+from itertools import islice
+
 import numpy as np
 
 from bdnn import DeepHashing, SupervisedDeepHashing, losses, metrics
 from bdnn.data import load
-from bdnn.deep_hashing import DHObjective, descend, initial_network, orthogonality, scatter
+from bdnn.deep_hashing import descend, dh_objective, initial_network, orthogonality, scatter
 from bdnn.itq import principal_directions
 from bdnn.network import backward, flatten, forward, gradient_error, unflatten
 
@@ -42,7 +44,7 @@ for ratio in (0.2, 0.9, 1.5):
     h = 0.01
     for _ in range(1000):
         h -= 0.1 * ((1 - ratio) * h - np.sign(h))
-    where = f"h = {h:.3f}, formula {1 / (1 - ratio):.3f}" if ratio < 1 else f"beyond 1e6: {h > 1e6}"
+    where = f"h = {h:.3f}, formula {1 / (1 - ratio):.3f}" if ratio < 1 else f"h = {h:.0e}"
     print(f"alpha1/m = {ratio}: {where}")
 
 # %% [markdown]
@@ -61,7 +63,8 @@ def centred_variance(H):
 
 
 H = np.random.default_rng(0).standard_normal((4, 30))
-print(f"gradient, error below 1e-7: {gradient_error(centred_variance, H) < 1e-7}")
+assert gradient_error(centred_variance, H) < 1e-8
+print("error of the gradient below 1e-8")
 print(f"constant bit: {centred_variance(np.ones((1, 30)))[0]:.1f}")
 
 # %% [markdown]
@@ -69,18 +72,19 @@ print(f"constant bit: {centred_variance(np.ones((1, 30)))[0]:.1f}")
 #
 # With all $m(m-1)$ ordered pairs counted as different, $J_s=\frac{T}{m(m-1)}$ and by Eq. (10) of notebook 10
 # $T=2mq-2\|s\|^2=2m\big(\|H\|^2-m\|\bar h\|^2\big)=2m\|HP\|^2$. So
-# $J_s=\frac{2}{m-1}\|HP\|^2=\frac{m}{m-1}\cdot2\cdot\frac1m\|HP\|^2$: twice the variance about the mean (summed over the bits), times
+# $J_s=\frac{2}{m-1}\|HP\|^2=\frac{m}{m-1}\cdot4\cdot\frac1{2m}\|HP\|^2$: four times the term of 10.2, times
 # $\frac m{m-1}$. The scatter thus adds what exercise 10.2 asked for: it does not reward a constant bit.
 
 # %%
 m = H.shape[1]
 pairs = [(i, j) for i in range(m) for j in range(m) if i != j]
 mean = np.mean([np.sum((H[:, i] - H[:, j]) ** 2) for i, j in pairs])
-by_formula = m / (m - 1) * 2 * np.sum(H.var(axis=1))
+by_formula = m / (m - 1) * 4 * centred_variance(H)[0]
 print(f"mean over the pairs {mean:.6f}, by the variance {by_formula:.6f}")
 y = np.arange(m) % 3
 added = scatter(np.vstack([H, np.ones(m)]), y)[0] - scatter(H, y)[0]
-print(f"a constant bit adds nothing to J_s: {abs(added) < 1e-12}")
+assert abs(added) < 1e-12
+print(f"a constant bit adds {abs(added):.3f} to J_s")
 
 # %% [markdown]
 # ## 10.4 Sum and mean, for different numbers of samples
@@ -95,7 +99,9 @@ def score(method, m):
 
 gain = {}
 for reduction in ("sum", "mean"):
-    pair = [score(SupervisedDeepHashing(reduction=reduction), m) for m in (500, 4000)]
+    pair = [
+        score(SupervisedDeepHashing(reduction=reduction, optimizer="lbfgs"), m) for m in (500, 4000)
+    ]
     gain[reduction] = pair[1] - pair[0]
     print(f"{reduction:4}  500 digits: mAP {pair[0]:.1f} %   4,000 digits: {pair[1]:.1f} %")
 
@@ -113,28 +119,28 @@ print("more digits help with the mean, and do not with the sum")
 
 # %%
 L, alphas = 16, (100, 1e-3, 1e-3)
-X = rows[:1000].T.astype(np.float64)
+X = rows[:1000].T.astype(np.float32)
 X -= X.mean(axis=1, keepdims=True)
 X *= 0.15 / np.sqrt(np.mean((principal_directions(X, L)[1].T @ X) ** 2))
 sizes = (len(X), 60, 30, L)
-start = flatten(*initial_network(X, sizes, np.random.default_rng(0)))
+start = flatten(*initial_network(X, sizes, np.random.default_rng(0), "itq"))
 
 
 def with_balance(theta, lambda4):
     Ws, cs = unflatten(theta, sizes)
-    Hs = forward(Ws, cs, X, ("tanh",) * 3)
-    J, gradient = DHObjective(X, sizes, alphas)(theta)
+    Hs = forward(Ws, cs, X, "tanh", "tanh")
+    J, gradient = dh_objective(theta, X, sizes, alphas=alphas)
     value, dH = losses.balance(Hs[-1])
-    J, total = J + lambda4 * value, X.shape[1] + alphas[0]
-    return J / total, (gradient + lambda4 * flatten(*backward(Ws, Hs, dH, ("tanh",) * 3))) / total
+    J, N = J + lambda4 * value, X.shape[1] + alphas[0]
+    return J / N, (gradient + lambda4 * flatten(*backward(Ws, Hs, dH, "tanh", "tanh"))) / N
 
 
 # %% tags=["nbval-ignore-output"]
 imbalance = {}
 for lambda4 in (0.0, 0.1, 1.0, 2.0):
     fun = lambda theta: with_balance(theta, lambda4)  # noqa: B023, E731
-    theta = descend(fun, start, 0.1, 300, 0, lambda theta, J: None)
-    H = forward(*unflatten(theta, sizes), X, ("tanh",) * 3)[-1]
+    *_, theta = islice(descend(fun, start, 0.1, 0), 301)
+    H = forward(*unflatten(theta, sizes), X, "tanh", "tanh")[-1]
     imbalance[lambda4] = metrics.balance((H >= 0).T * 2 - 1)
     print(f"lambda4 = {lambda4:3.1f}: imbalance of the codes {imbalance[lambda4]:.2f}")
 
@@ -154,9 +160,9 @@ print("lambda4 = 2 prevents the collapse")
 # other two layers narrow and can reach 0.
 
 # %%
-wide = DeepHashing(hidden=(10, 40), alpha2=1e4, learning_rate=0.01, dtype="float64").fit(
-    rows[:1000]
-)
-by_layer = [orthogonality([W])[0] for W in wide.Ws_]
+options = {"hidden": (10, 40), "alpha2": 1e4, "learning_rate": 0.01, "dtype": "float64"}
+wide = DeepHashing(**options).fit(rows[:1000])
+Ws = [wide.Ws_[0] / wide.scale_, *wide.Ws_[1:]]  # as in training
+by_layer = [orthogonality([W])[0] for W in Ws]
 print("orthogonality by layer: " + ", ".join(f"{value:.1f}" for value in by_layer))
 assert by_layer[1] >= 15 - 1e-9
