@@ -774,21 +774,23 @@ searches.append(next(s for x, _, pairs in path if len((s := real_search(x, pairs
 
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(9, 3.4))
-for ax, (phi, trials) in zip(axes, searches):
+for ax, (phi, trials), reach in zip(axes, searches, (1.4, 2.5)):
     start, last = phi(0.0), trials[-1]
-    a = np.linspace(0, 1.25 * max(trial.a for trial in trials), 100)
+    a = np.linspace(0, reach * last.a, 100)
     values = np.array([phi(step).f for step in a])
     _ = ax.plot(a, values, "-", color="0.6", label=r"$\varphi(a)$")
     _ = ax.plot(a, start.f + a * start.d, ":", color="0.3", label=r"$\varphi(0)+a\varphi'(0)$")
-    _ = ax.plot([s.a for s in trials], [s.f for s in trials], "o", color=COLOURS["blue"])
-    _ = ax.plot(last.a, last.f, "s", color=COLOURS["vermillion"], markersize=9, label="accepted")
-    for k, trial in enumerate(trials, start=1):
-        _ = ax.annotate(f"{k}", (trial.a, trial.f), (0, 9), textcoords="offset points", ha="center")
-    low, high = values.min(), values.max()
-    _ = ax.set(xlabel="$a$", ylabel="$J$", ylim=(1.2 * low - 0.2 * high, 1.3 * high - 0.3 * low))
+    for k, trial in enumerate(trials[:-1], start=1):
+        if trial.a < a[-1]:
+            _ = ax.plot(trial.a, trial.f, "o", color=COLOURS["blue"])
+            _ = ax.annotate(f"{k}", (trial.a, trial.f), (0, 8), textcoords="offset points")
+    label = f"accepted, trial {len(trials)}"
+    _ = ax.plot(last.a, last.f, "s", color=COLOURS["vermillion"], markersize=9, label=label)
+    margin = 0.15 * np.ptp(values)
+    _ = ax.set(xlabel="$a$", ylabel="$J$", ylim=(values.min() - margin, values.max() + margin))
+    _ = ax.legend(loc="best")
 _ = axes[0].set(title=f"step {t + 1} from random weights")
 _ = axes[1].set(title="a step where $a=1$ is too long")
-_ = axes[0].legend(loc="lower left")
 save_figure(fig, "06_search")
 
 # %%
@@ -800,9 +802,9 @@ print(
 )
 
 # %% [markdown]
-# The numbers give the order of the trials, the square is the accepted one. Left: at $a=1$, where backtracking
-# stopped, $J$ falls more steeply than at 0. Strong Wolfe says "further", until the slope is flat enough; then
-# $s^\top y>0$. Right: $a=1$ is too long, and the cubic leads back.
+# The numbers give the order of the trials (some lie beyond the picture), the square is the accepted one. Left: at
+# $a=1$, where backtracking stopped, $J$ falls more steeply than at 0. Strong Wolfe says "further", until the
+# slope is flat enough; then $s^\top y>0$. Right: $a=1$ is too long, and the cubic leads back.
 #
 # ## The whole method
 #
