@@ -1,6 +1,8 @@
 # %% [markdown]
 # # Hash without a network: waves, balls, cells and an autoencoder
 #
+# **Off the path.** No later notebook rests on this one. It derives the unsupervised methods of the paper's tables: read it when you want to know what UH-BDNN is compared with.
+#
 # **What you will do.** You derive, build and check the four unsupervised methods that the BDNN paper compares itself with besides ITQ: spectral hashing, spherical hashing, K-means hashing and the binary autoencoder.
 #
 # **What you will learn**
@@ -11,7 +13,7 @@
 # * how codes became variables before BDNN, with hyperplanes in the place of the network;
 # * how good all this is, measured, and which of it BDNN kept.
 #
-# **What you need.** Notebooks 02, 03, 07 and 08. About 60 minutes to read; under a minute to run.
+# **What you need.** Notebooks 02, 03, 07 and 08. About 90 minutes to read, with the derivations; under a minute to run.
 
 # %% tags=["nbval-ignore-output"]
 import sys
@@ -358,7 +360,7 @@ for name, samples in (("a box", even), ("digits", X)):
 #
 # $$ P\leftarrow P+\tfrac1{2L}\,P\,\big(\operatorname{diag}(r\mathbf 1)-r\big) . \tag{12} $$
 #
-# You know the bracket: it is the Laplacian (2) of the graph in which the bits are the nodes and their correlations the affinities. By (2) $\sum_{k,l}r_{kl}\|p_k-p_l\|^2=2\operatorname{tr}\big(P\,(\operatorname{diag}(r\mathbf 1)-r)\,P^\top\big)$, whose gradient in $P$ is four times the product in (12). The forces therefore climb on that sum: centres of correlated balls apart, centres of anticorrelated ones together. It is a climb with $r$ held fixed for a step, then counted anew; that it ends in equilibrium is an experience, no theorem.
+# You know the bracket: it is the Laplacian (2) of the graph in which the bits are the nodes and their correlations the affinities. By (2) $\sum_{k,l}r_{kl}\|p_k-p_l\|^2=2\operatorname{tr}\big(P\,(\operatorname{diag}(r\mathbf 1)-r)\,P^\top\big)$, whose gradient in $P$ is four times the product in (12). The forces therefore climb on that sum: centres of correlated balls apart, centres of anticorrelated ones together. It is a climb with $r$ held fixed for a step, then counted anew; that it ends in equilibrium is what one observes; we know no proof.
 
 
 # %% tags=["export"]
