@@ -46,29 +46,6 @@ def check_whole_number(name: str, value: Any, lowest: int) -> None:
         raise ValueError(f"{name} must be a whole number of at least {lowest}, got {value!r}")
 
 
-def check_number(name: str, value: Any, lowest: float = 0.0) -> None:
-    """Raise a ValueError unless ``value`` is a finite real number of at least ``lowest``."""
-    real = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-    if not real or not np.isfinite(value) or value < lowest:
-        raise ValueError(f"{name} must be a finite number of at least {lowest:g}, got {value!r}")
-
-
-def check_matrix(name: str, A: ArrayLike) -> np.ndarray:
-    """A as a real matrix with samples in columns; whole numbers (codes) become float64."""
-    A = np.asarray(A)
-    if A.ndim != 2 or A.size == 0:
-        raise ValueError(f"{name} must be a matrix with samples in columns, got shape {A.shape}")
-    return A if A.dtype.kind == "f" else A.astype(np.float64)
-
-
-def class_numbers(y: ArrayLike, m: int) -> np.ndarray:
-    """Labels of m samples, of any type that sorts, as numbers 0, 1, ... of their classes."""
-    y = np.unique(y, return_inverse=True)[1]
-    if y.shape != (m,):
-        raise ValueError(f"y must hold one label for each of {m} samples, got shape {y.shape}")
-    return y
-
-
 def check_kind(X: Any) -> None:
     """Raise a TypeError for what NumPy would silently take for numbers: masks, dates."""
     if np.ma.isMaskedArray(X):

@@ -44,7 +44,7 @@ def coordinate_descent(
     array (L, m)
         The codes, -1 and +1, in the dtype of B.
     """
-    Q = W.T @ X - W.T @ c + lambda2 * H  # (L, m)
+    Q = W.T @ X - W.T @ c + lambda2 * H  # (L, m), Eq. (3)
     G = W.T @ W  # (L, L)
     np.fill_diagonal(G, 0)  # a bit does not see itself
     codes = B.astype(Q.dtype)

@@ -9,6 +9,7 @@ length of the step by bracketing and zooming with cubic interpolation.
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -52,7 +53,7 @@ def two_loop(g: Array, pairs: Sequence[tuple[Array, Array]]) -> Array:
         q -= alphas[-1] * y
     if pairs:
         s, y = pairs[-1]
-        q *= s @ y / (y @ y)
+        q *= s @ y / (y @ y)  # gamma, Eq. (7)
     for (s, y), alpha in zip(pairs, reversed(alphas)):
         q += (alpha - y @ q / (s @ y)) * s
     return q
@@ -74,14 +75,14 @@ def cubic_minimiser(p: Trial, q: Trial) -> float:
     The cubic takes the values and the slopes of the trials, which may stand in either order; nan
     if it has no minimum.
     """
-    h = q.a - p.a
-    e = p.d + q.d - 3 * (q.f - p.f) / h
+    width = q.a - p.a  # Delta
+    e = p.d + q.d - 3 * (q.f - p.f) / width
     discriminant = e * e - p.d * q.d
     if not discriminant >= 0:
         return math.nan
-    w = math.copysign(math.sqrt(discriminant), h)
+    w = math.copysign(math.sqrt(discriminant), width)
     denominator = q.d - p.d + 2 * w
-    return q.a - h * (q.d + w - e) / denominator if denominator else math.nan
+    return q.a - width * (q.d + w - e) / denominator if denominator else math.nan
 
 
 def next_step(previous: Trial, low: Trial, high: Trial | None, halve: bool) -> float:
@@ -93,7 +94,7 @@ def next_step(previous: Trial, low: Trial, high: Trial | None, halve: bool) -> f
         a = cubic_minimiser(previous, low)
         return min(max(a, 2 * low.a), 10 * low.a) if a > low.a else 10 * low.a
     width = high.a - low.a
-    if not math.isfinite(high.f + high.d):
+    if not math.isfinite(high.f + high.d):  # no cubic: the domain may end anywhere in between
         return low.a + 0.1 * width
     a = cubic_minimiser(low, high)
     share = 0.5 if halve or math.isnan(a) else (a - low.a) / width
@@ -138,7 +139,7 @@ def strong_wolfe(
     for _ in range(max_trials):
         trial = phi(a)
         enough = math.isfinite(trial.d) and start.f + c1 * a * start.d >= trial.f > -math.inf
-        if enough and abs(trial.d) <= -c2 * start.d:
+        if enough and abs(trial.d) <= -c2 * start.d:  # Eqs. (10) and (11)
             return trial
         if not enough or (trial.f >= low.f and low is not start):
             high = trial  # too long: the minimum lies between low and here
@@ -164,6 +165,7 @@ MESSAGES = (
 )
 
 
+@np.errstate(over="ignore", invalid="ignore")  # a step that is too long is no fault
 def minimize(
     fun: Callable[[Array], tuple[float, Array]],
     x0: Array,
@@ -214,52 +216,52 @@ def minimize(
         If an option is out of its range, if the gradient has another shape than x0, or if the
         value or the gradient at x0 is not finite.
     """
-    if not (max_iter >= 0 and history >= 1 and min(gtol, ftol) >= 0 and 0 < c1 < c2 < 1):
-        raise ValueError("minimize needs max_iter >= 0, history >= 1, gtol, ftol >= 0, c1 < c2 < 1")
-    x0 = np.asarray(x0)
-    x = np.array(x0, dtype=np.float32 if x0.dtype == np.float32 else np.float64)
-    nfev = 0
+    if not (max_iter >= 0 and history >= 1 and gtol >= 0 and ftol >= 0 and 0 < c1 < c2 < 1):
+        raise ValueError("needs max_iter, gtol, ftol >= 0, history >= 1 and 0 < c1 < c2 < 1")
+    x0, nfev = np.asarray(x0), 0
+    x0 = x0.astype(np.float32 if x0.dtype == np.float32 else np.float64)
 
-    def evaluate(x):
+    def trial(a, x, p):  # Eq. (9)
         nonlocal nfev
         nfev += 1
+        x = x + a * p
         f, g = fun(x)
-        return float(f), np.array(g, dtype=x.dtype)  # a copy: fun may use the same memory again
+        g = np.array(g, dtype=x.dtype)  # a copy: fun may use the same memory again
+        if g.shape != x.shape:
+            raise ValueError(f"the gradient has shape {g.shape}, x0 has shape {x.shape}")
+        return Trial(a, float(f), float(g @ p), x, g)
 
-    def phi(a):  # the function of a line search from x along p
-        with np.errstate(over="ignore", invalid="ignore"):  # a step too long is no fault
-            xa = x + x.dtype.type(a) * p
-            f, g = evaluate(xa)
-            return Trial(a, f, float(g @ p), xa, g)
-
-    f, g = evaluate(x)
-    if g.shape != x.shape or not (math.isfinite(f) and np.isfinite(g).all()):
-        raise ValueError(f"at x0 {x.shape} the value is {f} and the gradient {g.shape} not finite")
-    pairs, nit, decrease, status = deque(maxlen=history), 0, math.inf, None
-    while status is None:
-        rules = np.max(np.abs(g)) <= gtol, decrease <= ftol, nit >= max_iter
+    now = trial(0.0, x0, np.zeros_like(x0))
+    if not (math.isfinite(now.f) and np.isfinite(now.g).all()):
+        raise ValueError("the value or the gradient at x0 is not finite")
+    pairs, nit, decrease = deque(maxlen=history), 0, math.inf
+    while True:
+        rules = np.max(np.abs(now.g)) <= gtol, decrease <= ftol, nit >= max_iter
         if any(rules):
             status = rules.index(True)
             break
-        p = -two_loop(g, pairs)
-        slope = float(g @ p)
+        p = -two_loop(now.g, pairs)
+        slope = float(now.g @ p)
         if not -math.inf < slope < 0:  # rounding has spoiled the pairs
             pairs.clear()
-            p, slope = -g, -float(g @ g)
-        a = 1.0 if pairs else min(1.0, 1 / float(np.sum(np.abs(g))))
-        new = strong_wolfe(phi, Trial(0.0, f, slope, x, g), a, c1, c2)
-        if new is None:  # forget the pairs; steepest descent has failed if there are none
-            status = None if pairs else 3
+            p, slope = -now.g, -float(now.g @ now.g)
+        a = 1.0 if pairs else min(1.0, 1 / float(np.sum(np.abs(now.g))))
+        phi, start = partial(trial, x=now.x, p=p), now._replace(a=0.0, d=slope)
+        new = strong_wolfe(phi, start, a, c1, c2)
+        if new is None and pairs:  # once more, along -g
             pairs.clear()
             continue
-        s, y = new.x - x, new.g - g
-        eps = float(np.finfo(x.dtype).eps)
-        if s @ y > eps * math.sqrt(float(s @ s) * float(y @ y)) > 0:  # not eaten by rounding
+        if new is None:
+            status = 3
+            break
+        s, y = new.x - now.x, new.g - now.g
+        rounding = float(np.finfo(s.dtype).eps) * math.sqrt(float(s @ s) * float(y @ y))
+        if s @ y > rounding > 0:
             pairs.append((s, y))
-        decrease = (f - new.f) / max(abs(f), abs(new.f), 1.0)
-        x, f, g, nit = new.x, new.f, new.g, nit + 1
+        decrease = (now.f - new.f) / max(abs(now.f), abs(new.f), 1.0)
+        now, nit = new, nit + 1
         if callback:
-            callback(OptimizeResult(x=x, fun=f, jac=g, nit=nit, nfev=nfev))
+            callback(OptimizeResult(x=now.x, fun=now.f, jac=now.g, nit=nit, nfev=nfev))
     counts = {"nit": nit, "nfev": nfev, "njev": nfev}
     verdict = {"status": status, "message": MESSAGES[status], "success": status < 2}
-    return OptimizeResult(x=x, fun=f, jac=g, **counts, **verdict)
+    return OptimizeResult(x=now.x, fun=now.f, jac=now.g, **counts, **verdict)

@@ -1,6 +1,8 @@
 # %% [markdown]
 # # Hash without a network: waves, balls, cells and an autoencoder
 #
+# **Off the path.** No later notebook rests on this one. It derives the unsupervised methods of the paper's tables: read it when you want to know what UH-BDNN is compared with.
+#
 # **What you will do.** You derive, build and check the four unsupervised methods that the BDNN paper compares itself with besides ITQ: spectral hashing, spherical hashing, K-means hashing and the binary autoencoder.
 #
 # **What you will learn**
@@ -11,7 +13,7 @@
 # * how codes became variables before BDNN, with hyperplanes in the place of the network;
 # * how good all this is, measured, and which of it BDNN kept.
 #
-# **What you need.** Notebooks 02, 03, 07 and 08. About 60 minutes to read; under a minute to run.
+# **What you need.** Notebooks 02, 03, 07 and 08. About 90 minutes to read, with the derivations; under a minute to run.
 
 # %% tags=["nbval-ignore-output"]
 import sys
@@ -36,20 +38,20 @@ and Raziperchikolaei, "Hashing with Binary Autoencoders", CVPR 2015.
 """
 
 import itertools
+from numbers import Integral
 
 import numpy as np
+from numpy import ndarray as Array
 from numpy.typing import DTypeLike
 from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.svm import LinearSVC
 from tqdm import tqdm
 
-from bdnn import losses
-from numpy import ndarray as Array
-from bdnn.checks import Seed, as_generator, check_number, check_whole_number
-from bdnn.hashing import Hasher
-from bdnn.metrics import sgn
 from bdnn.dcc import coordinate_descent
+from bdnn.hashing import Hasher, Seed, as_generator, at_least
 from bdnn.itq import itq_rotation, principal_directions, range_scaling
+from bdnn.losses import reconstruction
+from bdnn.metrics import sgn
 from bdnn.uh_bdnn import ridge_decoder
 
 # %%
@@ -255,7 +257,7 @@ print("20 random boxes: the eight slowest waves are those of the full enumeratio
 
 
 # %% tags=["export"]
-class SpectralHashing(BaseHasher):
+class SpectralHashing(Hasher):
     """Spectral hashing: signs of the slowest waves along principal directions.
 
     Deterministic: there is no random_state.
@@ -300,7 +302,6 @@ class SpectralHashing(BaseHasher):
         self.c_ = -(omega * low[j])[:, None].astype(X.dtype)
         self.half_waves_, self.directions_ = k, j
         self.history_ = []
-        self.codes_ = self._encoded(X, sgn, np.int8)
 
     def _project(self, X):
         return np.cos(self.W_ @ X + self.c_)
@@ -359,7 +360,7 @@ for name, samples in (("a box", even), ("digits", X)):
 #
 # $$ P\leftarrow P+\tfrac1{2L}\,P\,\big(\operatorname{diag}(r\mathbf 1)-r\big) . \tag{12} $$
 #
-# You know the bracket: it is the Laplacian (2) of the graph in which the bits are the nodes and their correlations the affinities. By (2) $\sum_{k,l}r_{kl}\|p_k-p_l\|^2=2\operatorname{tr}\big(P\,(\operatorname{diag}(r\mathbf 1)-r)\,P^\top\big)$, whose gradient in $P$ is four times the product in (12). The forces therefore climb on that sum: centres of correlated balls apart, centres of anticorrelated ones together. It is a climb with $r$ held fixed for a step, then counted anew; that it ends in equilibrium is an experience, no theorem.
+# You know the bracket: it is the Laplacian (2) of the graph in which the bits are the nodes and their correlations the affinities. By (2) $\sum_{k,l}r_{kl}\|p_k-p_l\|^2=2\operatorname{tr}\big(P\,(\operatorname{diag}(r\mathbf 1)-r)\,P^\top\big)$, whose gradient in $P$ is four times the product in (12). The forces therefore climb on that sum: centres of correlated balls apart, centres of anticorrelated ones together. It is a climb with $r$ held fixed for a step, then counted anew; that it ends in equilibrium is what one observes; we know no proof.
 
 
 # %% tags=["export"]
@@ -493,7 +494,7 @@ def balanced_spheres(
 
 
 # %% tags=["export"]
-class SphericalHashing(BaseHasher):
+class SphericalHashing(Hasher):
     """Spherical hashing: every bit tells the inside of a ball from its outside.
 
     Parameters
@@ -530,6 +531,12 @@ class SphericalHashing(BaseHasher):
     spherical Hamming distance; here codes are compared by the plain one, as all others are.
     """
 
+    _parameter_constraints = {
+        "n_samples": at_least(2, Integral),
+        "mean_tol": at_least(1e-6),
+        "std_tol": at_least(1e-6),
+    }
+
     def __init__(
         self,
         n_bits: int = 16,
@@ -550,10 +557,6 @@ class SphericalHashing(BaseHasher):
         self.random_state = random_state
 
     def _fit(self, X, y):
-        check_whole_number("n_samples", self.n_samples, 2)
-        check_whole_number("max_iter", self.max_iter, 1)
-        for name in ("mean_tol", "std_tol"):
-            check_number(name, getattr(self, name), 1e-6)
         rng = as_generator(self.random_state)
         m = X.shape[1]
         kept = np.sort(rng.choice(m, min(self.n_samples, m), replace=False))
@@ -561,7 +564,6 @@ class SphericalHashing(BaseHasher):
             X[:, kept], self.n_bits, rng, self.max_iter, self.mean_tol, self.std_tol
         )
         self.n_iter_ = len(self.history_) - 1
-        self.codes_ = self._encoded(X, sgn, np.int8)
 
     def _project(self, X):
         return self.radii_ - euclidean_distances(self.centres_.T, X.T)
@@ -815,7 +817,7 @@ print("variances in each hand:", *(variances[hand].tolist() for hand in hands))
 
 
 # %% tags=["export"]
-class KMeansHashing(BaseHasher):
+class KMeansHashing(Hasher):
     """K-means hashing: the name of the nearest centre, in each of n_bits / b subspaces.
 
     Deterministic: there is no random_state.
@@ -857,6 +859,12 @@ class KMeansHashing(BaseHasher):
     nothing.
     """
 
+    _parameter_constraints = {
+        "bits_per_subspace": at_least(1, Integral),
+        "affinity_weight": at_least(0),
+        "tol": at_least(0),
+    }
+
     def __init__(
         self,
         n_bits: int = 16,
@@ -875,10 +883,6 @@ class KMeansHashing(BaseHasher):
         self.dtype = dtype
 
     def _fit(self, X, y):
-        check_whole_number("bits_per_subspace", self.bits_per_subspace, 1)
-        check_whole_number("max_iter", self.max_iter, 1)
-        check_number("affinity_weight", self.affinity_weight)
-        check_number("tol", self.tol)
         full, rest = divmod(self.n_bits, self.bits_per_subspace)
         self.names_ = [self.bits_per_subspace] * full + [rest] * bool(rest)
         mean, P = principal_directions(X, len(X))
@@ -894,7 +898,6 @@ class KMeansHashing(BaseHasher):
         self.W_, self.c_ = np.vstack(W).astype(X.dtype), np.vstack(c).astype(X.dtype)
         self.n_iter_ = max(map(len, histories))
         self.history_ = [self._errors(histories, t) for t in range(self.n_iter_)]
-        self.codes_ = self._encoded(X, sgn, np.int8)
 
     def _errors(self, histories, t):
         quantisation, affinity = np.sum([h[min(t, len(h) - 1)] for h in histories], axis=0)
@@ -960,7 +963,6 @@ print("all codes are the names of the nearest centres")
 
 # %% tags=["export"]
 _ENUMERATED_BITS = 10  # up to this length all codes are compared
-_BLOCK_SAMPLES = 4096  # samples whose 2^L values are held in memory at a time
 
 
 def nearest_codes(X: Array, W: Array, c: Array, H: Array, mu: float, B: Array) -> Array:
@@ -985,17 +987,12 @@ def nearest_codes(X: Array, W: Array, c: Array, H: Array, mu: float, B: Array) -
         Up to ten bits the global minimum; beyond, no bit can be changed for the better, and the
         value is not above that of `B`.
     """
-    L, m = B.shape
-    if L > _ENUMERATED_BITS:
+    if len(B) > _ENUMERATED_BITS:
         return coordinate_descent(X, W, c, H, mu, B)
-    codes = every_code(L).astype(X.dtype)
-    quadratic = np.sum(codes * ((W.T @ W) @ codes), axis=0)[:, None]
-    best = np.empty_like(B)
-    for start in range(0, m, _BLOCK_SAMPLES):
-        block = slice(start, start + _BLOCK_SAMPLES)
-        Q = W.T @ (X[:, block] - c) + mu * H[:, block]
-        best[:, block] = codes[:, np.argmin(quadratic - 2 * (codes.T @ Q), axis=0)]
-    return best
+    codes = every_code(len(B)).astype(X.dtype)  # (L, 2^L)
+    Q = W.T @ (X - c) + mu * H  # (L, m)
+    values = np.sum(codes * (W.T @ W @ codes), axis=0)[:, None] - 2 * codes.T @ Q  # Eq. (18)
+    return codes[:, np.argmin(values, axis=0)]
 
 
 # %% [markdown]
@@ -1058,7 +1055,7 @@ def separating_hyperplane(U: Array, b: Array, C: float) -> tuple[Array, float]:
 
 
 # %% tags=["export"]
-class BinaryAutoencoder(BaseHasher):
+class BinaryAutoencoder(Hasher):
     """Binary autoencoder: hyperplanes whose codes let a linear decoder draw the samples again.
 
     Parameters
@@ -1104,6 +1101,14 @@ class BinaryAutoencoder(BaseHasher):
     Carreira-Perpinan and Raziperchikolaei, CVPR 2015; derived in notebook 11.
     """
 
+    _parameter_constraints = {
+        "mu": at_least(1e-12),
+        "growth": at_least(1),
+        "C": at_least(1e-12),
+        "n_axes": at_least(1, Integral),
+        "n_samples": at_least(1, Integral),
+    }
+
     def __init__(
         self,
         n_bits: int = 16,
@@ -1130,10 +1135,6 @@ class BinaryAutoencoder(BaseHasher):
         self.verbose = verbose
 
     def _fit(self, X, y):
-        for name, lowest in (("mu", 1e-12), ("growth", 1.0), ("C", 1e-12)):
-            check_number(name, getattr(self, name), lowest)
-        for name in ("max_iter", "n_axes", "n_samples"):
-            check_whole_number(name, getattr(self, name), 1)
         rng, scale = as_generator(self.random_state), X.dtype.type(range_scaling(X)[1])
         mean, P = (
             Z.astype(X.dtype) for Z in principal_directions(X, max(self.n_axes, self.n_bits))
@@ -1148,32 +1149,25 @@ class BinaryAutoencoder(BaseHasher):
         U = (A[:, chosen] - mean).T @ axes
         self._alternate(A, chosen, (np.ascontiguousarray(U, np.float64), axes, mean))
         self.W_ /= scale
-        self.codes_ = self._encoded(X, sgn, np.int8)
 
     def _alternate(self, X, chosen, coordinates):
-        """Rounds of codes, decoder and encoder with growing mu; an interruption ends them."""
-        H = sgn(self._project(X)).astype(X.dtype)
+        """Rounds of codes, decoder and encoder with growing mu."""
+        H = sgn(self._project(X))
         B, mu = H.copy(), self.mu
         error, decoder = _reconstruct(X, B)
         self.history_ = [{"error": error}]
         with tqdm(total=self.max_iter * self.n_bits, disable=not self.verbose, leave=False) as bar:
-            try:
-                for _ in range(self.max_iter):
-                    B = nearest_codes(X, *decoder, H, X.dtype.type(mu), B)
-                    error, decoder = _reconstruct(X, B)
-                    improved = self._fit_encoder(X, B, H, chosen, coordinates, bar)
-                    wrong = float(np.mean(B != H))
-                    entry = {"error": _reconstruct(X, H)[0], "mu": mu, "disagreement": wrong}
-                    entry |= {"objective": error + mu * 4 * self.n_bits * wrong}
-                    self.history_.append(entry | {"improved": improved})
-                    if wrong == 0 or improved == 0:
-                        break
-                    mu *= self.growth
-            except KeyboardInterrupt:
-                if len(self.history_) == 1:
-                    raise
-                told = "interrupted: the hyperplanes so far are kept"
-                self._stopped_early(told, stacklevel=4)
+            for _ in range(self.max_iter):
+                B = nearest_codes(X, *decoder, H, mu, B)
+                error, decoder = _reconstruct(X, B)
+                improved = self._fit_encoder(X, B, H, chosen, coordinates, bar)
+                wrong = float(np.mean(B != H))
+                entry = {"error": _reconstruct(X, H)[0], "mu": mu, "disagreement": wrong}
+                entry |= {"objective": error + mu * 4 * self.n_bits * wrong}
+                self.history_.append(entry | {"improved": improved})
+                if wrong == 0 or improved == 0:
+                    break
+                mu *= self.growth
         self.n_iter_ = len(self.history_) - 1
 
     def _fit_encoder(self, X, B, H, chosen, coordinates, bar):
@@ -1199,7 +1193,7 @@ class BinaryAutoencoder(BaseHasher):
 def _reconstruct(X, B):
     """Error per sample of the best decoder of the codes, and the decoder (W, c)."""
     W, c = ridge_decoder(X, B, 0.0)
-    return 2 * losses.reconstruction(X, B, W, c)[0], (W, c)
+    return 2 * reconstruction(X, B, W, c)[0], (W, c)
 
 
 # %%

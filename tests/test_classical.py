@@ -1,4 +1,4 @@
-"""bdnn.baselines.classical: known answers, enumeration, explicit graphs, counts by hand; estimators."""
+"""bdnn.baselines.classical: known answers, enumeration, explicit graphs, counts; estimators."""
 
 import itertools
 import math
@@ -15,7 +15,6 @@ from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.svm import LinearSVC
 
 import bdnn
-from bdnn.metrics import sgn, unpack_codes
 from bdnn.baselines import classical
 from bdnn.baselines.classical import (
     BinaryAutoencoder,
@@ -37,7 +36,7 @@ from bdnn.baselines.classical import (
     slowest_waves,
 )
 from bdnn.itq import ITQ, principal_directions
-from bdnn.metrics import balance, precision_at_radius
+from bdnn.metrics import balance, precision_at_radius, sgn, unpack_codes
 
 ALL = (SpectralHashing, SphericalHashing, KMeansHashing, BinaryAutoencoder)
 METHODS = pytest.mark.parametrize("method", ALL)
@@ -460,16 +459,6 @@ def test_codes_by_a_loop_over_everything(L, mu):
         assert np.array_equal(b, every[int(np.argmin(costs))])
 
 
-@pytest.mark.parametrize("block", (1, 7, 4096))
-def test_codes_do_not_depend_on_blocks(monkeypatch, block):
-    rng = np.random.default_rng(0)
-    X, W = rng.standard_normal((7, 40)), rng.standard_normal((7, 4))
-    H = sgn(rng.standard_normal((4, 40))).astype(float)
-    wanted = nearest_codes(X, W, np.zeros((7, 1)), H, 0.1, H)
-    monkeypatch.setattr(classical, "_BLOCK_SAMPLES", block)
-    assert np.array_equal(nearest_codes(X, W, np.zeros((7, 1)), H, 0.1, H), wanted)
-
-
 def test_long_codes_are_never_worse_than_before_and_cannot_be_improved_by_one_bit():
     rng = np.random.default_rng(1)
     X, W = rng.standard_normal((20, 50)), rng.standard_normal((20, 12))
@@ -598,33 +587,6 @@ def test_few_axes_and_few_samples(digits):
     assert np.array_equal(est.codes_, sgn(est.W_ @ X.T + est.c_).T)
 
 
-def interrupted(calls):
-    """A support vector machine that is interrupted at a call."""
-
-    def fit(*arguments):
-        nonlocal calls
-        calls -= 1
-        if calls == 0:
-            raise KeyboardInterrupt
-        return separating_hyperplane(*arguments)
-
-    return fit
-
-
-def test_interruption_keeps_the_hyperplanes_so_far(digits, monkeypatch):
-    X, _ = digits
-    monkeypatch.setattr(classical, "separating_hyperplane", interrupted(12))
-    with pytest.warns(UserWarning, match="interrupted"):
-        est = BinaryAutoencoder(8).fit(X)
-    assert est.n_iter_ == 1 and est.transform(X).shape == (len(X), 8)
-
-
-def test_interruption_before_there_is_anything_to_keep(digits, monkeypatch):
-    monkeypatch.setattr(classical, "separating_hyperplane", interrupted(3))
-    with pytest.raises(KeyboardInterrupt):
-        BinaryAutoencoder(8).fit(digits[0])
-
-
 # --- the estimators
 
 
@@ -687,36 +649,6 @@ def test_constant_features_and_repeated_samples(method):
         est = method(3).fit(data)
         assert np.all(np.isfinite(est.decision_function(data)))
         assert len(np.unique(est.codes_[:20], axis=0)) == 1
-
-
-@pytest.mark.parametrize(
-    "estimator, message",
-    [
-        (SpectralHashing(11), "n_samples = 10"),
-        (SphericalHashing(11), "n_samples = 10"),
-        (SpectralHashing(0), "n_bits"),
-        (SpectralHashing(4, dtype="float16"), "dtype"),
-        (SphericalHashing(4, n_samples=1), "n_samples"),
-        (SphericalHashing(4, n_samples=10.0), "n_samples"),
-        (SphericalHashing(4, max_iter=0), "max_iter"),
-        (SphericalHashing(4, mean_tol=0.0), "mean_tol"),
-        (SphericalHashing(4, std_tol="1"), "std_tol"),
-        (KMeansHashing(4, bits_per_subspace=0), "bits_per_subspace"),
-        (KMeansHashing(4, affinity_weight=-1.0), "affinity_weight"),
-        (KMeansHashing(4, max_iter=0), "max_iter"),
-        (KMeansHashing(4, tol=-1), "tol"),
-        (BinaryAutoencoder(4, mu=0.0), "mu"),
-        (BinaryAutoencoder(4, growth=0.5), "growth"),
-        (BinaryAutoencoder(4, C=-1.0), "C must"),
-        (BinaryAutoencoder(4, max_iter=0), "max_iter"),
-        (BinaryAutoencoder(4, n_axes=2.5), "n_axes"),
-        (BinaryAutoencoder(4, n_samples=0), "n_samples"),
-    ],
-)
-def test_errors(estimator, message):
-    X = np.random.default_rng(0).standard_normal((10, 5))
-    with pytest.raises(ValueError, match=message):
-        estimator.fit(X)
 
 
 @METHODS

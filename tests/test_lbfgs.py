@@ -1,6 +1,7 @@
 """bdnn.lbfgs against SciPy, against dense BFGS, and against everything that can go wrong."""
 
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,10 +11,10 @@ from hypothesis import strategies as st
 from scipy.optimize import rosen, rosen_der
 from sklearn.datasets import load_digits
 
-from bdnn import losses
+from bdnn.lbfgs import MESSAGES, Trial, cubic_minimiser, minimize, next_step, strong_wolfe, two_loop
 from bdnn.metrics import sgn
-from bdnn.lbfgs import MESSAGES, Trial, cubic_minimiser, minimize, strong_wolfe, two_loop
-from bdnn.network import backward, flatten, forward, initial_weights, unflatten
+from bdnn.network import flatten, initial_weights
+from bdnn.uh_bdnn import encoder_objective
 
 
 def rosenbrock(x):
@@ -36,17 +37,7 @@ def encoder(seed, dtype=np.float64, m=200, L=8):
     B = sgn(rng.standard_normal((L, 64)) @ (X - X.mean(axis=1, keepdims=True))).astype(dtype)
     sizes = (64, 16, 10, L)
 
-    def fun(theta):
-        Ws, cs = unflatten(theta, sizes)
-        Hs = forward(Ws, cs, X)
-        decay, dWs = losses.weight_decay(Ws)
-        terms = losses.equality(Hs[-1], B), losses.independence(Hs[-1]), losses.balance(Hs[-1])
-        weights = 5e-2, 1e-2, 1e-6
-        dH = sum(w * d for w, (_, d) in zip(weights, terms))
-        gradients, dcs = backward(Ws, Hs, dH)
-        J = 1e-3 * decay + sum(w * value for w, (value, _) in zip(weights, terms))
-        return J, flatten([G + 1e-3 * d for G, d in zip(gradients, dWs)], dcs)
-
+    fun = partial(encoder_objective, X=X, B=B, sizes=sizes, lambdas=(1e-3, 5e-2, 1e-2, 1e-6))
     return fun, flatten(*initial_weights(X, sizes, rng))
 
 
@@ -97,6 +88,7 @@ def test_rosenbrock_minimum(n):
     np.testing.assert_allclose(result.x, peer.x, atol=1e-5)
 
 
+@pytest.mark.rounding
 @pytest.mark.parametrize("seed", range(3))
 def test_network_minimum(seed):
     """The function has many minima; from near one of them both end there."""
@@ -110,6 +102,7 @@ def test_network_minimum(seed):
     assert result.fun == pytest.approx(peer.fun, rel=1e-5)
 
 
+@pytest.mark.rounding
 @pytest.mark.parametrize("problems", [quadratics, rosenbrocks, encoders])
 def test_evaluations_equal_settings(problems):
     ratios = []
@@ -120,6 +113,7 @@ def test_evaluations_equal_settings(problems):
     assert np.median(ratios) <= 1.2
 
 
+@pytest.mark.rounding
 @pytest.mark.parametrize("problems", [quadratics, rosenbrocks, encoders])
 def test_evaluations_defaults(problems):
     ratios, excess = [], []
@@ -154,6 +148,7 @@ def states(fun, x0, **options):
     return [(x, *fun(x)) for x in xs]
 
 
+@pytest.mark.rounding
 @pytest.mark.parametrize("c1, c2", [(1e-4, 0.9), (1e-2, 0.1), (0.3, 0.4)])
 @pytest.mark.parametrize("problems", [quadratics, rosenbrocks, encoders])
 def test_every_step_is_strong_wolfe(problems, c1, c2):
@@ -278,12 +273,12 @@ def test_two_loop_equals_dense_bfgs(n, h, seed):
     M = rng.standard_normal((n, n))
     A = M @ M.T / n + 0.1 * np.eye(n)
     S = rng.standard_normal((h, n))
-    pairs = [(s, A @ s, 1 / (s @ A @ s)) for s in S]
-    s, y, _ = pairs[-1]
+    pairs = [(s, A @ s) for s in S]
+    s, y = pairs[-1]
     K = s @ y / (y @ y) * np.eye(n)
-    for s, y, rho in pairs:
-        V = np.eye(n) - rho * np.outer(y, s)
-        K = V.T @ K @ V + rho * np.outer(s, s)
+    for s, y in pairs:
+        E = np.eye(n) - np.outer(y, s) / (s @ y)
+        K = E.T @ K @ E + np.outer(s, s) / (s @ y)
     g = rng.standard_normal(n)
     before = g.copy()
     np.testing.assert_allclose(two_loop(g, pairs), K @ g, rtol=1e-8, atol=1e-8)
@@ -338,7 +333,7 @@ def test_barrier():
 
 @pytest.mark.parametrize("f, g", [(np.nan, 1.0), (np.inf, 1.0), (0.0, np.nan), (0.0, np.inf)])
 def test_not_finite_at_the_start(f, g):
-    with pytest.raises(ValueError, match="at x0 is not finite"):
+    with pytest.raises(ValueError, match="x0"):
         minimize(lambda x: (f, np.full(2, g)), np.zeros(2))
 
 
@@ -367,6 +362,7 @@ def test_x0_is_not_modified_and_may_be_integer():
     assert result.x is not x0 and not np.shares_memory(result.x, x0)
 
 
+@pytest.mark.rounding
 @pytest.mark.parametrize("seed", range(3))
 def test_float32_stays_float32(seed):
     fun, x0 = encoder(seed, np.float32)
@@ -383,6 +379,7 @@ def test_float32_stays_float32(seed):
     assert result.fun == pytest.approx(double.fun, rel=1e-3)
 
 
+@pytest.mark.rounding
 @pytest.mark.parametrize("n, condition", [(10, 1e2), (50, 1e4), (100, 1e6)])
 def test_float32_noise_ends_honestly(n, condition):
     """Tolerances out of reach: the run ends, says so, and is no worse than its start."""
@@ -391,7 +388,7 @@ def test_float32_noise_ends_honestly(n, condition):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         result = minimize(fun, x0, gtol=0, ftol=0, max_iter=3000)
-    assert result.status in (1, 4)
+    assert result.status in (1, 3)
     assert result.success == (result.status == 1)
     assert result.fun < fun(x0)[0]
     assert result.fun == fun(result.x)[0]
@@ -399,13 +396,13 @@ def test_float32_noise_ends_honestly(n, condition):
 
 def test_wrong_gradient_is_reported():
     result = minimize(lambda x: (x @ x, -2 * x), np.ones(3))
-    assert result.status == 4 and not result.success
+    assert result.status == 3 and not result.success
     np.testing.assert_array_equal(result.x, np.ones(3))
 
 
 def test_unbounded_function_is_reported():
     result = minimize(lambda x: (-x.sum(), -np.ones(3)), np.zeros(3))
-    assert result.status == 4 and not result.success
+    assert result.status == 3 and not result.success
     assert result.nfev <= 30
 
 
@@ -454,36 +451,16 @@ def test_gtol_and_ftol():
     assert decreases[-1] <= 1e-2 and (decreases[:-1] > 1e-2).all()
 
 
-@pytest.mark.parametrize("limit", [1, 2, 3, 7, 20])
-@pytest.mark.parametrize("fun", [rosenbrock, lambda x: (-x.sum(), -np.ones_like(x))])
-def test_max_evaluations_also_within_a_line_search(fun, limit):
-    calls, values = 0, []
-
-    def counted(x):
-        nonlocal calls
-        calls += 1
-        values.append(fun(x)[0])
-        return fun(x)
-
-    result = minimize(counted, np.full(6, -1.2), max_evaluations=limit)
-    assert calls == result.nfev == limit
-    assert result.status == 3 and not result.success
-    assert result.fun <= values[0]
-
-
-def test_callback_may_stop():
+def test_callback_sees_every_step():
     seen = []
 
     def callback(result):
         seen.append((result.nit, result.fun, result.nfev))
         np.testing.assert_array_equal(rosen_der(result.x), result.jac)
-        if result.nit == 5:
-            raise StopIteration
 
     result = minimize(rosenbrock, np.full(6, -1.2), callback=callback)
-    assert result.status == 5 and not result.success and result.nit == 5
-    assert [nit for nit, _, _ in seen] == [1, 2, 3, 4, 5]
-    assert seen[-1] == (5, result.fun, result.nfev)
+    assert [nit for nit, _, _ in seen] == list(range(1, result.nit + 1))
+    assert seen[-1] == (result.nit, result.fun, result.nfev)
     assert all(b < a for (_, a, _), (_, b, _) in zip(seen, seen[1:]))
 
 
@@ -504,29 +481,61 @@ def test_runs_are_repeatable():
 
 
 @pytest.mark.parametrize(
-    "options, message",
+    "options",
     [
-        ({"max_iter": -1}, "max_iter=-1"),
-        ({"history": 0}, "history=0"),
-        ({"max_evaluations": 0}, "max_evaluations=0"),
-        ({"gtol": -1.0}, "gtol=-1.0"),
-        ({"ftol": np.nan}, "ftol=nan"),
-        ({"c1": 0.0}, "c1=0.0"),
-        ({"c1": 0.95}, "c1=0.95, c2=0.9"),
-        ({"c2": 1.0}, "c2=1.0"),
+        {"max_iter": -1},
+        {"history": 0},
+        {"gtol": -1.0},
+        {"ftol": np.nan},
+        {"c1": 0.0},
+        {"c1": 0.95},
+        {"c2": 1.0},
     ],
 )
-def test_options_out_of_range(options, message):
-    with pytest.raises(ValueError, match=message):
+def test_options_out_of_range(options):
+    with pytest.raises(ValueError, match=next(iter(options))):
         minimize(rosenbrock, np.zeros(2), **options)
 
 
-@pytest.mark.parametrize("x0", [np.zeros((2, 2)), np.zeros(0), np.array([1j, 0]), np.array(["a"])])
-def test_start_that_is_no_real_vector(x0):
-    with pytest.raises(ValueError, match="x0 must be a vector of real numbers"):
-        minimize(rosenbrock, x0)
-
-
 def test_gradient_of_another_shape():
-    with pytest.raises(ValueError, match=r"gradient has shape \(2, 1\), x0 has shape \(2,\)"):
+    with pytest.raises(ValueError, match="gradient"):
         minimize(lambda x: (0.0, np.ones((2, 1))), np.zeros(2))
+    with pytest.raises(ValueError, match="gradient"):
+        minimize(lambda x: (0.0, np.ones(1)), np.zeros(2))
+
+
+# ------------------------------------------------------------------------- where (11) is needed
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_where_the_curvature_is_negative(seed):
+    """Two wells with a ridge between them, where J is curved downwards along the first steps."""
+
+    def wells(x):
+        return (x**4 / 4 - x**2 / 2).sum(), x**3 - x
+
+    x0 = 1e-3 * np.random.default_rng(seed).standard_normal(5)
+    path = states(wells, x0, gtol=1e-8, ftol=0)
+    assert all((b[0] - a[0]) @ (b[2] - a[2]) > 0 for a, b in zip(path, path[1:]))
+    np.testing.assert_allclose(np.abs(path[-1][0]), 1, atol=1e-6)
+
+
+@pytest.mark.parametrize("low_a, high_a", [(1.0, 3.0), (3.0, 1.0)])
+def test_next_step_stays_inside(low_a, high_a):
+    """Off the ends by a tenth of the width, whatever the cubic says; back by a tenth from NaN."""
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        low, high = (Trial(a, *rng.standard_normal(2), None, None) for a in (low_a, high_a))
+        a = next_step(low, low, high, halve=False)
+        assert 0.1 - 1e-12 <= (a - low_a) / (high_a - low_a) <= 0.9 + 1e-12
+        assert next_step(low, low, high, halve=True) == pytest.approx(2)
+    nan = Trial(high_a, np.nan, 1.0, None, None)
+    assert next_step(low, low, nan, halve=False) == pytest.approx(low_a + 0.1 * (high_a - low_a))
+
+
+def test_next_step_goes_two_to_ten_times_as_far():
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        previous = Trial(0.0, *rng.standard_normal(2), None, None)
+        low = Trial(1.5, *rng.standard_normal(2), None, None)
+        assert 3 <= next_step(previous, low, None, halve=False) <= 15

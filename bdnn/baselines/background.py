@@ -8,12 +8,12 @@ gradient in the shape of the variable; weights of terms are not applied. The fun
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from numpy import ndarray as Array
 from numpy.typing import ArrayLike
 
-from bdnn.checks import check_matrix, check_number, check_whole_number, class_numbers
 from bdnn.lbfgs import minimize
 from bdnn.network import backward, flatten, forward, initial_weights, sigmoid, unflatten
 
@@ -41,35 +41,25 @@ __all__ = [
     "triplet_ranking",
 ]
 
-_BLOCK_PAIRS = 2**20  # pairs held in memory at a time
 
-
-def _pair_blocks(m):
-    """Slices of samples such that a block of pairs with all m samples fits in memory."""
-    step = max(1, _BLOCK_PAIRS // m)
-    return [slice(start, min(start + step, m)) for start in range(0, m, step)]
-
-
-def _squared_distances(H, rows):
-    """Array (b, m): d_ij of the b samples in `rows` and all m samples."""
+def _pair_distances(H):
+    """d_ij (m, m) of all pairs of samples."""
+    H = H - H.mean(axis=1, keepdims=True)  # distances stay, rounding errors shrink
     squares = np.square(H).sum(axis=0)
-    D = -2 * (H[:, rows].T @ H)
-    D += squares[rows, None]
-    D += squares
-    return D
+    return squares[:, None] + squares - 2 * (H.T @ H)
 
 
-def _add_pair_gradient(dH, H, rows, A):
-    """Add the gradient of sum a_ij d_ij, i in `rows`, to dH: Eq. (2) of notebook 13."""
-    dH += 2 * (H * A.sum(axis=0) - H[:, rows] @ A)
-    dH[:, rows] += 2 * (H[:, rows] * A.sum(axis=1) - H @ A.T)
+def _pair_gradient(H, A):
+    """Gradient (L, m) of sum a_ij d_ij: Eq. (2) of notebook 13."""
+    H, A = H - H.mean(axis=1, keepdims=True), A + A.T
+    return 2 * (H * A.sum(axis=0) - H @ A)
 
 
 def contrastive(H: Array, y: ArrayLike, margin: float | None = None) -> tuple[float, Array]:
     """Pairwise loss of DSH without its regulariser: Eqs. (2) to (4) of notebook 13.
 
     Mean over all pairs of half the squared distance, for samples of one class, or half of what the
-    squared distance falls short of the margin. Time O(m^2 L), memory O(m L).
+    squared distance falls short of the margin. Time O(m^2 L), memory O(m^2).
 
     Source: Liu, Wang, Shan and Chen, CVPR 2016; slide "Background: Supervised codes (1/3)".
 
@@ -89,21 +79,13 @@ def contrastive(H: Array, y: ArrayLike, margin: float | None = None) -> tuple[fl
     dH : array (L, m)
         Where a distance equals the margin, the slope towards larger distances.
     """
-    H = check_matrix("H", H)
     L, m = H.shape
-    y, margin = class_numbers(y, m), 2 * L if margin is None else margin
-    check_number("margin", margin)
-    if m < 2:
-        raise ValueError("a pairwise loss needs at least 2 samples, got 1")
-    H = H - H.mean(axis=1, keepdims=True)  # distances stay, rounding errors shrink
-    value, dH = 0.0, np.zeros_like(H)
-    for rows in _pair_blocks(m):
-        D, same = _squared_distances(H, rows), y[rows, None] == y
-        near = ~same & (D < margin)
-        value += np.sum(D[same], dtype=np.float64) + np.sum(margin - D[near], dtype=np.float64)
-        _add_pair_gradient(dH, H, rows, same.astype(H.dtype) - near)
-    n_pairs = m * (m - 1)
-    return float(value / (2 * n_pairs)), dH / (2 * n_pairs)
+    y, margin = np.asarray(y), 2 * L if margin is None else margin
+    D, same = _pair_distances(H), y[:, None] == y  # (m, m)
+    near = ~same & (D < margin)
+    J = np.sum(D[same], dtype=np.float64) + np.sum(margin - D[near], dtype=np.float64)
+    scale = 2 * m * (m - 1)
+    return float(J) / scale, _pair_gradient(H, same.astype(H.dtype) - near) / scale  # Eq. (4)
 
 
 def corner_distance(H: Array) -> tuple[float, Array]:
@@ -125,7 +107,6 @@ def corner_distance(H: Array) -> tuple[float, Array]:
         0 where an output is -1 or +1, the minimum; where it is 0, the top between two valleys, the
         slope towards larger outputs.
     """
-    H = check_matrix("H", H)
     m, E = H.shape[1], np.abs(H) - 1
     value = float(np.abs(E).sum(dtype=np.float64)) / m
     return value, np.sign(E) * np.where(H >= 0, 1, -1).astype(H.dtype) / m
@@ -164,7 +145,7 @@ def n_weights(sizes: Sequence[int]) -> int:
 def code_outputs(theta: Array, X: Array, sizes: Sequence[int], code: str = "identity") -> Array:
     """Outputs of the code layer: sigmoids in the hidden layers, then `code`."""
     Ws, cs = unflatten(theta[: n_weights(sizes)], sizes)
-    return forward(Ws, cs, X, ("sigmoid",) * (len(Ws) - 1) + (code,))[-1]
+    return forward(Ws, cs, X, last=code)[-1]
 
 
 def network_objective(
@@ -203,10 +184,9 @@ def network_objective(
     """
     p = n_weights(sizes)
     Ws, cs = unflatten(theta[:p], sizes)
-    layers = ("sigmoid",) * (len(Ws) - 1) + (code,)
-    Hs = forward(Ws, cs, X, layers)
+    Hs = forward(Ws, cs, X, last=code)
     J, dH, dhead = loss(Hs[-1], y, theta[p:])
-    gradient = np.concatenate([flatten(*backward(Ws, Hs, dH, layers)), dhead])
+    gradient = np.concatenate([flatten(*backward(Ws, Hs, dH, last=code)), dhead])
     return J + decay / 2 * float(theta @ theta), gradient + decay * theta
 
 
@@ -249,12 +229,9 @@ def train_on_batches(
         order = rng.permutation(m)
         for start in range(0, max(m - batch, 0) + 1, batch):
             part = order[start : start + batch]
-            samples = X[:, part], y[part], sizes, code, loss
-
-            def objective(theta, samples=samples):
-                return network_objective(theta, *samples)
-
-            theta = minimize(objective, theta, max_iter=n_steps).x
+            samples = {"X": X[:, part], "y": y[part], "sizes": sizes, "code": code}
+            J = partial(network_objective, loss=loss, **samples)
+            theta = minimize(J, theta, max_iter=n_steps).x
     return theta
 
 
@@ -283,20 +260,16 @@ def dsh_loss(
     return value + 2 * alpha * distance, dH + 2 * alpha * dH_corner, head
 
 
-def _triplet_counts(D, same, first, margin):
-    """T a_ij of Eq. (8) of notebook 13, for samples first, first + 1, ... (rows) and all (columns).
-
-    `D` holds the squared distances, `same` is True for samples of one class.
-    """
-    V, own = D + margin * same, np.arange(len(D))
-    V[own, first + own] = -np.inf
-    order = np.argsort(V, axis=1)[:, 1:]  # all but the sample itself, nearest first
-    order += D.shape[1] * own[:, None]  # places in the flat array
-    positive = np.take(same, order)
+def _triplet_counts(D, same, margin):
+    """T a_ij (m, m) of Eq. (8) of notebook 13, of squared distances; `same`: of one class."""
+    V = D + margin * same
+    np.fill_diagonal(V, -np.inf)
+    order = np.argsort(V, axis=1)[:, 1:]  # in each row all but the sample itself, nearest first
+    positive = np.take_along_axis(same, order, axis=1)
     nearer = np.cumsum(~positive, axis=1, dtype=D.dtype)  # others that came before
     to_come = positive.sum(axis=1, keepdims=True) - np.cumsum(positive, axis=1, dtype=D.dtype)
     A = np.zeros_like(D)
-    np.put(A, order, np.where(positive, nearer, -to_come))
+    np.put_along_axis(A, order, np.where(positive, nearer, -to_come), axis=1)
     return A
 
 
@@ -304,7 +277,8 @@ def triplet_ranking(H: Array, y: ArrayLike, margin: float = 1.0) -> tuple[float,
     """Triplet ranking loss over all triplets: Eqs. (2), (7), (8) of notebook 13.
 
     Mean of max(0, d(i, i+) - d(i, i-) + margin) over all i, i+ of its class and i- of another,
-    with squared distances d. One sort per sample: time O(m^2 (L + log m)), memory O(m L).
+    with squared distances d; 0 if there is no triplet. One sort per sample: time
+    O(m^2 (L + log m)), memory O(m^2).
 
     Source: Lai, Pan, Liu and Yan, CVPR 2015; slide "Background: Supervised codes (2/3)".
 
@@ -322,29 +296,13 @@ def triplet_ranking(H: Array, y: ArrayLike, margin: float = 1.0) -> tuple[float,
     value : float
     dH : array (L, m)
         Where a triplet meets its margin exactly, a slope between those of the two sides.
-
-    Raises
-    ------
-    ValueError
-        Also if there is no triplet: one class only, or no class with two samples.
     """
-    H = check_matrix("H", H)
-    m = H.shape[1]
-    y = class_numbers(y, m)
-    check_number("margin", margin)
-    n = np.bincount(y)
-    n_triplets = int(np.sum(n * (n - 1) * (m - n)))
-    if n_triplets == 0:
-        what = "one class only" if len(n) == 1 else "no class with two samples"
-        raise ValueError(f"triplets need at least 2 classes, and 2 samples in one; got {what}")
-    H = H - H.mean(axis=1, keepdims=True)  # distances stay, rounding errors shrink
-    value, dH = 0.0, np.zeros_like(H)
-    for rows in _pair_blocks(m):
-        D, same = _squared_distances(H, rows), y[rows, None] == y
-        A = _triplet_counts(D, same, rows.start, margin)
-        value += np.sum(A * D, dtype=np.float64) + margin * np.sum(A[same], dtype=np.float64)
-        _add_pair_gradient(dH, H, rows, A)
-    return float(value) / n_triplets, dH / n_triplets
+    y, n = np.asarray(y), np.unique(y, return_counts=True)[1]  # n: samples of each class
+    n_triplets = max(1, int(np.sum(n * (n - 1) * (len(y) - n))))
+    D, same = _pair_distances(H), y[:, None] == y  # (m, m)
+    A = _triplet_counts(D, same, margin)
+    J = np.sum(A * D, dtype=np.float64) + margin * np.sum(A[same], dtype=np.float64)
+    return float(J) / n_triplets, _pair_gradient(H, A) / n_triplets  # Eq. (8)
 
 
 def lai_loss(
@@ -377,10 +335,6 @@ def _log_softmax(T):
 
 def _blocks(Z, K):
     """Z (M K, m) as a view of shape (M, K, m)."""
-    Z = check_matrix("Z", Z)
-    check_whole_number("K", K, 2)
-    if len(Z) % K:
-        raise ValueError(f"Z has {len(Z)} rows: not a whole number of blocks of K={K}")
     return Z.reshape(-1, K, Z.shape[1])
 
 
@@ -476,10 +430,7 @@ def cross_entropy(S: Array, y: ArrayLike) -> tuple[float, Array]:
         Mean over the samples of minus the logarithm of the probability of the right class.
     dS : array (C, m)
     """
-    S, y = check_matrix("S", S), np.asarray(y)
-    C, m = S.shape
-    if y.shape != (m,) or y.dtype.kind not in "iu" or y.min() < 0 or y.max() >= C:
-        raise ValueError(f"y must hold a whole number from 0 to {C - 1} for each of {m} samples")
+    m = S.shape[1]
     logs, at = _log_softmax(S), (y, np.arange(m))
     dS = np.exp(logs)
     dS[at] -= 1
@@ -488,8 +439,6 @@ def cross_entropy(S: Array, y: ArrayLike) -> tuple[float, Array]:
 
 def _split_head(head, H):
     """The flat head as weights (k, L) and biases (k, 1) of a linear layer on H (L, m)."""
-    if head.size == 0 or head.size % (len(H) + 1):
-        raise ValueError(f"the head has {head.size} numbers: not k times {len(H)} + 1")
     V = head.reshape(-1, len(H) + 1)
     return V[:, :-1], V[:, -1:]
 
@@ -534,20 +483,16 @@ def block_indices(Z: Array, K: int) -> Array:
     return _blocks(Z, K).argmax(axis=1)
 
 
-def one_hot_codes(indices: ArrayLike, K: int) -> Array:
+def one_hot_codes(indices: Array, K: int) -> Array:
     """Indices (M, m) as codes (M K, m) in {-1, +1}: one +1 in every block, int8.
 
     The Hamming distance of two such codes is twice the number of blocks in which they differ.
     """
-    indices = np.asarray(indices)
-    wrong = indices.ndim != 2 or indices.dtype.kind not in "iu" or indices.size == 0
-    if wrong or indices.min() < 0 or indices.max() >= K:
-        raise ValueError(f"indices must be a matrix (M, m) of whole numbers from 0 to {K - 1}")
     hot = indices[:, None] == np.arange(K)[:, None]
     return np.where(hot, 1, -1).astype(np.int8).reshape(-1, indices.shape[1])
 
 
-def attribute_prediction(Z: Array, T: ArrayLike) -> tuple[float, Array]:
+def attribute_prediction(Z: Array, T: Array) -> tuple[float, Array]:
     """Cross-entropy of yes-or-no attributes: Eq. (17) of notebook 13.
 
     The task is that of Song et al., BMVC 2016; the form is ours.
@@ -565,9 +510,6 @@ def attribute_prediction(Z: Array, T: ArrayLike) -> tuple[float, Array]:
         Sum over the attributes, mean over the samples.
     dZ : array (A, m)
     """
-    Z, T = check_matrix("Z", Z), np.asarray(T)
-    if T.shape != Z.shape or not np.isin(T, (0, 1)).all():
-        raise ValueError(f"T {T.shape} must hold 0 and 1 in the shape of Z {Z.shape}")
     m, T = Z.shape[1], T.astype(Z.dtype)
     value = np.sum(np.logaddexp(0, Z) - T * Z, dtype=np.float64) / m
     return float(value), (sigmoid(Z) - T) / m
@@ -592,7 +534,7 @@ def attribute_ranking(Z: Array, y: ArrayLike, margin: float = 1.0) -> tuple[floa
     value : float
     dZ : array (A, m)
     """
-    Q = sigmoid(check_matrix("Z", Z))
+    Q = sigmoid(Z)
     value, dQ = triplet_ranking(Q, y, margin)
     return value, dQ * Q * (1 - Q)
 
@@ -601,7 +543,7 @@ def multitask_loss(
     H: Array,
     y: ArrayLike,
     head: Array,
-    attributes: ArrayLike,
+    attributes: Array,
     weights: Sequence[float] = (1.0, 0.3, 0.3),
     margin: float = 1.0,
 ) -> tuple[float, Array, Array]:
@@ -627,13 +569,10 @@ def multitask_loss(
     value, dH, dhead : float, array (L, m), array like head
     """
     V, v = _split_head(head, H)
-    Z, of_class, (by_code, predict, by_attribute) = V @ H + v, np.asarray(attributes), weights
-    (ranking, dH), (loss, dZ) = (
-        triplet_ranking(H, y, margin),
-        attribute_prediction(Z, of_class[:, np.asarray(y)]),
-    )
-    value, dZ = by_code * ranking + predict * loss, predict * dZ
-    if by_attribute:
-        ranking, dZ_ranking = attribute_ranking(Z, y)
-        value, dZ = value + by_attribute * ranking, dZ + by_attribute * dZ_ranking
-    return value, by_code * dH + V.T @ dZ, _head_gradient(dZ, H)
+    Z = V @ H + v  # (A, m), scores of the attributes
+    w1, w2, w3 = weights
+    J_T, dH = triplet_ranking(H, y, margin)
+    J_A, dZ_A = attribute_prediction(Z, attributes[:, y])
+    J_R, dZ_R = attribute_ranking(Z, y, margin)
+    dZ = w2 * dZ_A + w3 * dZ_R
+    return w1 * J_T + w2 * J_A + w3 * J_R, w1 * dH + V.T @ dZ, _head_gradient(dZ, H)  # Eq. (19)

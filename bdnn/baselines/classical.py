@@ -8,6 +8,7 @@ and Raziperchikolaei, "Hashing with Binary Autoencoders", CVPR 2015.
 """
 
 import itertools
+from numbers import Integral
 
 import numpy as np
 from numpy import ndarray as Array
@@ -16,11 +17,10 @@ from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.svm import LinearSVC
 from tqdm import tqdm
 
-from bdnn import losses
-from bdnn.checks import Seed, as_generator, check_number, check_whole_number
 from bdnn.dcc import coordinate_descent
-from bdnn.hashing import Hasher
+from bdnn.hashing import Hasher, Seed, as_generator, at_least
 from bdnn.itq import itq_rotation, principal_directions, range_scaling
+from bdnn.losses import reconstruction
 from bdnn.metrics import sgn
 from bdnn.uh_bdnn import ridge_decoder
 
@@ -113,7 +113,6 @@ class SpectralHashing(Hasher):
         self.c_ = -(omega * low[j])[:, None].astype(X.dtype)
         self.half_waves_, self.directions_ = k, j
         self.history_ = []
-        self.codes_ = self._encoded(X, sgn, np.int8)
 
     def _project(self, X):
         return np.cos(self.W_ @ X + self.c_)
@@ -224,6 +223,12 @@ class SphericalHashing(Hasher):
     spherical Hamming distance; here codes are compared by the plain one, as all others are.
     """
 
+    _parameter_constraints = {
+        "n_samples": at_least(2, Integral),
+        "mean_tol": at_least(1e-6),
+        "std_tol": at_least(1e-6),
+    }
+
     def __init__(
         self,
         n_bits: int = 16,
@@ -244,10 +249,6 @@ class SphericalHashing(Hasher):
         self.random_state = random_state
 
     def _fit(self, X, y):
-        check_whole_number("n_samples", self.n_samples, 2)
-        check_whole_number("max_iter", self.max_iter, 1)
-        for name in ("mean_tol", "std_tol"):
-            check_number(name, getattr(self, name), 1e-6)
         rng = as_generator(self.random_state)
         m = X.shape[1]
         kept = np.sort(rng.choice(m, min(self.n_samples, m), replace=False))
@@ -255,7 +256,6 @@ class SphericalHashing(Hasher):
             X[:, kept], self.n_bits, rng, self.max_iter, self.mean_tol, self.std_tol
         )
         self.n_iter_ = len(self.history_) - 1
-        self.codes_ = self._encoded(X, sgn, np.int8)
 
     def _project(self, X):
         return self.radii_ - euclidean_distances(self.centres_.T, X.T)
@@ -432,6 +432,12 @@ class KMeansHashing(Hasher):
     nothing.
     """
 
+    _parameter_constraints = {
+        "bits_per_subspace": at_least(1, Integral),
+        "affinity_weight": at_least(0),
+        "tol": at_least(0),
+    }
+
     def __init__(
         self,
         n_bits: int = 16,
@@ -450,10 +456,6 @@ class KMeansHashing(Hasher):
         self.dtype = dtype
 
     def _fit(self, X, y):
-        check_whole_number("bits_per_subspace", self.bits_per_subspace, 1)
-        check_whole_number("max_iter", self.max_iter, 1)
-        check_number("affinity_weight", self.affinity_weight)
-        check_number("tol", self.tol)
         full, rest = divmod(self.n_bits, self.bits_per_subspace)
         self.names_ = [self.bits_per_subspace] * full + [rest] * bool(rest)
         mean, P = principal_directions(X, len(X))
@@ -469,7 +471,6 @@ class KMeansHashing(Hasher):
         self.W_, self.c_ = np.vstack(W).astype(X.dtype), np.vstack(c).astype(X.dtype)
         self.n_iter_ = max(map(len, histories))
         self.history_ = [self._errors(histories, t) for t in range(self.n_iter_)]
-        self.codes_ = self._encoded(X, sgn, np.int8)
 
     def _errors(self, histories, t):
         quantisation, affinity = np.sum([h[min(t, len(h) - 1)] for h in histories], axis=0)
@@ -488,7 +489,6 @@ class KMeansHashing(Hasher):
 
 
 _ENUMERATED_BITS = 10  # up to this length all codes are compared
-_BLOCK_SAMPLES = 4096  # samples whose 2^L values are held in memory at a time
 
 
 def nearest_codes(X: Array, W: Array, c: Array, H: Array, mu: float, B: Array) -> Array:
@@ -513,17 +513,12 @@ def nearest_codes(X: Array, W: Array, c: Array, H: Array, mu: float, B: Array) -
         Up to ten bits the global minimum; beyond, no bit can be changed for the better, and the
         value is not above that of `B`.
     """
-    L, m = B.shape
-    if L > _ENUMERATED_BITS:
+    if len(B) > _ENUMERATED_BITS:
         return coordinate_descent(X, W, c, H, mu, B)
-    codes = every_code(L).astype(X.dtype)
-    quadratic = np.sum(codes * ((W.T @ W) @ codes), axis=0)[:, None]
-    best = np.empty_like(B)
-    for start in range(0, m, _BLOCK_SAMPLES):
-        block = slice(start, start + _BLOCK_SAMPLES)
-        Q = W.T @ (X[:, block] - c) + mu * H[:, block]
-        best[:, block] = codes[:, np.argmin(quadratic - 2 * (codes.T @ Q), axis=0)]
-    return best
+    codes = every_code(len(B)).astype(X.dtype)  # (L, 2^L)
+    Q = W.T @ (X - c) + mu * H  # (L, m)
+    values = np.sum(codes * (W.T @ W @ codes), axis=0)[:, None] - 2 * codes.T @ Q  # Eq. (18)
+    return codes[:, np.argmin(values, axis=0)]
 
 
 def separating_hyperplane(U: Array, b: Array, C: float) -> tuple[Array, float]:
@@ -588,6 +583,14 @@ class BinaryAutoencoder(Hasher):
     Carreira-Perpinan and Raziperchikolaei, CVPR 2015; derived in notebook 11.
     """
 
+    _parameter_constraints = {
+        "mu": at_least(1e-12),
+        "growth": at_least(1),
+        "C": at_least(1e-12),
+        "n_axes": at_least(1, Integral),
+        "n_samples": at_least(1, Integral),
+    }
+
     def __init__(
         self,
         n_bits: int = 16,
@@ -614,10 +617,6 @@ class BinaryAutoencoder(Hasher):
         self.verbose = verbose
 
     def _fit(self, X, y):
-        for name, lowest in (("mu", 1e-12), ("growth", 1.0), ("C", 1e-12)):
-            check_number(name, getattr(self, name), lowest)
-        for name in ("max_iter", "n_axes", "n_samples"):
-            check_whole_number(name, getattr(self, name), 1)
         rng, scale = as_generator(self.random_state), X.dtype.type(range_scaling(X)[1])
         mean, P = (
             Z.astype(X.dtype) for Z in principal_directions(X, max(self.n_axes, self.n_bits))
@@ -632,32 +631,25 @@ class BinaryAutoencoder(Hasher):
         U = (A[:, chosen] - mean).T @ axes
         self._alternate(A, chosen, (np.ascontiguousarray(U, np.float64), axes, mean))
         self.W_ /= scale
-        self.codes_ = self._encoded(X, sgn, np.int8)
 
     def _alternate(self, X, chosen, coordinates):
-        """Rounds of codes, decoder and encoder with growing mu; an interruption ends them."""
-        H = sgn(self._project(X)).astype(X.dtype)
+        """Rounds of codes, decoder and encoder with growing mu."""
+        H = sgn(self._project(X))
         B, mu = H.copy(), self.mu
         error, decoder = _reconstruct(X, B)
         self.history_ = [{"error": error}]
         with tqdm(total=self.max_iter * self.n_bits, disable=not self.verbose, leave=False) as bar:
-            try:
-                for _ in range(self.max_iter):
-                    B = nearest_codes(X, *decoder, H, X.dtype.type(mu), B)
-                    error, decoder = _reconstruct(X, B)
-                    improved = self._fit_encoder(X, B, H, chosen, coordinates, bar)
-                    wrong = float(np.mean(B != H))
-                    entry = {"error": _reconstruct(X, H)[0], "mu": mu, "disagreement": wrong}
-                    entry |= {"objective": error + mu * 4 * self.n_bits * wrong}
-                    self.history_.append(entry | {"improved": improved})
-                    if wrong == 0 or improved == 0:
-                        break
-                    mu *= self.growth
-            except KeyboardInterrupt:
-                if len(self.history_) == 1:
-                    raise
-                told = "interrupted: the hyperplanes so far are kept"
-                self._stopped_early(told, stacklevel=4)
+            for _ in range(self.max_iter):
+                B = nearest_codes(X, *decoder, H, mu, B)
+                error, decoder = _reconstruct(X, B)
+                improved = self._fit_encoder(X, B, H, chosen, coordinates, bar)
+                wrong = float(np.mean(B != H))
+                entry = {"error": _reconstruct(X, H)[0], "mu": mu, "disagreement": wrong}
+                entry |= {"objective": error + mu * 4 * self.n_bits * wrong}
+                self.history_.append(entry | {"improved": improved})
+                if wrong == 0 or improved == 0:
+                    break
+                mu *= self.growth
         self.n_iter_ = len(self.history_) - 1
 
     def _fit_encoder(self, X, B, H, chosen, coordinates, bar):
@@ -683,4 +675,4 @@ class BinaryAutoencoder(Hasher):
 def _reconstruct(X, B):
     """Error per sample of the best decoder of the codes, and the decoder (W, c)."""
     W, c = ridge_decoder(X, B, 0.0)
-    return 2 * losses.reconstruction(X, B, W, c)[0], (W, c)
+    return 2 * reconstruction(X, B, W, c)[0], (W, c)

@@ -8,18 +8,21 @@ rows at the face of the estimators.
 """
 
 import time
+from functools import partial
+from numbers import Integral
 
 import numpy as np
 from numpy import ndarray as Array
 from numpy.typing import DTypeLike
 from scipy.linalg import cho_factor, cho_solve, solve_triangular
 from sklearn.metrics.pairwise import euclidean_distances
+from sklearn.utils._param_validation import StrOptions
 from tqdm import tqdm
 
-from bdnn.checks import Seed, as_generator, check_number, check_option, check_whole_number
 from bdnn.dcc import coordinate_descent
-from bdnn.hashing import Hasher
+from bdnn.hashing import Hasher, Seed, as_generator, at_least
 from bdnn.lbfgs import minimize
+from bdnn.losses import squared_norm
 from bdnn.metrics import sgn
 from bdnn.sh_bdnn import class_codes
 from bdnn.uh_bdnn import principal_axes
@@ -43,8 +46,6 @@ __all__ = [
     "unit_factors",
 ]
 
-_BLOCK_SAMPLES = 4096  # samples that are mapped at a time
-
 
 def squared_distances(A: Array, X: Array) -> Array:
     """Squared Euclidean distances (p, m) between the columns of A (D, p) and of X (D, m)."""
@@ -67,15 +68,10 @@ def anchor_kernel(X: Array, A: Array, width: float) -> Array:
     Returns
     -------
     array (p, m), in the dtype of X
-        Besides it, the memory needed does not depend on m.
     """
-    K = np.empty((A.shape[1], X.shape[1]), X.dtype)
-    for start in range(0, X.shape[1], _BLOCK_SAMPLES):
-        block = slice(start, start + _BLOCK_SAMPLES)
-        K[:, block] = squared_distances(A, X[:, block])
-        K[:, block] *= X.dtype.type(-0.5 / width**2)
-        np.exp(K[:, block], out=K[:, block])
-    return K
+    K = squared_distances(A, X)
+    K *= -0.5 / width**2
+    return np.exp(K, out=K)
 
 
 def anchor_width(A: Array) -> float:
@@ -101,11 +97,10 @@ class _KernelHasher(Hasher):
     """Signs of W (kappa(x) - mean) + c: Eq. (2) of notebook 12."""
 
     _requires_labels = True
-
-    def _check_kernel(self):
-        check_whole_number("n_anchors", self.n_anchors, 2)
-        if self.width is not None:
-            check_number("width", self.width, np.finfo(np.float32).tiny)
+    _parameter_constraints = {
+        "n_anchors": at_least(2, Integral),
+        "width": [*at_least(np.finfo(np.float32).tiny), None],
+    }
 
     def _centred_kernel(self, X, A):
         """Kernel K (p, m) of the training samples, centred; remembers what `_project` needs."""
@@ -130,12 +125,9 @@ def one_hot(y: Array, n_classes: int, dtype: DTypeLike = np.float64) -> Array:
 
 
 def ridge_factor(A: Array, ridge: float) -> tuple:
-    """Cholesky factor of A A^T + ridge I, for `ridge_solution`; A is (p, m), blocks in float64."""
-    gram = ridge * np.eye(len(A))
-    for start in range(0, A.shape[1], _BLOCK_SAMPLES):
-        block = A[:, start : start + _BLOCK_SAMPLES].astype(np.float64)
-        gram += block @ block.T
-    return cho_factor(gram, lower=True)
+    """Cholesky factor, float64, of A A^T + ridge I for A (p, m): for `ridge_solution`."""
+    A = A.astype(np.float64)
+    return cho_factor(A @ A.T + ridge * np.eye(len(A)), lower=True)
 
 
 def ridge_solution(factor: tuple, A: Array, B: Array) -> Array:
@@ -200,6 +192,15 @@ class SupervisedDiscreteHashing(_KernelHasher):
         The kernel.
     """
 
+    _parameter_constraints = {
+        **_KernelHasher._parameter_constraints,
+        "lambda_G": at_least(1e-6),
+        "lambda_F": at_least(1e-6),
+        "nu": at_least(0),
+        "cycles": at_least(1, Integral),
+        "init": [StrOptions({"classes", "random"})],
+    }
+
     def __init__(
         self,
         n_bits: int = 16,
@@ -227,17 +228,7 @@ class SupervisedDiscreteHashing(_KernelHasher):
         self.dtype = dtype
         self.random_state = random_state
 
-    def _check_parameters(self):
-        self._check_kernel()
-        check_number("lambda_G", self.lambda_G, 1e-6)
-        check_number("lambda_F", self.lambda_F, 1e-6)
-        check_number("nu", self.nu)
-        check_whole_number("max_alternations", self.max_alternations, 0)
-        check_whole_number("cycles", self.cycles, 1)
-        check_option("init", self.init, ("classes", "random"))
-
     def _fit(self, X, y):
-        self._check_parameters()
         rng = as_generator(self.random_state)
         self.classes_, y = np.unique(y, return_inverse=True)
         K = self._centred_kernel(X, X[:, rng.permutation(len(y))[: self.n_anchors]])
@@ -261,7 +252,7 @@ class SupervisedDiscreteHashing(_KernelHasher):
             self.history_.append(entry | {"seconds": time.perf_counter() - started})
             if t == self.max_alternations:
                 break
-            old, zero = B, np.zeros(len(Y), B.dtype)
+            old, zero = B, np.zeros((len(Y), 1), B.dtype)
             B = coordinate_descent(Y, self.G_, zero, F, self.nu, B, self.cycles)
             flips = float(np.mean(B != old))
             if flips == 0:
@@ -271,17 +262,12 @@ class SupervisedDiscreteHashing(_KernelHasher):
     def _terms(self, Y, B, F):
         """The terms of Eq. (3) of notebook 12, weighted, and their sum `objective`."""
         terms = {
-            "classification": _squared_norm(Y - self.G_ @ B),
-            "classifier_decay": self.lambda_G * _squared_norm(self.G_),
-            "equality": self.nu * _squared_norm(B - F),
-            "hash_decay": self.nu * self.lambda_F * _squared_norm(self.W_),
+            "classification": squared_norm(Y - self.G_ @ B),
+            "classifier_decay": self.lambda_G * squared_norm(self.G_),
+            "equality": self.nu * squared_norm(B - F),
+            "hash_decay": self.nu * self.lambda_F * squared_norm(self.W_),
         }
         return {"objective": sum(terms.values())} | terms
-
-
-def _squared_norm(A):
-    """Squared Frobenius norm, summed in float64."""
-    return float(np.sum(np.square(A), dtype=np.float64))
 
 
 def similarity_loss(B: Array, T: Array, L: int | None = None) -> float:
@@ -302,9 +288,9 @@ def similarity_loss(B: Array, T: Array, L: int | None = None) -> float:
         Computed in O(m (k + r)^2), without the matrix of pairs.
     """
     L, m = L or len(B), B.shape[1]
-    crossed = 2 * _squared_norm(B @ T.T) - _squared_norm(B.sum(axis=1))
-    wanted = 4 * (_squared_norm(T @ T.T) - _squared_norm(T.sum(axis=1))) + m**2
-    return (_squared_norm(B @ B.T) / L**2 - 2 / L * crossed + wanted) / (2 * m)
+    crossed = 2 * squared_norm(B @ T.T) - squared_norm(B.sum(axis=1))
+    wanted = 4 * (squared_norm(T @ T.T) - squared_norm(T.sum(axis=1))) + m**2
+    return (squared_norm(B @ B.T) / L**2 - 2 / L * crossed + wanted) / (2 * m)
 
 
 def residue_factors(T: Array, B: Array, L: int) -> tuple[Array, Array]:
@@ -416,6 +402,12 @@ class KernelSupervisedHashing(_KernelHasher):
         The kernel.
     """
 
+    _parameter_constraints = {
+        **_KernelHasher._parameter_constraints,
+        "n_samples": at_least(2, Integral),
+        "max_iter": at_least(0, Integral),
+    }
+
     def __init__(
         self,
         n_bits: int = 16,
@@ -438,32 +430,26 @@ class KernelSupervisedHashing(_KernelHasher):
         self.verbose = verbose
 
     def _fit(self, X, y):
-        self._check_kernel()
-        check_whole_number("n_samples", self.n_samples, 2)
-        check_whole_number("max_iter", self.max_iter, 0)
         self.classes_, y = np.unique(y, return_inverse=True)
         drawn = as_generator(self.random_state).permutation(len(y))[: self.n_samples]
         K = self._centred_kernel(X[:, drawn], X[:, drawn[: self.n_anchors]])
         self._learn_bits(K, one_hot(y[drawn], len(self.classes_), K.dtype))
         self.c_ = np.zeros((self.n_bits, 1), K.dtype)
-        self.codes_ = self._encoded(X, sgn, np.int8)
 
     def _learn_bits(self, K, T):
-        """One bit after the other; an interruption leaves the spectral solution to the rest."""
-        L, factor, refine = self.n_bits, _stable_factor(K), self.max_iter > 0
+        """One bit after the other, each the better of the spectral and the refined solution."""
+        L, factor = self.n_bits, _stable_factor(K)
         self.W_, self.history_, self.n_iter_ = np.empty((0, len(K)), K.dtype), [], 0
         B = np.empty((0, K.shape[1]), K.dtype)
         for k in tqdm(range(L), f"KSH, {L} bits", disable=not self.verbose, leave=False):
             started = time.perf_counter()
             F, omega = residue_factors(T, B, L)
             tried = [spectral_direction(K @ F.T, omega, factor, K.shape[1]).astype(K.dtype)]
-            if refine:
-                try:
-                    tried.append(self._refine(tried[0], K, F, omega))
-                except KeyboardInterrupt:
-                    told = f"interrupted at bit {k + 1} of {L}: from here on bits are not refined"
-                    self._stopped_early(told, stacklevel=4)
-                    refine = False
+            if self.max_iter > 0:
+                g = partial(relaxed_bit, K=K, F=F, omega=omega)  # Eq. (13)
+                refined = minimize(g, tried[0], max_iter=self.max_iter)
+                tried.append(refined.x)
+                self.n_iter_ += refined.nit
             bits = [sgn(a @ K).astype(K.dtype) for a in tried]
             best = int(np.argmax([omega @ (F @ b) ** 2 for b in bits]))
             self.W_, B = np.vstack([self.W_, tried[best]]), np.vstack([B, bits[best]])
@@ -471,20 +457,10 @@ class KernelSupervisedHashing(_KernelHasher):
             entry |= {"refined": best == 1, "seconds": time.perf_counter() - started}
             self.history_.append(entry)
 
-    def _refine(self, a, K, F, omega):
-        """Minimise the relaxed objective by L-BFGS from a."""
-
-        def objective(a):
-            return relaxed_bit(a, K, F, omega)
-
-        found = minimize(objective, a, max_iter=self.max_iter)
-        self.n_iter_ += found.nit
-        return found.x
-
 
 def _stable_factor(K):
     """Lower Cholesky factor of K K^T with 1e-6 of its mean diagonal added to the diagonal."""
-    ridge = 1e-6 * max(_squared_norm(K) / len(K), 1e-6)
+    ridge = 1e-6 * max(squared_norm(K) / len(K), 1e-6)
     return np.tril(ridge_factor(K, ridge)[0])
 
 
@@ -544,7 +520,7 @@ def unit_factors(X: Array, energy: float = 0.95) -> Array:
     X = X / (np.abs(X).max() or 1)
     length = np.sqrt(np.sum(np.square(X, dtype=np.float64), axis=0))
     U = X / np.where(length > 0, length, 1)
-    P, _ = principal_axes(U, energy)
+    P = principal_axes(U, energy)
     return P.T @ U
 
 
@@ -626,6 +602,12 @@ class BinaryReconstructiveEmbedding(_KernelHasher):
         The kernel.
     """
 
+    _parameter_constraints = {
+        **KernelSupervisedHashing._parameter_constraints,
+        "targets": [StrOptions({"labels", "distances"})],
+        "tol": at_least(0),
+    }
+
     def __init__(
         self,
         n_bits: int = 16,
@@ -656,11 +638,6 @@ class BinaryReconstructiveEmbedding(_KernelHasher):
         return self.targets == "labels"
 
     def _fit(self, X, y):
-        self._check_kernel()
-        check_option("targets", self.targets, ("labels", "distances"))
-        check_whole_number("n_samples", self.n_samples, 2)
-        check_whole_number("max_iter", self.max_iter, 0)
-        check_number("tol", self.tol)
         rng = as_generator(self.random_state)
         drawn = rng.permutation(X.shape[1])[: self.n_samples]
         K = self._centred_kernel(X[:, drawn], X[:, drawn[: self.n_anchors]])
@@ -673,24 +650,17 @@ class BinaryReconstructiveEmbedding(_KernelHasher):
         self._improve(W, K.astype(np.float64), T)
         self.W_ = (W / np.linalg.norm(W, axis=1, keepdims=True)).astype(K.dtype)
         self.c_ = np.zeros((self.n_bits, 1), K.dtype)
-        self.codes_ = self._encoded(X, sgn, np.int8)
 
     def _improve(self, W, K, T):
-        """Passes over the weights; as the loss never rises, an interruption keeps the last."""
-        self.history_, moved, started = [], 0, time.perf_counter()
-        passes = tqdm(range(self.max_iter + 1), disable=not self.verbose, leave=False)
-        passes.set_description(f"BRE, {self.n_bits} bits")
-        try:
-            for t in passes:
-                moved = improve_weights(W, K, T) / W.size if t else 0.0
-                J = similarity_loss(np.where(W @ K >= 0, 1.0, -1.0), T)
-                seconds = time.perf_counter() - started
-                entry = {"iteration": t, "objective": J, "moved": moved, "seconds": seconds}
-                self.history_.append(entry)
-                self.n_iter_ = t
-                if t and self.history_[-2]["objective"] - J <= self.tol * J:
-                    break
-        except KeyboardInterrupt:
-            stopped = f"interrupted in pass {len(self.history_)} of {self.max_iter}"
-            told = f"{stopped}: the weights so far are kept"
-            self._stopped_early(told, stacklevel=4)
+        """Passes over the weights, until one lowers the loss by next to nothing."""
+        self.history_, started = [], time.perf_counter()
+        passes = range(self.max_iter + 1)
+        for t in tqdm(passes, f"BRE, {self.n_bits} bits", disable=not self.verbose, leave=False):
+            moved = improve_weights(W, K, T) / W.size if t else 0.0
+            J = similarity_loss(sgn(W @ K), T)
+            seconds = time.perf_counter() - started
+            entry = {"iteration": t, "objective": J, "moved": moved, "seconds": seconds}
+            self.history_.append(entry)
+            self.n_iter_ = t
+            if t and self.history_[-2]["objective"] - J <= self.tol * J:
+                break

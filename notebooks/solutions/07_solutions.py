@@ -56,11 +56,14 @@ others = np.arange(10) != k
 t = Q[k] - G[k, others] @ B[others]
 flipped = B.copy()
 flipped[k] *= -1
-print(f"change = 4 b t for all samples: {np.allclose(values(flipped) - values(B), 4 * B[k] * t)}")
+change = values(flipped) - values(B)
+print("change of the first five:", *(f"{v:.4f}" for v in change[:5]))
+print("4 b t:                   ", *(f"{v:.4f}" for v in (4 * B[k] * t)[:5]))
+assert np.allclose(change, 4 * B[k] * t)
 updated = B.copy()
 updated[k] = np.where(t >= 0, 1, -1)
 gain = 4 * np.abs(t[updated[k] != B[k]]).sum()
-print(f"an update gains 4 sum |t|: {np.isclose(values(B).sum() - values(updated).sum(), gain)}")
+print(f"an update gains {values(B).sum() - values(updated).sum():.4f}; 4 sum |t| = {gain:.4f}")
 
 # %% [markdown]
 # ## 7.2 When one cycle is enough, and when $\lambda_2$ decides
@@ -83,12 +86,11 @@ print(f"an update gains 4 sum |t|: {np.isclose(values(B).sum() - values(updated)
 cross = np.abs(G - np.diag(np.diag(G))).sum(axis=1, keepdims=True)
 bound = ((np.abs(W.T @ (X - c)) + cross) / np.abs(H)).max()
 random = np.random.default_rng(0).choice([-1.0, 1.0], B.shape)
-end = coordinate_descent(X, W, c, H, 1.01 * bound, random, cycles=1)
-print(
-    f"lambda2 above the bound: one cycle from random codes gives sgn(H): {(end == np.sign(H)).all()}"
-)
-end = coordinate_descent(X, W, c, H, lambda2, random)
-print(f"with lambda2 = {lambda2} it does not: {(end != np.sign(H)).any()}")
+for name, weight in (("above the bound", 1.01 * bound), ("0.05", lambda2)):
+    end = coordinate_descent(X, W, c, H, weight, random, cycles=1)
+    print(
+        f"lambda2 {name:15}: after one cycle {np.mean(end != np.sign(H)):.1%} of the bits are not sgn(H)"
+    )
 
 # %% [markdown]
 # ## 7.3 No circles
@@ -96,9 +98,21 @@ print(f"with lambda2 = {lambda2} it does not: {(end != np.sign(H)).any()}")
 # An update that leaves the value of a sample unchanged has $t_{kj}=0$, and then the bit becomes $+1$. So
 # every change either lowers a sample's value, or keeps it and turns a $-1$ into a $+1$. The pair
 # (value, number of $-1$) of each sample goes strictly down in lexicographic order, and since there are
-# finitely many codes, it can do so only finitely often. Had we left tied bits as they are, the argument
-# would be simpler still; had we chosen a random sign for them, it would fail.
+# finitely many codes, it can do so only finitely often.
 #
+# A circle: $W=(1,1)$, $x=1$, $\lambda_2=0$, and every tied bit is turned over. The value is $(1-b_1-b_2)^2$, which
+# is 1 for all codes but $(-1,-1)$, and $t_1=1-b_2$ is 0 whenever $b_2=+1$.
+
+# %%
+b, seen = np.array([1, 1]), []
+for _ in range(6):
+    for k in range(2):
+        t = 1 - b[1 - k]
+        b[k] = np.sign(t) if t else -b[k]
+    seen.append(tuple(b.tolist()))
+print("after each cycle:", *seen)
+
+# %% [markdown]
 # ## 7.4 Many starts
 
 # %%
