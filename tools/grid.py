@@ -12,10 +12,10 @@ import sys
 from tqdm import tqdm
 
 from bdnn import data
-from bdnn.files import versions
-from bdnn.hashing import whole_training
 from bdnn.course import explorer as explore
 from bdnn.course.records import code_hashes
+from bdnn.files import versions
+from bdnn.hashing import whole_training
 from tools import called_from
 from tools.notebooks import ROOT, write
 

@@ -347,8 +347,8 @@ def draw_history(rows: list[dict], name: str) -> Path | None:
     ----------
     rows : list of dict
         Results with `method`, `bits`, and `history`, a list of dicts with `objective` and
-        `alternation` or `iteration`. Marker and line tell the length of the code; several seeds
-        are several lines of one look.
+        `round` (in rows recorded earlier `alternation` or `iteration`). Marker and line tell the
+        length of the code; several seeds are several lines of one look.
     name : str
         As for :func:`save_figure`.
 
@@ -384,7 +384,8 @@ def _history_panel(ax, rows):
     """Objective of the runs of one method over alternations or iterations."""
     for row in rows:
         entries = [entry for entry in row["history"] if "objective" in entry]
-        step = "iteration" if "iteration" in entries[0] else "alternation"
+        steps = ("round", "iteration", "alternation")  # the latter two in rows recorded earlier
+        step = next((name for name in steps if name in entries[0]), steps[0])
         at = [entry.get(step, k) for k, entry in enumerate(entries)]
         style = method_style(row["method"]) | _length_style(row["bits"])
         style |= {"linewidth": 1.2, "markersize": 4, "markevery": 0.2}
