@@ -12,7 +12,7 @@ from tools.notebooks import ROOT, find
 
 SHARED = ("pyproject.toml", "requirements.lock", "CITATION.cff")
 ADDRESS = "https://github.com/bdnn-course/bdnn"
-BASE = '''"""What all modules share."""
+FILES = '''"""What all modules share."""
 
 __all__ = ["show_versions"]
 
@@ -26,13 +26,7 @@ SCALE = '''\
 # %% [markdown]
 # # Scale a vector
 #
-# **What you will do.** Scale.
-#
-# **What you will learn**
-#
-# - Eq. (1).
-#
-# **What you need** Nothing.
+# Eq. (1).
 
 # %% tags=["nbval-ignore-output"]
 SETUP
@@ -69,7 +63,7 @@ scaled(np.array([]))
 # %%
 import matplotlib.pyplot as plt
 
-from bdnn.base import save_figure
+from bdnn.files import save_figure
 
 fig, ax = plt.subplots()
 save_figure(fig, "03_picture")
@@ -77,7 +71,7 @@ save_figure(fig, "03_picture")
 # %% [markdown]
 # ## What we have now
 #
-# `bdnn.engine.scale`
+# `bdnn.scale`
 #
 # ## Exercises
 #
@@ -98,11 +92,7 @@ USE = '''\
 # %% [markdown]
 # # Use the scale
 #
-# **What you will do** Use it.
-#
-# **What you will learn** How.
-#
-# **What you need** Notebook 03.
+# With notebook 03.
 
 # %% tags=["nbval-ignore-output"]
 SETUP
@@ -110,7 +100,7 @@ SETUP
 # %% tags=["export-top"]
 """Use of scaling."""
 
-from bdnn.engine.scale import scaled
+from bdnn.scale import scaled
 
 
 # %% tags=["export"]
@@ -155,7 +145,7 @@ def make_course(root: Path):
         shutil.copy(ROOT / name, root / name)
     write(root, "README.md", f"[the project]({ADDRESS})\n\n![a](figures/03_picture.svg)\n")
     write(root, "bdnn/__init__.py", '"""The library."""\n')
-    write(root, "bdnn/base.py", BASE)
+    write(root, "bdnn/files.py", FILES)
     write(root, "figures/03_picture.svg", "<svg/>\n")
     setup = SETUP.format(ADDRESS)
     for path, text in {

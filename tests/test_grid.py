@@ -6,15 +6,15 @@ import warnings
 import pytest
 
 from bdnn import UHBDNN
-from bdnn.hashing import StoppedEarly
 from bdnn.course import explorer as explore
+from bdnn.hashing import StoppedEarly
 from tools import grid
 
 
 @pytest.fixture
 def small(monkeypatch, tmp_path):
     """A grid of three quick points for each method, and a file to record it in."""
-    quick = {"UHBDNN": {"max_alternations": 0, "max_iter": 2, "n_init": 1, "n_validation": 0}}
+    quick = {"UHBDNN": {"max_alternations": 0, "max_iter": 2, "n_validation": 0}}
     monkeypatch.setattr(explore, "TRAINING", quick | {"DeepHashing": {"max_iter": 1}})
     points = explore.grid_points
     monkeypatch.setattr(explore, "grid_points", lambda method: points(method)[:3])

@@ -1,9 +1,11 @@
-"""Rows of results files, and the hashes of the code that made them."""
+"""Rows of results files, and the revision of the method that made them."""
 
-import json
+from pathlib import Path
 
-import bdnn
 from bdnn.course import records
+from bdnn.course.compare import METHODS
+
+RESULTS = Path(__file__).parents[1] / "notebooks" / "results"
 
 
 def test_rows_come_back_and_a_cut_line_is_left_out(tmp_path, capsys):
@@ -22,84 +24,13 @@ def test_rows_come_back_and_a_cut_line_is_left_out(tmp_path, capsys):
     }
 
 
-def test_hash_of_the_code_ignores_prose(tmp_path):
-    texts = {
-        "first": '"""Doc."""\n\n\nclass A:\n    """Doc."""\n\n    x = 1\n',
-        "prose": '"""Other."""\n\n\nclass B:\n    x = 1  # same\n'.replace("B", "A"),
-        "code": '"""Doc."""\n\n\nclass A:\n    """Doc."""\n\n    x = 2\n',
-    }
-    hashes = {}
-    for name, text in texts.items():
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "module.py").write_text(text)
-        hashes[name] = records.code_hashes(tmp_path / name)["A"]
-    assert hashes["first"] == hashes["prose"] != hashes["code"]
-    assert len(hashes["code"]) == 12
+def test_revisions_cover_every_method_and_tell_older_rows():
+    assert set(records.REVISIONS) == {cls.__name__ for cls in METHODS.values()}
+    assert records.is_present({"method": "ITQ", "revision": records.REVISIONS["ITQ"]})
+    assert not records.is_present({"method": "ITQ", "revision": 0})
 
 
-PLAIN = """
-import numpy as np
-from a import b
-
-class A:
-    def f(self, x, *y, z=1):
-        return np.dot(x, b)
-"""
-TYPED = """
-import numpy as np
-from a import Size, b
-from typing import Self
-
-class A:
-    def f(self, x: np.ndarray, *y: Size, z: "int" = 1) -> Self:
-        return np.dot(x, b)
-"""
-
-
-def test_hash_of_the_code_ignores_types(tmp_path):
-    """Types and their imports compute nothing; a default does, and so does an import in use."""
-    texts = {
-        "plain": PLAIN,
-        "typed": TYPED,
-        "default": TYPED.replace("= 1", "= 2"),
-        "import": TYPED.replace("Size, b", "Size, c as b"),
-        "plain, in use": PLAIN.replace("import b", "import Size, b").replace("(x", "(Size"),
-        "typed, in use": TYPED.replace("(x", "(Size"),
-    }
-    hashes = {}
-    for name, text in texts.items():
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "module.py").write_text(text)
-        hashes[name] = records.code_hashes(tmp_path / name)["A"]
-    assert hashes["plain"] == hashes["typed"]
-    assert hashes["plain, in use"] == hashes["typed, in use"]
-    assert len(set(hashes.values())) == 4
-
-
-EVERY_KIND = """
-class A(B, key=None):
-    def f(self, x=(), *, y=[]):
-        return None if y else {**x, 1: f"{x!r:>{y}} {x:.2f}", "a" "b": lambda: ...}
-
-    def g(self):
-        yield
-        return
-"""
-
-
-def test_hash_of_the_code_is_the_same_in_every_python(tmp_path):
-    """Later ones have other fields in the tree, and print it without what is empty."""
-    (tmp_path / "module.py").write_text(EVERY_KIND)
-    assert records.code_hashes(tmp_path) == {"A": "e4b1f162dfa1"}
-
-
-def test_classes_of_one_module_share_its_hash():
-    hashes = records.code_hashes()
-    assert hashes["ITQ"] == hashes["ITQCCA"] != hashes["UHBDNN"]
-    assert {name for name in bdnn.__all__ if name[0].isupper()} <= set(hashes)
-
-
-def test_declared_codes(tmp_path):
-    assert records.older_codes(tmp_path) == {}
-    (tmp_path / records.OLDER).write_text(json.dumps({"0": {"since": "faster", "same": True}}))
-    assert records.older_codes(tmp_path)["0"]["same"]
+def test_every_recorded_row_names_a_revision_that_there_is_or_was():
+    rows = [row for rows in records.read_folder(RESULTS).values() for row in rows]
+    assert len(rows) > 500
+    assert all(0 <= row["revision"] <= records.REVISIONS[row["method"]] for row in rows)

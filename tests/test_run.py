@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import bdnn
-from bdnn import base, data, metrics
+from bdnn import data, hashing, metrics
 from bdnn.course import compare
 from bdnn.course.records import read_rows
 from tools import run
@@ -15,7 +15,7 @@ from tools import run
 FIELDS = """method data bits seed split ground_truth n_query precision_at_2 precision_at_500
 map_standard map_trapezoid map_expected empty_share balance independence fit_seconds
 encode_seconds evaluate_seconds peak_mb rss_mb precision_by_radius recall_by_radius settings
-versions code command""".split()
+versions revision command""".split()
 
 
 @pytest.fixture
@@ -83,14 +83,14 @@ def identities(*arguments):
     return [planned.identity for name in args.data for planned in run.planned(name, args)]
 
 
-def test_other_settings_seeds_data_and_code_are_other_runs(monkeypatch):
+def test_other_settings_seeds_data_and_revisions_are_other_runs(monkeypatch):
     (row,) = identities("--data", "digits")
     assert run.same_run(row, *identities("--data", "digits", "--ground-truth", "knn"))
     others = ["--settings", '{"n_iter": 3}'], ["--seeds", "1"], ["--bits", "16"]
     others += ["--protocol", "dh"], ["--n-train", "500"], ["--ground-truth", "labels"]
     for other in others:
         assert not run.same_run(row, *identities("--data", "digits", *other))
-    monkeypatch.setattr(run, "present_code", lambda: dict.fromkeys(["ITQ"], "other"))
+    monkeypatch.setitem(run.REVISIONS, "ITQ", 99)
     assert not run.same_run(row, *identities("--data", "digits"))
 
 
@@ -254,7 +254,6 @@ def test_protocol_dh_draws_a_split_for_each_seed(figures, tmp_path, monkeypatch,
 
 
 def test_rows_recorded_before_are_found(monkeypatch):
-    """The digests of the code aside, which change when a method changes."""
     mnist = data.Dataset("mnist", *3 * [np.zeros((60000, 1))], None, None, "none", None, "")
     monkeypatch.setattr(run, "source", lambda *_: mnist)
     (old,) = [
@@ -263,8 +262,8 @@ def test_rows_recorded_before_are_found(monkeypatch):
         if (row["method"], row["bits"], row["seed"], row["ground_truth"]) == ("ITQ", 8, 0, "knn50")
     ]
     (new,) = identities("--data", "mnist")
-    assert run.same_run(old | {"code": new["code"]}, new)
-    assert not run.same_run(old | {"code": new["code"]}, new | {"split": "dh: 69000 train"})
+    assert run.same_run(old, new)
+    assert not run.same_run(old, new | {"split": "dh: 69000 train"})
 
 
 @pytest.fixture
@@ -304,10 +303,10 @@ def test_a_training_that_is_interrupted_has_no_row(monkeypatch):
     def set_postfix(self, **shown):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(base.ProgressBar, "set_postfix", set_postfix)
-    options = {"max_alternations": 2, "max_iter": 2, "n_init": 1, "n_validation": 0}
+    monkeypatch.setattr(hashing.tqdm, "set_postfix", set_postfix)
+    options = {"max_alternations": 2, "max_iter": 2, "n_validation": 0}
     digits = data.load("digits", ground_truth="labels")
-    with pytest.warns(base.StoppedEarly, match="interrupted after 1 alternations"):
+    with pytest.warns(hashing.StoppedEarly, match="interrupted"):
         bdnn.UHBDNN(8, **options).fit(digits.train)
     with pytest.raises(KeyboardInterrupt):
         compare.measure(bdnn.UHBDNN(8, **options), digits, {})
@@ -336,7 +335,7 @@ def test_a_method_that_draws_nothing_runs_once_for_all_seeds(figures, capsys):
 
 
 SMALL = {"data": ["digits"], "methods": ["all"], "bits": [8], "seeds": [0, 1]}
-QUICK = json.dumps({"max_alternations": 0, "max_iter": 3, "n_init": 1, "n_anchors": 50})
+QUICK = json.dumps({"max_alternations": 0, "max_iter": 3, "n_anchors": 50})
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from tools.export import exports
-from tools.gates import derived, project, results, writing
+from tools.gates import derived, project, writing
 from tools.notebooks import ROOT, find
 
 GATES = [
@@ -22,11 +22,8 @@ GATES = [
     derived.errors,
     derived.clean_outputs,
     derived.machine_paths,
-    writing.opening,
     writing.setup,
-    writing.headings,
     writing.plain_python,
-    writing.cell_lengths,
     writing.exercises,
     writing.equations,
     writing.figures,
@@ -34,7 +31,6 @@ GATES = [
     project.formatting,
     project.lock,
     project.address,
-    results.results,
 ]
 
 
@@ -62,12 +58,9 @@ def problems(root):
 
 def main():
     """Run the gates and print what they find."""
-    parser = argparse.ArgumentParser(prog="course.py check", description=__doc__.splitlines()[0])
-    text = "list the recorded rows that are older than the code, too"
-    parser.add_argument("--older", action="store_true", help=text)
-    if parser.parse_args().older:
-        for line in results.older(Course(ROOT)):
-            print(line)
+    argparse.ArgumentParser(
+        prog="course.py check", description=__doc__.splitlines()[0]
+    ).parse_args()
     found = problems(ROOT)
     for problem in found:
         print(problem)

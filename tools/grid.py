@@ -1,8 +1,8 @@
 """The recorded trainings of notebook 14: `python3 course.py grid`.
 
-Every point of `bdnn.course.explorer.grid_points` is trained for every seed. The file is written anew,
-whole, after each training; so the command may be stopped at any time and goes on where it was.
-Trainings of other seeds that the file has stay in it, behind those that were asked for.
+Every point of `bdnn.course.explorer.grid_points` is trained for every seed. The file is written
+anew, whole, after each training; so the command may be stopped at any time and goes on where it
+was. Trainings of other seeds that the file has stay in it, behind those that were asked for.
 """
 
 import argparse
@@ -12,10 +12,10 @@ import sys
 from tqdm import tqdm
 
 from bdnn import data
+from bdnn.course import explorer as explore
+from bdnn.course.records import REVISIONS
 from bdnn.files import versions
 from bdnn.hashing import whole_training
-from bdnn.course import explorer as explore
-from bdnn.course.records import code_hashes
 from tools import called_from
 from tools.notebooks import ROOT, write
 
@@ -64,14 +64,13 @@ def points(seeds):
 
 def describe(dataset, seeds):
     """What all trainings of a file have in common; another description means another file."""
-    codes = code_hashes()
     return {
         "data": dataset.name,
         "split": f"{len(dataset.train)} train, {len(dataset.database)} database",
         "ground_truth": dataset.ground_truth,
         "n_query": len(dataset.query),
         "training": explore.TRAINING,
-        "code": {method: codes[method] for method in explore.VALUES},
+        "revision": {method: REVISIONS[method] for method in explore.VALUES},
         "versions": versions(),
         "command": f"python3 course.py grid --seeds {' '.join(map(str, seeds))}",
     }
@@ -102,8 +101,7 @@ def identity(method, values, seed):
 def train(method, values, seed, dataset, full):
     """The row of one training."""
     with whole_training():
-        estimator = explore.make_estimator(method, values, seed).fit(dataset.train)
-    row = explore.observe(method, values, seed, estimator, dataset)
+        row = explore.observe(method, values, seed, dataset)
     return row if full else {key: row[key] for key in MEASURED}
 
 

@@ -5,7 +5,7 @@ import json
 import shlex
 import sys
 from dataclasses import replace
-from functools import cache, lru_cache
+from functools import lru_cache
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +15,6 @@ from sklearn.model_selection import train_test_split
 from tqdm import tqdm
 
 from bdnn import data
-from bdnn.files import check_writable
 from bdnn.course import plotting
 from bdnn.course.compare import (
     COLUMNS,
@@ -35,7 +34,8 @@ from bdnn.course.compare import (
     table,
     usable,
 )
-from bdnn.course.records import append_row, code_hashes, read_folder, read_rows
+from bdnn.course.records import REVISIONS, append_row, read_folder, read_rows
+from bdnn.files import check_writable
 from tools import called_from
 
 RESULTS = Path(__file__).resolve().parents[1] / "notebooks" / "results"
@@ -55,7 +55,8 @@ SUMMARY = [  # of the columns, those of the table of means
     *("balance", "independence", "fit_seconds", "encode_seconds"),
 ]
 IDENTITY = (  # `fingerprint` only of files of one's own, whose names say little
-    *("method", "data", "fingerprint", "bits", "seed", "split", "ground_truth", "settings", "code"),
+    *("method", "data", "fingerprint", "bits", "seed", "split", "ground_truth", "settings"),
+    "revision",
 )
 
 
@@ -376,7 +377,7 @@ def described(run, truths, args):
 
 
 def identity(method, bits, seed, truth, dataset, args):
-    """What makes a run the same run: method, data, split, seed, settings and code."""
+    """What makes a run the same run: method, data, split, seed, settings and revision."""
     protocol = "" if dataset.protocol == "bdnn" else f"{dataset.protocol}: "
     n_train = len(dataset.train) if args.n_train is None else args.n_train
     return {
@@ -388,18 +389,12 @@ def identity(method, bits, seed, truth, dataset, args):
         "ground_truth": truth,
         "n_query": len(dataset.query),
         "settings": settings_of(make(method, bits, seed, args.settings)),
-        "code": present_code()[METHODS[method].__name__],
+        "revision": REVISIONS[METHODS[method].__name__],
     }
 
 
-@cache  # the code that runs is the code of the start, whatever becomes of the files
-def present_code():
-    """The hash of the module of each method."""
-    return code_hashes()
-
-
 def same_run(row, other):
-    """Whether two rows describe the same run of the same code."""
+    """Whether two rows describe the same run of the same revision."""
     return all(json.dumps(row.get(key)) == json.dumps(other.get(key)) for key in IDENTITY)
 
 

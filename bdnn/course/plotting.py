@@ -27,12 +27,8 @@ __all__ = [
     "METHOD_STYLES",
     "codes_image",
     "draw_comparison",
-    "draw_correlation",
-    "draw_explorer",
     "draw_history",
-    "draw_pair",
     "draw_plane",
-    "draw_shares",
     "draw_sweep",
     "draw_terms",
     "image_grid",
@@ -347,8 +343,8 @@ def draw_history(rows: list[dict], name: str) -> Path | None:
     ----------
     rows : list of dict
         Results with `method`, `bits`, and `history`, a list of dicts with `objective` and
-        `alternation` or `iteration`. Marker and line tell the length of the code; several seeds
-        are several lines of one look.
+        `round` (in rows recorded earlier `alternation` or `iteration`). Marker and line tell the
+        length of the code; several seeds are several lines of one look.
     name : str
         As for :func:`save_figure`.
 
@@ -384,7 +380,8 @@ def _history_panel(ax, rows):
     """Objective of the runs of one method over alternations or iterations."""
     for row in rows:
         entries = [entry for entry in row["history"] if "objective" in entry]
-        step = "iteration" if "iteration" in entries[0] else "alternation"
+        steps = ("round", "iteration", "alternation")  # the latter two in rows recorded earlier
+        step = next((name for name in steps if name in entries[0]), steps[0])
         at = [entry.get(step, k) for k, entry in enumerate(entries)]
         style = method_style(row["method"]) | _length_style(row["bits"])
         style |= {"linewidth": 1.2, "markersize": 4, "markevery": 0.2}
@@ -415,28 +412,6 @@ TERM_STYLES = {
 }
 
 
-def draw_explorer(fig: Figure, view: dict[str, Any]) -> None:
-    """Draw what the weights of the loss terms do to a training: five panels.
-
-    Parameters
-    ----------
-    fig : Figure
-        Empty, about 10 x 8 inches. The panels have fixed places, so that drawing is quick.
-    view : dict
-        As :func:`bdnn.course.explorer.view` makes it.
-    """
-    fig.set_layout_engine("none")
-    top = {"left": 0.06, "right": 0.98, "top": 0.96, "bottom": 0.4}
-    axes = fig.subplots(2, 2, gridspec_kw=top | {"hspace": 0.42, "wspace": 0.52})
-    terms, retrieval, share, correlation = axes.flat
-    draw_terms(terms, view["steps"], view["curves"], view["step"])
-    draw_sweep(retrieval, view["sweep"], view["now"])
-    draw_shares(share, view["share"])
-    draw_correlation(correlation, view["correlation"])
-    pair = fig.add_axes((0.02, 0.0, 0.96, 0.34))
-    draw_pair(pair, view["codes"], view["images"], view["titles"], view["marks"])
-
-
 def draw_terms(
     ax: Axes, steps: Sequence[int], curves: Mapping[str, Sequence[float]], step: str
 ) -> None:
@@ -449,7 +424,7 @@ def draw_terms(
     curves : dict of str -> sequence of float
         Values of a term; a term that is 0 throughout has no line.
     step : str
-        What a step is: "alternation" or "iteration".
+        What a step is: "round" or "iteration".
     """
     for name, values in curves.items():
         sizes = np.abs(values)
@@ -464,7 +439,7 @@ def draw_terms(
     ax.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=3)
 
 
-def draw_sweep(ax: Axes, sweep: dict[str, Any], now: Sequence[float] = ()) -> None:
+def draw_sweep(ax: Axes, sweep: dict[str, Any]) -> None:
     """Draw precision and mAP over the values of one weight, a frame around the present one.
 
     Parameters
@@ -474,8 +449,6 @@ def draw_sweep(ax: Axes, sweep: dict[str, Any], now: Sequence[float] = ()) -> No
         `label` of the weight, its `values` as text, `at` (number of the present value), and in
         percent `precision` and `map`, arrays (n_values, 3) of mean, lowest and highest over the
         seeds; NaN where nothing is recorded.
-    now : two floats, optional
-        Precision and mAP of one training at the present value, drawn as stars.
     """
     looks = {
         "precision": ("precision at radius 2", "blue", "s-"),
@@ -488,43 +461,10 @@ def draw_sweep(ax: Axes, sweep: dict[str, Any], now: Sequence[float] = ()) -> No
         ax.errorbar(
             at, mean, spread, fmt=line, color=COLOURS[colour], label=label, capsize=3, elinewidth=1
         )
-    for value, (_, colour, _) in zip(now, looks.values()):
-        ax.plot(sweep["at"], value, marker="*", ms=11, mec="black", color=COLOURS[colour])
     ax.axvspan(sweep["at"] - 0.3, sweep["at"] + 0.3, color="0.9", zorder=0)
     ax.set(xlabel=sweep["label"], ylim=(0, 100), title="retrieval in %, shaded: the present value")
     ax.set_xticks(at, sweep["values"])
     ax.legend(fontsize=8)
-
-
-def draw_shares(ax: Axes, share: Array) -> None:
-    """Draw the share of +1 in each bit; half of the samples would be balance.
-
-    Parameters
-    ----------
-    ax : Axes
-    share : array (L,)
-    """
-    bits = np.arange(1, len(share) + 1)
-    ax.bar(bits, share, color=COLOURS["sky"], edgecolor="black", linewidth=0.5)
-    ax.axhline(0.5, color="black", linestyle="--", linewidth=1)
-    ax.set(xlabel="bit", ylim=(0, 1), xlim=(0.3, len(share) + 0.7), title="share of +1 in each bit")
-    ax.locator_params("x", integer=True)
-
-
-def draw_correlation(ax: Axes, correlation: Array) -> None:
-    """Draw the matrix (1/m) B B^T of the bits, its diagonal left out.
-
-    Parameters
-    ----------
-    ax : Axes
-    correlation : array (L, L)
-    """
-    off_diagonal = np.where(np.eye(len(correlation), dtype=bool), np.nan, correlation)
-    edges = (0.5, len(correlation) + 0.5)
-    image = ax.imshow(off_diagonal, cmap="PuOr", vmin=-1, vmax=1, extent=(*edges, *edges[::-1]))
-    ax.figure.colorbar(image, ax=ax, shrink=0.9)
-    ax.set(xlabel="bit", ylabel="bit", title="correlation of the bits")
-    ax.locator_params(integer=True)
 
 
 def draw_plane(ax: Axes, values: Array, across: Sequence[float], up: Sequence[float]) -> None:
@@ -545,42 +485,3 @@ def draw_plane(ax: Axes, values: Array, across: Sequence[float], up: Sequence[fl
         ax.text(c, r, f"{value:.1f}", ha="center", va="center", fontsize=9, color=ink)
     ax.set_xticks(range(len(across)), [f"{value:g}" for value in across])
     ax.set_yticks(range(len(up)), [f"{value:g}" for value in up])
-
-
-def draw_pair(
-    ax: Axes,
-    codes: Array,
-    images: Array,
-    titles: Sequence[Sequence[str]],
-    marks: Sequence[Sequence[bool | None]],
-) -> None:
-    """Draw two images with their codes, and the nearest to each by Hamming distance.
-
-    Parameters
-    ----------
-    ax : Axes
-    codes : array (2, L)
-        Entries -1 and +1; black is +1.
-    images : array (2, n, height, width)
-        The image, then its neighbours, nearest first.
-    titles : two lists of n str
-    marks : two lists of n True, False or None
-        As for :func:`image_grid`.
-    """
-    n, height = images.shape[1], images.shape[2]
-    step = images.shape[3] + 2
-    for r, row in enumerate(images):
-        y = r * (height + 7)
-        for k, picture in enumerate(row):
-            x = k * step
-            ax.imshow(picture, vmin=0, vmax=images.max(), extent=(x, x + height, y + height, y))
-            ax.text(x + height / 2, y - 0.5, titles[r][k], ha="center", va="bottom", fontsize=8)
-            if marks[r][k] is not None:
-                ax.add_patch(_frame(marks[r][k], (x, y), height, height, lw=1.8))
-        cells = np.atleast_2d(codes[r])
-        ax.imshow(
-            cells, vmin=-1, vmax=1, extent=(0, n * step - 2, y + height + 2.2, y + height + 0.7)
-        )
-        ax.add_patch(Rectangle((0, y + height + 0.7), n * step - 2, 1.5, fill=False, lw=0.8))
-    ax.set(xlim=(-0.5, n * step), ylim=(2 * height + 10, -3), aspect="equal")
-    ax.set_axis_off()

@@ -3,9 +3,9 @@
 import numpy as np
 
 from bdnn import lbfgs
-from bdnn.metrics import sgn
 from bdnn.data import load
 from bdnn.itq import itq_rotation, principal_directions, range_scaling
+from bdnn.metrics import sgn
 from bdnn.network import flatten, hidden_sizes, initial_weights, unflatten
 from bdnn.uh_bdnn import EncoderObjective, in_scaled_variables, principal_axes, variable_scales
 from tests.benchmarks.measure import Row

@@ -7,8 +7,8 @@ import tracemalloc
 import numpy as np
 
 from bdnn import UHBDNN, losses, metrics
-from bdnn.metrics import pack_codes
 from bdnn.dcc import coordinate_descent
+from bdnn.metrics import pack_codes
 from tests.benchmarks.measure import Row
 from tests.benchmarks.optimiser import Digits
 
