@@ -51,7 +51,7 @@ __all__ = [
 ]
 
 Array = np.ndarray
-BLOCK = 2048  # samples encoded at once: what is computed for them stays in the cache
+BLOCK = 1024  # samples encoded at once: what is computed for them stays in the cache
 
 
 def at_least(lowest: float, kind: type = Real) -> list[Interval]:
@@ -227,7 +227,7 @@ class Hasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     def transform(self, X: Any) -> Array:
         """Codes (n_samples, n_bits), int8, entries -1 and +1; sgn(0) = +1."""
-        return self._encode(X, sgn, np.int8)
+        return self._encode(X, signs, np.int8)
 
     def encode(self, X: Any) -> Array:
         """Packed codes (n_samples, ceil(n_bits / 8)), uint8; see `metrics.pack_codes`."""
@@ -241,20 +241,19 @@ class Hasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             from bdnn.engine import scale
 
             return scale.encode(self, X, encode, dtype)
-        mapped = is_mapped(X)
-        checked = validate_data(
-            self, stand_in(X, self.dtype) if mapped else X, dtype=self.dtype, reset=False
-        )
+        mapped, options = is_mapped(X), {"dtype": self.dtype, "reset": False}
+        given = stand_in(X, self.dtype) if mapped else X
+        checked = validate_data(self, given, ensure_all_finite=False, **options)
         return self._in_blocks(X if mapped else checked, encode, dtype)
 
     def _in_blocks(self, rows, encode, dtype):
-        """The same for checked rows, block by block, so that temporaries stay in the cache."""
-        parts = []
+        """The same for rows, block by block, so that what is computed stays in the cache."""
+        parts, ones = [], np.ones(rows.shape[1], self.dtype)
         for start in range(0, max(1, len(rows)), BLOCK):
-            block = np.asarray(rows[start : start + BLOCK], dtype=self.dtype)
             with np.errstate(over="ignore", invalid="ignore"):
-                H = self._project(block.T).T
-            if not np.isfinite(H).all():
+                block = np.asarray(rows[start : start + BLOCK], dtype=self.dtype)
+                sums, H = block @ ones, self._project(block.T).T  # sums: quick, and seldom wrong
+            if not (all_finite(sums) or all_finite(block)) or not all_finite(H):
                 raise ValueError(
                     f"rows {start} to {start + len(block) - 1} of X hold NaN, infinity or values "
                     f"too large for the arithmetic of {block.dtype}"
@@ -287,6 +286,16 @@ class Hasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         tags.target_tags.required = self._requires_labels
         tags.transformer_tags.preserves_dtype = []
         return tags
+
+
+def all_finite(A: Array) -> bool:
+    """Whether A holds neither NaN nor infinity."""
+    return bool(np.isfinite(A).all())
+
+
+def signs(H: Array) -> Array:
+    """The signs of outputs H (n, L), as int8."""
+    return np.where(H >= 0, np.int8(1), np.int8(-1))
 
 
 def packed(H: Array) -> Array:
@@ -370,7 +379,7 @@ class NetworkHasher(Hasher):
             run["t"], run["state"] = self._begin(start, Z, train)
 
         def all_codes(encoder, best):  # (m, L), those of the training's samples as it found them
-            codes = encoder._in_blocks(X.T, sgn, np.int8)
+            codes = encoder._in_blocks(X.T, signs, np.int8)
             if best["samples"] == len(train):
                 codes[train] = best["B"].T
             return codes
