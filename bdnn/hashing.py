@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from importlib.util import find_spec
 from numbers import Integral, Real
 from typing import Any, Self
 
@@ -84,6 +85,9 @@ CONSTRAINTS: dict[str, list] = {
 }
 
 
+SCALING = ("ITQ", "ITQCCA", "UHBDNN", "SHBDNN", "DeepHashing")  # what `engine.scale` can train
+
+
 class StoppedEarly(UserWarning):
     """A training was interrupted, and the estimator keeps what it had learned by then."""
 
@@ -126,7 +130,6 @@ class Hasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """
 
     _requires_labels = False
-    _scales = False  # whether engine.scale can train it on what is not in memory
     _parameter_constraints: dict[str, list] = {}
 
     def fit(self, X: Any, y: ArrayLike | None = None) -> Self:
@@ -161,7 +164,7 @@ class Hasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             delattr(learner, name)
         try:
             learner._check_parameters()
-            if is_dask(X) or (self._scales and is_mapped(X)):
+            if is_dask(X) or (learner._by_sums and is_mapped(X)):
                 from bdnn.engine import scale  # what is not in memory: notebook 16
 
                 scale.fit(learner, X, y, **options)
@@ -176,6 +179,11 @@ class Hasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         for remark in self._remarks():
             warnings.warn(remark, stacklevel=3)
         return self
+
+    @property
+    def _by_sums(self):
+        """Whether it is trained on what is not in memory; a file is read whole without Dask."""
+        return type(self).__name__ in SCALING and find_spec("dask") is not None
 
     def _check_parameters(self):
         """Raise a ValueError that names the first parameter out of its range."""
