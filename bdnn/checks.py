@@ -4,13 +4,13 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 __all__ = [
     "Seed",
     "as_generator",
     "check_classes",
     "check_kind",
+    "check_missing",
     "check_option",
     "check_range",
     "check_whole_number",
@@ -66,20 +66,25 @@ def check_range(X: np.ndarray) -> None:
         )
 
 
-def check_classes(y: ArrayLike) -> None:
-    """Raise a ValueError unless the labels y (m,) name several classes and none is missing."""
+def check_missing(y: Any) -> None:
+    """Raise a ValueError unless every sample has a label; scikit-learn looks for NaN only."""
+    y = np.asarray(y)
+    if y.dtype.kind not in "OmM" or y.ndim == 0 or y.size > len(y):
+        return
+    import pandas  # which knows all that stands for what is missing, and takes long to import
+
+    missing = np.flatnonzero(pandas.isna(y.ravel()))
+    if len(missing):
+        raise ValueError(
+            f"y has no label in {len(missing)} rows, the first of them row {missing[0]}: a "
+            "supervised method needs one for every sample. Leave these rows out"
+        )
+
+
+def check_classes(y: np.ndarray) -> None:
+    """Raise a ValueError unless the labels y (m,) name several classes."""
     from sklearn.utils.multiclass import check_classification_targets
 
-    y = np.asarray(y)
-    if y.dtype.kind in "OmM":
-        import pandas  # which knows all that stands for what is missing, and takes long to import
-
-        missing = np.flatnonzero(pandas.isna(y.ravel()))
-        if len(missing):
-            raise ValueError(
-                f"y has no label in {len(missing)} rows, the first of them row {missing[0]}: a "
-                "supervised method needs one for every sample. Leave these rows out"
-            )
     check_classification_targets(y)
     if len(np.unique(y)) < 2:
         raise ValueError(

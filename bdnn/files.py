@@ -11,7 +11,9 @@ import json
 import os
 import platform
 import secrets
+import stat
 import time
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +28,7 @@ __all__ = [
     "StrPath",
     "atomic_path",
     "check_writable",
+    "learned",
     "load",
     "save",
     "show_versions",
@@ -33,7 +36,8 @@ __all__ = [
 ]
 
 StrPath = str | os.PathLike[str]
-FORMAT, CHECKPOINT_FORMAT, BEFORE = "bdnn-model-2", "bdnn-checkpoint-2", "bdnn-model-1"
+FORMAT, CHECKPOINT_FORMAT = "bdnn-model-2", "bdnn-checkpoint-2"
+BEFORE = ("bdnn-model-1", "bdnn-checkpoint-1")
 CHECKPOINT_SECONDS = 10  # a state is written this often at most
 PACKAGES = ("numpy", "scipy", "scikit-learn", "matplotlib")
 SPENT = (  # sources of random numbers, of which nothing is saved but what was made with them
@@ -64,9 +68,7 @@ def check_writable(path: StrPath, make_folders: bool = False) -> None:
     """
     if not os.fspath(path):
         raise FileNotFoundError("the file to write has an empty name")
-    if Path(path).is_dir():
-        raise IsADirectoryError(f"{path} is a folder: name a file to write")
-    folder = Path(path).resolve().parent
+    folder = atomic_path(path).path.parent
     while make_folders and not folder.exists():
         folder = folder.parent
     if not folder.is_dir():
@@ -88,9 +90,13 @@ class atomic_path:
         self.path = Path(os.path.realpath(path))
         if self.path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-        if os.path.lexists(self.path) and not self.path.is_file():
+        try:
+            mode = os.lstat(self.path).st_mode  # an OSError for a name that is too long
+        except FileNotFoundError:
+            mode = stat.S_IFREG
+        if not stat.S_ISREG(mode):
             raise OSError(f"{path} is not a regular file, and is not replaced: give another path")
-        self.temporary = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}")
+        self.temporary = self.path.with_name(f".{secrets.token_hex(8)}")
 
     def __enter__(self) -> Path:
         return self.temporary
@@ -183,6 +189,7 @@ class Checkpoint:
         self.path, self.written = path, -np.inf
         if path is None:
             return
+        check_writable(path)
         params = estimator.get_params(deep=False) | {"verbose": None}
         seed = params["random_state"]
         if not isinstance(seed, (int, np.integer)):
@@ -191,19 +198,20 @@ class Checkpoint:
                 "must draw the same numbers when it goes on. Give random_state=0, say, or no "
                 "checkpoint"
             )
-        data = {"X": np.ascontiguousarray(X.T), "y": np.asarray("" if y is None else y).astype(str)}
+        data = {"X": X.T} | ({} if y is None else {"y": y})
         about = {"class": type(estimator).__name__, "versions": versions()}
         about |= {"params": _encode(params, data)}
         if start is not None:
             about["start"] = _encode(learned(start), data)
         self.training = _digest(about, data)
 
-    def write(self, content: dict[str, Any]) -> None:
+    def write(self, content: dict[str, Any], now: bool = False) -> None:
         """Keep a content of arrays, numbers, strings, lists, tuples and dicts.
 
-        Nothing is written within `CHECKPOINT_SECONDS` after the last time.
+        Nothing is written within `CHECKPOINT_SECONDS` after the last time, unless it must be `now`.
         """
-        if self.path is None or time.monotonic() - self.written < CHECKPOINT_SECONDS:
+        early = not now and time.monotonic() - self.written < CHECKPOINT_SECONDS
+        if self.path is None or early:
             return
         arrays: dict[str, np.ndarray] = {}
         content = _encode(content, arrays)
@@ -242,29 +250,27 @@ def _write_archive(path, header, arrays):
 def _read_archive(path, kind, name):
     """Header and arrays of a file of this kind, verified against its digest."""
     with open(path, "rb") as file:
-        if file.read(2) != b"PK":
-            raise ModelFileError(
-                f"{path} is not a {name}, or was damaged: it does not begin as one"
-            )
-        file.seek(0)
         try:
+            with zipfile.ZipFile(file) as archive:  # nothing in it may be larger than it is itself
+                if sum(info.file_size for info in archive.infolist()) > os.stat(path).st_size:
+                    raise ValueError("its parts are larger than the file")
+            file.seek(0)
             with np.load(file, allow_pickle=False) as archive:
                 arrays = {key: archive[key] for key in archive.files}
             header = json.loads(str(arrays.pop("header")))
-            digest = header.pop("digest")
-            found = header["format"]
-            sound = found in (kind, BEFORE) and digest == _digest(header, arrays)
+            digest, found = header.pop("digest"), header["format"]
+            sound = found == kind and digest == _digest(header, arrays)
         except Exception as error:  # whatever the parsers of zip, npy and JSON stumble over
             raise ModelFileError(f"{path} is not a {name}, or was damaged: {error}") from error
+    if found in BEFORE:
+        raise ModelFileError(
+            f"{path} was written by bdnn 0.1, which kept networks in another form: train the model "
+            "anew, or read the file with bdnn 0.1"
+        )
     if not sound:
         raise ModelFileError(
             f"{path} was damaged, is no {name}, or was made by another version of the file format: "
             "its checksum does not match. Save it again, or fetch the file again"
-        )
-    if found != kind:
-        raise ModelFileError(
-            f"{path} was saved by bdnn 0.1, whose networks were kept in another form: train the "
-            "model anew, or read it with bdnn 0.1"
         )
     return header, arrays
 
@@ -274,8 +280,8 @@ def _digest(header, arrays):
     total = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])
-        total.update(f"{name} {array.dtype.str} {array.shape}".encode())
-        total.update(array.tobytes())
+        total.update(f"{name} {array.dtype.str} {arrays[name].shape}".encode())
+        total.update(array.reshape(-1).view(np.uint8))
     return total.hexdigest()
 
 

@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from importlib.util import find_spec
 from numbers import Integral, Real
 from typing import Any, Self
 
@@ -33,10 +34,11 @@ from bdnn.checks import (
     as_generator,
     check_classes,
     check_kind,
+    check_missing,
     check_range,
     check_whole_number,
 )
-from bdnn.files import Checkpoint, StrPath, save
+from bdnn.files import Checkpoint, StrPath, learned, save
 from bdnn.metrics import pack_codes, precision_at_radius, sgn
 
 __all__ = [
@@ -50,7 +52,7 @@ __all__ = [
 ]
 
 Array = np.ndarray
-BLOCK = 4096  # samples encoded at once: what is computed for them stays in the cache
+BLOCK = 1024  # samples encoded at once: what is computed for them stays in the cache
 
 
 def at_least(lowest: float, kind: type = Real) -> list[Interval]:
@@ -62,7 +64,7 @@ def at_least(lowest: float, kind: type = Real) -> list[Interval]:
 CONSTRAINTS: dict[str, list] = {
     "n_bits": at_least(1, Integral),
     **{name: at_least(0) for name in ("lambda1", "lambda2", "lambda3", "lambda4")},
-    "hidden": ["array-like", None],
+    "hidden": [list, tuple, None],
     "max_alternations": at_least(0, Integral),
     "max_iter": at_least(1, Integral),
     "n_validation": at_least(0, Integral),
@@ -71,11 +73,19 @@ CONSTRAINTS: dict[str, list] = {
     "dtype": [
         StrOptions({"float32", "float64"}),
         Options(type, {np.float32, np.float64}),
-        np.dtype,
+        Options(np.dtype, {np.dtype("float32"), np.dtype("float64")}),
     ],
-    "random_state": [object],  # as_generator checks it
+    "random_state": [
+        *at_least(0, Integral),
+        *(np.random.Generator, np.random.RandomState),
+        *(np.random.BitGenerator, np.random.SeedSequence),
+        None,
+    ],
     "verbose": ["boolean"],
 }
+
+
+SCALING = ("ITQ", "ITQCCA", "UHBDNN", "SHBDNN", "DeepHashing")  # what `engine.scale` can train
 
 
 class StoppedEarly(UserWarning):
@@ -94,7 +104,7 @@ def whole_training() -> Iterator[None]:
 
 
 def is_dask(X: object) -> bool:
-    """True for a Dask array."""
+    """True for what Dask holds."""
     return type(X).__module__.partition(".")[0] == "dask"
 
 
@@ -113,14 +123,13 @@ class Hasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Base class of the estimators.
 
     A subclass implements ``_fit(X, y)``, which learns from X (n_features, n_samples), samples in
-    columns, and may set `codes_`, if these are not the signs of what it projects; and
+    columns, and may set `codes_`, last of all, if these are not the signs of what it projects; and
     ``_project(X)``, which gives the real values (n_bits, n_samples) whose signs are the bits. What
     it learns are attributes that end in an underscore: arrays, numbers, strings, or lists, tuples
     and dicts of these; they are what :meth:`save` keeps.
     """
 
     _requires_labels = False
-    _scales = False  # whether engine.scale can train it on what is not in memory
     _parameter_constraints: dict[str, list] = {}
 
     def fit(self, X: Any, y: ArrayLike | None = None) -> Self:
@@ -150,37 +159,49 @@ class Hasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     def _learn(self, X, y, **options):
         """Check, fit, and keep the codes; if nothing was learned, be as before."""
-        before = dict(vars(self))
+        learner = copy.copy(self)  # learns in the place of self, which changes all at once
+        for name in learned(self):
+            delattr(learner, name)
         try:
-            self._check_parameters()
-            if self._scales and (is_dask(X) or is_mapped(X)):
+            learner._check_parameters()
+            if is_dask(X) or (learner._by_sums and is_mapped(X)):
                 from bdnn.engine import scale  # what is not in memory: notebook 16
 
-                scale.fit(self, X, y, **options)
-                return self
-            X, y = self._check_input(X, y)
-            self._fit(X, y, **options)
-            if vars(self).get("codes_") is before.get("codes_"):
-                self.codes_ = self._in_blocks(X.T, sgn, np.int8)
-        except BaseException:
-            if vars(self).get("codes_") is before.get("codes_"):
-                vars(self).clear()
-                vars(self).update(before)
-            raise
+                scale.fit(learner, X, y, **options)
+            else:
+                X, y = learner._check_input(X, y)
+                learner._fit(X, y, **options)
+                if not hasattr(learner, "codes_"):
+                    learner.codes_ = learner._in_blocks(X.T, sgn, np.int8)
+        finally:
+            if hasattr(learner, "codes_"):  # all is there, even if something was raised since
+                self.__dict__ = vars(learner)
+        for remark in self._remarks():
+            warnings.warn(remark, stacklevel=3)
         return self
+
+    @property
+    def _by_sums(self):
+        """Whether it is trained on what is not in memory; a file is read whole without Dask."""
+        return type(self).__name__ in SCALING and find_spec("dask") is not None
 
     def _check_parameters(self):
         """Raise a ValueError that names the first parameter out of its range."""
-        names, own = self.get_params(deep=False), self._parameter_constraints
-        table = {name: own.get(name, CONSTRAINTS.get(name, [object])) for name in names}
-        validate_parameter_constraints(table, names, caller_name=type(self).__name__)
-        for units in getattr(self, "hidden", None) or ():
+        values, name = self.get_params(deep=False), type(self).__name__
+        known = CONSTRAINTS | self._parameter_constraints
+        table = {key: known.get(key, [object]) for key in values}
+        for key, value in values.items():
+            if isinstance(value, (bool, np.bool_)) and "boolean" not in table[key]:
+                raise ValueError(f"{key!r} of {name} is no truth value, got {value!r}")
+        validate_parameter_constraints(table, values, caller_name=name)
+        for units in values.get("hidden") or ():
             check_whole_number("every entry of hidden", units, 1)
 
     def _check_input(self, X, y):
         """Training samples in columns, and their labels if the method needs them."""
         check_kind(X)
         if self._requires_labels:
+            check_missing(y)
             X, y = validate_data(self, X, y, dtype=self.dtype, ensure_min_samples=2)
             check_classes(y)
         else:
@@ -196,17 +217,29 @@ class Hasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                 "bits cannot make the bits independent. Use fewer bits or more samples"
             )
 
+    def _remarks(self):
+        """What a user should know of a training that succeeded."""
+        codes = self.codes_
+        if is_dask(codes):
+            return
+        dead = np.flatnonzero((codes == codes[:1]).all(axis=0))
+        if len(dead):
+            yield (
+                f"{len(dead)} of {codes.shape[1]} bits are the same for all training samples and "
+                "tell nothing, as where there are more bits than dimensions: use fewer bits"
+            )
+
     def decision_function(self, X: Any) -> Array:
         """Real values (n_samples, n_bits) whose signs are the bits."""
         return self._encode(X, np.asarray, self.dtype)
 
     def transform(self, X: Any) -> Array:
         """Codes (n_samples, n_bits), int8, entries -1 and +1; sgn(0) = +1."""
-        return self._encode(X, sgn, np.int8)
+        return self._encode(X, signs, np.int8)
 
     def encode(self, X: Any) -> Array:
         """Packed codes (n_samples, ceil(n_bits / 8)), uint8; see `metrics.pack_codes`."""
-        return self._encode(X, lambda H: pack_codes(H >= 0), np.uint8)
+        return self._encode(X, packed, np.uint8)
 
     def _encode(self, X, encode, dtype):
         """What `encode` makes of the outputs for the samples of X."""
@@ -216,20 +249,19 @@ class Hasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             from bdnn.engine import scale
 
             return scale.encode(self, X, encode, dtype)
-        mapped = is_mapped(X)
-        checked = validate_data(
-            self, stand_in(X, self.dtype) if mapped else X, dtype=self.dtype, reset=False
-        )
+        mapped, options = is_mapped(X), {"dtype": self.dtype, "reset": False}
+        given = stand_in(X, self.dtype) if mapped else X
+        checked = validate_data(self, given, ensure_all_finite=False, **options)
         return self._in_blocks(X if mapped else checked, encode, dtype)
 
     def _in_blocks(self, rows, encode, dtype):
-        """The same for checked rows, block by block, so that temporaries stay in the cache."""
-        parts = []
-        for start in range(0, len(rows), BLOCK):
-            block = np.asarray(rows[start : start + BLOCK], dtype=self.dtype)
+        """The same for rows, block by block, so that what is computed stays in the cache."""
+        parts, ones = [], np.ones(rows.shape[1], self.dtype)
+        for start in range(0, max(1, len(rows)), BLOCK):
             with np.errstate(over="ignore", invalid="ignore"):
-                H = self._project(block.T).T
-            if not np.isfinite(H).all():
+                block = np.asarray(rows[start : start + BLOCK], dtype=self.dtype)
+                sums, H = block @ ones, self._project(block.T).T  # sums: quick, and seldom wrong
+            if not (all_finite(sums) or all_finite(block)) or not all_finite(H):
                 raise ValueError(
                     f"rows {start} to {start + len(block) - 1} of X hold NaN, infinity or values "
                     f"too large for the arithmetic of {block.dtype}"
@@ -264,6 +296,21 @@ class Hasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         return tags
 
 
+def all_finite(A: Array) -> bool:
+    """Whether A holds neither NaN nor infinity."""
+    return bool(np.isfinite(A).all())
+
+
+def signs(H: Array) -> Array:
+    """The signs of outputs H (n, L), as int8."""
+    return np.where(H >= 0, np.int8(1), np.int8(-1))
+
+
+def packed(H: Array) -> Array:
+    """The signs of outputs H (n, L), a bit each."""
+    return pack_codes(H >= 0)
+
+
 class NetworkHasher(Hasher):
     """A hasher that learns round by round.
 
@@ -272,9 +319,9 @@ class NetworkHasher(Hasher):
     ``_prepare(X)``
         Learn the scaling of the input; return what the network sees, (r, m).
     ``_states(X, y, rng, t, state)``
-        A generator of the states of a training: NamedTuples with the parameters theta (p,), the
-        codes B (L, n) and the outputs H (L, n) of the code layer for the first n of the samples X.
-        It goes on from the state that t rounds have left, if there is one.
+        A generator of the states of a training: NamedTuples of the parameters theta (p,) first,
+        the outputs H (L, n) of the code layer for the first n of the samples X, and the codes
+        B (L, n) last. It goes on from the state that t rounds have left, if there is one.
     ``_terms(X, y, state)``
         Every term of the objective times its weight, by name.
     ``_outputs(theta, X)``
@@ -306,7 +353,7 @@ class NetworkHasher(Hasher):
         y : array-like (n_samples,), optional
             Class labels; only the supervised methods look at them.
         start : estimator of the same class, optional
-            Fitted to as many features, with as many bits and units: training goes on from it.
+            Fitted to the same samples, with as many bits and units: training goes on from it.
         callback : callable, optional
             Called after every round with the share of the most rounds that is done. What it raises
             ends the training; the best state until then is kept.
@@ -330,46 +377,76 @@ class NetworkHasher(Hasher):
             self.classes_, y = np.unique(y, return_inverse=True)
         file = Checkpoint(checkpoint, self, X, y, start)
         rng = as_generator(self.random_state)
-        Z = self._prepare(X)  # (r, m)
-        order = rng.permutation(Z.shape[1])
-        n_held = min(getattr(self, "n_validation", 0), len(order) // 8)
-        held, train = order[:n_held], order[n_held:]  # the first of `train` are a random sample
+        Z = self._prepare(X)  # (r, m), what the network sees
+        held, train = self._held_out(Z.shape[1], rng)
         y_held, y = (None, None) if y is None else (y[held], y[train])
         Z_held, Z = Z[:, held], Z[:, train]
+        run = file.read() or new_run()
+        if start is not None and run["state"] is None:
+            self._check_start(start, X.shape[1])
+            run["t"], run["state"] = self._begin(start, Z, train)
+
+        def all_codes(encoder, best):  # (m, L), those of the training's samples as it found them
+            codes = encoder._in_blocks(X.T, signs, np.int8)
+            if best["samples"] == len(train):
+                codes[train] = best["B"].T
+            return codes
+
+        states = self._states(Z, y, rng, run["t"], run["state"])
+        describe = self._describer(Z, y, Z_held, y_held)
+        self._train(states, describe, all_codes, len(train), run, callback, file)
+
+    def _held_out(self, m, rng):
+        """Numbers of the samples held out, and of the others, in random order."""
+        order, n_held = rng.permutation(m), min(getattr(self, "n_validation", 0), m // 8)
+        return order[:n_held], order[n_held:]
+
+    def _check_start(self, start, m):
+        """Raise a TypeError or ValueError unless training can go on from `start`."""
+        if type(start) is not type(self):
+            raise TypeError(f"start must be a {type(self).__name__}, got a {type(start).__name__}")
+        check_is_fitted(start)
+        if len(start.codes_) != m:
+            raise ValueError(f"start was fitted to {len(start.codes_)} samples, and X has {m}")
+
+    def _describer(self, Z, y, Z_held, y_held):
+        """A function that says of a state what `history_` tells of it."""
 
         @lru_cache(maxsize=1)
         def relevant(n):  # what the samples held out should find among the first n of the others
             if self._requires_labels:
                 return y_held, y[:n]
-            return neighbours(Z_held, Z[:, :n], self.n_neighbors)
+            from bdnn.data import nearest_neighbours  # which takes long to import
+
+            return nearest_neighbours(Z_held.T, Z[:, :n].T, min(self.n_neighbors, n))
 
         def describe(state):
             n = state.B.shape[1]
             terms = self._terms(Z[:, :n], None if y is None else y[:n], state)
             score = -sum(terms.values())
-            if n_held:
+            if Z_held.size:
                 codes = sgn(self._outputs(state.theta, Z_held)).T
                 score = precision_at_radius(codes, sgn(state.H).T, relevant(n))
             return {"samples": n, "objective": sum(terms.values()), **terms, "score": score}
 
-        run = file.read() or {"t": 0, "state": None, "best": None, "history": []}
-        if start is not None and run["state"] is None:
-            run["t"], run["state"] = self._begin(start, Z, train)
-        states = self._states(Z, y, rng, run["t"], run["state"])
+        return describe
+
+    def _train(self, states, describe, all_codes, n_train, run, callback, file):
+        """Follow the states of a training, and keep the best of them, however it ends."""
         try:
-            self._follow(states, len(train), describe, run, callback, file)
+            if not run["ended"]:
+                self._follow(states, describe, n_train, run, callback, file)
+            self._keep(run, all_codes)
         except BaseException as error:
             if run["best"] is None:
                 raise
-            self._keep(run, X, train)
+            self._keep(run, all_codes)
             if not isinstance(error, KeyboardInterrupt):
                 raise
             told = f"interrupted after {len(run['history'])} rounds: the best of them is kept"
-            warnings.warn(told, StoppedEarly, stacklevel=4)
-        else:
-            self._keep(run, X, train)
+            warnings.warn(told, StoppedEarly, stacklevel=5)
 
-    def _follow(self, states, n_train, describe, run, callback, file):
+    def _follow(self, states, describe, n_train, run, callback, file):
         """Consume the states of a training; at any moment `run` holds what was found so far."""
         patience, total = getattr(self, "patience", np.inf), self._n_rounds()
         with tqdm(total=total, initial=run["t"], disable=not self.verbose, leave=False) as bar:
@@ -378,8 +455,8 @@ class NetworkHasher(Hasher):
             for state in states:
                 t, old, best = run["t"], run["state"], run["best"]
                 entry = {"round": t, **describe(state)}
-                if old is not None and old.B.shape == state.B.shape:
-                    entry["flips"] = float(np.mean(old.B != state.B))
+                if old is not None and old[-1].shape == state.B.shape:
+                    entry["flips"] = float(np.mean(old[-1] != state.B))
                 entry["seconds"] = time.perf_counter() - started
                 more = best is None or entry["samples"] > best["samples"]
                 if more or entry["score"] > best["score"]:  # scores of few samples are another's
@@ -388,37 +465,38 @@ class NetworkHasher(Hasher):
                 run.update(t=t + 1, state=state, best=best, history=history)  # at once
                 file.write(run)
                 bar.update()
-                bar.set_postfix(
-                    objective=f"{entry['objective']:.5g}", score=f"{entry['score']:.4f}"
-                )
+                figures = {name: f"{entry[name]:.4g}" for name in ("objective", "score")}
+                bar.set_postfix(figures)
                 if callback is not None:
                     callback(min(1.0, (t + 1) / total))
                 if t - best["round"] >= patience and entry["samples"] == n_train:
                     break
                 started = time.perf_counter()
+        if run["best"] is None:
+            raise ValueError("the objective is not finite at the start: scale X, or other weights")
+        run["ended"] = True
+        file.write(run, now=True)
 
-    def _keep(self, run, X, train):
+    def _keep(self, run, all_codes):
         """Keep what the best state of a run has learned, and the codes of all samples."""
         best, encoder = run["best"], copy.copy(self)
         vars(encoder).update(best["learned"])
-        codes = encoder._in_blocks(X.T, sgn, np.int8)  # (m, L)
-        if best["samples"] == len(train):
-            codes[train] = best["B"].T
+        codes = all_codes(encoder, best)
         found = {"codes_": codes, "history_": run["history"], "best_": best["round"]}
         vars(self).update(best["learned"] | found)  # at once: nobody finds half of it
+
+    def _remarks(self):
+        yield from super()._remarks()
+        best = next(entry for entry in self.history_ if entry["round"] == self.best_)
         if best.get("equality", 0) > best.get("reconstruction", np.inf) / 10:
-            warnings.warn(
+            yield (
                 f"the equality term is {best['equality']:.3g} beside a reconstruction of "
                 f"{best['reconstruction']:.3g}: the weights do not fit the scale of the data, and "
                 "the codes follow the network more than the samples. Try smaller lambda2, lambda3 "
-                "and lambda4",
-                stacklevel=5,
+                "and lambda4"
             )
 
 
-def neighbours(Q: Array, X: Array, k: int) -> Array:
-    """The k nearest columns of X (D, m) for each column of Q (D, q): array (q, k)."""
-    from sklearn.neighbors import NearestNeighbors  # which takes long to import
-
-    search = NearestNeighbors(n_neighbors=min(k, X.shape[1]), algorithm="brute").fit(X.T)
-    return search.kneighbors(Q.T, return_distance=False)
+def new_run() -> dict[str, Any]:
+    """What a training has found before its first round."""
+    return {"t": 0, "state": None, "best": None, "history": [], "ended": False}

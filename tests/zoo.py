@@ -17,7 +17,7 @@ SETTINGS = {
     "SphericalHashing": {"max_iter": 10},
     "SupervisedDeepHashing": {"max_iter": 5, "hidden": (5, 4)},
     "SupervisedDiscreteHashing": KERNEL | {"max_alternations": 2},
-    "UHBDNN": NETWORK | {"n_init": 2},
+    "UHBDNN": NETWORK,
 }
 
 
