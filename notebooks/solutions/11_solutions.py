@@ -21,11 +21,10 @@ import itertools
 
 import numpy as np
 
-from bdnn.metrics import sgn
 from bdnn.baselines.classical import KMeansHashing, SphericalHashing, nearest_codes, slowest_waves
 from bdnn.data import load
 from bdnn.itq import principal_directions
-from bdnn.metrics import average_precision, evaluate, hamming_distances
+from bdnn.metrics import average_precision, evaluate, hamming_distances, sgn
 
 # %%
 data = load("mnist5k")
@@ -97,7 +96,8 @@ def product_codes(V, V_query, L):
 
     def codes(Z):
         waves = lambda n, j: np.cos(n * np.pi / R[j] * (Z[j] - low[j]))  # noqa: E731
-        return sgn([np.prod([waves(n, j) for n, j in factors], axis=0) for factors in chosen]).T
+        products = [np.prod([waves(n, j) for n, j in factors], axis=0) for factors in chosen]
+        return sgn(np.array(products)).T
 
     return sum(len(factors) > 1 for factors in chosen), codes(V_query), codes(V)
 
