@@ -85,7 +85,7 @@ CONSTRAINTS: dict[str, list] = {
 }
 
 
-SCALING = ("ITQ", "ITQCCA", "UHBDNN", "SHBDNN", "DeepHashing")  # what `engine.scale` can train
+SCALING = ("ITQ", "ITQCCA", "UHBDNN", "SHBDNN", "DeepHashing")   # what `engine.spread` can train
 
 
 class StoppedEarly(UserWarning):
@@ -165,9 +165,9 @@ class Hasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         try:
             learner._check_parameters()
             if is_dask(X) or (learner._by_sums and is_mapped(X)):
-                from bdnn.engine import scale  # what is not in memory: notebook 16
+                from bdnn.engine import spread  # what is not in memory: notebook 16
 
-                scale.fit(learner, X, y, **options)
+                spread.fit(learner, X, y, **options)
             else:
                 X, y = learner._check_input(X, y)
                 learner._fit(X, y, **options)
@@ -246,9 +246,9 @@ class Hasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         check_kind(X)
         if is_dask(X):
-            from bdnn.engine import scale
+            from bdnn.engine import spread
 
-            return scale.encode(self, X, encode, dtype)
+            return spread.encode(self, X, encode, dtype)
         mapped, options = is_mapped(X), {"dtype": self.dtype, "reset": False}
         given = stand_in(X, self.dtype) if mapped else X
         checked = validate_data(self, given, ensure_all_finite=False, **options)
