@@ -499,7 +499,7 @@ blocks = {
 blocks["$S = 2\\,Y^\\top Y - \\mathbf{1}\\mathbf{1}^\\top$"] = 2 * Y_9.T @ Y_9 - 1
 fig, axes = plt.subplots(1, 4, figsize=(9.0, 2.6))
 for ax, (name, block) in zip(axes, blocks.items()):
-    ax.imshow(block, vmin=-2, vmax=2, cmap="PuOr")
+    ax.imshow(block, vmin=-4, vmax=4, cmap="PuOr")
     for (i, j), value in np.ndenumerate(block):
         ax.text(j, i, f"{value:.0f}", ha="center", va="center", fontsize=7)
     ax.set(title=name, xticks=[], yticks=[])

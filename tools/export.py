@@ -19,9 +19,6 @@ HEADER = "# Generated from {} by `course.py export {}`: edit the notebook.\n"
 PLUMBING = (
     "__init__",
     "__main__",
-    "checks",
-    "files",
-    "hashing",
     "base",
     "compare",
     "compiled",
