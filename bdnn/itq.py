@@ -59,8 +59,8 @@ def principal_directions(X: Array, L: int) -> tuple[Array, Array]:
     D, m = X.shape
     mean = X.mean(axis=1, keepdims=True, dtype=np.float64)
     V = X - mean  # in float64, as the mean is
-    C = V @ V.T / m  # (D, D)
-    P = eigh(C, subset_by_index=(max(D - L, 0), D - 1))[1][:, ::-1]
+    C_xx = V @ V.T / m  # (D, D)
+    P = eigh(C_xx, subset_by_index=(max(D - L, 0), D - 1))[1][:, ::-1]
     return mean, np.pad(fixed_signs(P), ((0, 0), (0, max(L - D, 0))))
 
 
@@ -104,13 +104,6 @@ def itq_rotation(V: Array, n_iter: int, rng: np.random.Generator) -> tuple[Array
         if t < n_iter:
             R = procrustes_rotation(B, V)  # the best rotation, Eq. (5)
     return R, losses
-
-
-def itq_codes(X: Array, L: int, rng: np.random.Generator) -> Array:
-    """Codes (L, m) of ITQ for samples X (D, m): where the codes of BDNN start."""
-    mean, P = principal_directions(X, L)
-    V = P.T @ X - P.T @ mean
-    return sgn(itq_rotation(V, 50, rng)[0] @ V).astype(X.dtype)
 
 
 class ITQ(Hasher):
@@ -169,6 +162,13 @@ class ITQ(Hasher):
 
     def _project(self, X):
         return self.W_ @ X + self.c_
+
+
+def itq_codes(X: Array, L: int, rng: np.random.Generator) -> Array:
+    """Codes (L, m) of ITQ for samples X (D, m): where the codes of BDNN start."""
+    mean, P = principal_directions(X, L)
+    V = P.T @ X - P.T @ mean
+    return sgn(itq_rotation(V, 50, rng)[0] @ V).astype(X.dtype)
 
 
 def range_scaling(X: Array) -> tuple[Array, float]:

@@ -81,7 +81,9 @@ def equality(H: Array, B: Array) -> tuple[float, Array]:
     """
     m = H.shape[1]
     E = H - B
-    return squared_norm(E) / (2 * m), E / m
+    value = squared_norm(E) / (2 * m)
+    E /= m
+    return value, E
 
 
 def independence(H: Array) -> tuple[float, Array]:
@@ -116,11 +118,11 @@ def balance(H: Array) -> tuple[float, Array]:
     value : float
         1/(2m) ||H 1||^2.
     dH : array (L, m)
-        The same in every column.
+        The same in every column, which is kept once: a view that cannot be written to.
     """
     m = H.shape[1]
     h = H.sum(axis=1, keepdims=True)  # (L, 1)
-    return squared_norm(h) / (2 * m), np.tile(h / m, m)
+    return squared_norm(h) / (2 * m), np.broadcast_to(h / m, H.shape)
 
 
 def pairwise_similarity(H: Array, y: ArrayLike) -> tuple[float, Array]:
@@ -145,9 +147,9 @@ def pairwise_similarity(H: Array, y: ArrayLike) -> tuple[float, Array]:
     L, m = H.shape
     y = np.unique(y, return_inverse=True)[1]  # numbers 0, 1, ... of the classes
     K = (H @ H.T).astype(np.float64)  # (L, L)
-    V = np.stack([np.bincount(y, weights=row) for row in H])  # (L, C), H Y^T: sums of each class
-    h = V.sum(axis=1, keepdims=True)  # (L, 1), H 1
-    agreement = 2 * squared_norm(V) - squared_norm(h)  # sum of S_ij h_i^T h_j
-    value = (squared_norm(K) / L**2 - 2 / L * agreement + m**2) / (2 * m)
-    dH = (K / L).astype(H.dtype) @ H + (h - 2 * V).astype(H.dtype)[:, y]
+    sums = np.stack([np.bincount(y, weights=row) for row in H])  # (L, C), H Y^T: by class
+    h = sums.sum(axis=1, keepdims=True)  # (L, 1), H 1
+    agreement = 2 * squared_norm(sums) - squared_norm(h)  # <H^T H, S>
+    value = (squared_norm(K) / L**2 - 2 / L * agreement + m**2) / (2 * m)  # Eq. (14)
+    dH = (K / L).astype(H.dtype) @ H + (h - 2 * sums).astype(H.dtype)[:, y]  # Eq. (15)
     return value, 2 / (m * L) * dH

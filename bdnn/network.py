@@ -22,13 +22,14 @@ __all__ = [
     "gradient_error",
     "hidden_sizes",
     "identity",
+    "identity_slope",
     "initial_weights",
     "sigmoid",
     "sigmoid_slope",
+    "tanh_slope",
     "unflatten",
 ]
 
-Layers = list[Array]  # an array for each layer
 PAPER_HIDDEN = {8: (90, 20), 16: (90, 30), 24: (100, 40), 32: (120, 50)}
 
 
@@ -50,29 +51,44 @@ def sigmoid(Z: Array, out: Array | None = None) -> Array:
     return np.multiply(np.add(H, 1, out=out), 0.5, out=out)
 
 
-def sigmoid_slope(H: Array) -> Array:
-    """The slope H (1 - H) of the sigmoid where its output is H."""
-    slope = 1 - H
-    slope *= H
-    return slope
-
-
 def identity(Z: Array, out: Array | None = None) -> Array:
     """Return Z itself; `out` is there because the other activations have it."""
     return Z
 
 
+def sigmoid_slope(H: Array, out: Array | None = None) -> Array:
+    """The slope H (1 - H) = 1/4 - (H - 1/2)^2 of the sigmoid where its output is H."""
+    S = np.subtract(H, 0.5, out=out)
+    S *= S
+    return np.subtract(0.25, S, out=S)
+
+
+def tanh_slope(H: Array, out: Array | None = None) -> Array:
+    """The slope 1 - H^2 of the hyperbolic tangent where its output is H."""
+    return np.subtract(1, np.square(H, out=out), out=out)
+
+
+def identity_slope(H: Array, out: Array | None = None) -> int:
+    """The slope of the identity, 1 everywhere."""
+    return 1
+
+
 # name -> (f, derivative of f at Z in terms of the output H = f(Z)): Eq. (4) of notebook 04
 ACTIVATIONS: dict[str, tuple[Callable, Callable]] = {
     "sigmoid": (sigmoid, sigmoid_slope),
-    "tanh": (np.tanh, lambda H: 1 - H * H),
-    "identity": (identity, lambda H: 1),
+    "tanh": (np.tanh, tanh_slope),
+    "identity": (identity, identity_slope),
 }
 
 
 def forward(
-    Ws: Layers, cs: Layers, X: Array, hidden: str = "sigmoid", last: str = "identity"
-) -> Layers:
+    Ws: list[Array],
+    cs: list[Array],
+    X: Array,
+    hidden: str = "sigmoid",
+    last: str = "identity",
+    out: list[Array] | None = None,
+) -> list[Array]:
     """Outputs of all layers: Eq. (1) of notebook 04.
 
     Parameters
@@ -84,6 +100,8 @@ def forward(
     hidden, last : str
         Activation of the hidden layers and of the last one, keys of `ACTIVATIONS`. The defaults
         are those of the paper's authors.
+    out : list of arrays (units, m), optional
+        Memory for the outputs of layers 2, 3, ...; new memory costs time.
 
     Returns
     -------
@@ -93,15 +111,20 @@ def forward(
     Hs = [X]
     for l, (W, c) in enumerate(zip(Ws, cs)):
         f, _ = ACTIVATIONS[hidden if l < len(Ws) - 1 else last]
-        Z = W @ Hs[-1]  # (h_out, m)
+        Z = np.matmul(W, Hs[-1], out=out and out[l])  # (h_out, m)
         Z += c
         Hs.append(f(Z, out=Z))  # in the memory of Z, which nobody needs again
     return Hs
 
 
 def backward(
-    Ws: Layers, Hs: Layers, dH: Array, hidden: str = "sigmoid", last: str = "identity"
-) -> tuple[Layers, Layers]:
+    Ws: list[Array],
+    Hs: list[Array],
+    dH: Array,
+    hidden: str = "sigmoid",
+    last: str = "identity",
+    out: list[Array] | None = None,
+) -> tuple[list[Array], list[Array]]:
     """Gradients by backpropagation: Eqs. (9) to (11) of notebook 04.
 
     Parameters
@@ -114,28 +137,32 @@ def backward(
         Gradient of the objective with respect to the output of the last layer, Hs[-1].
     hidden, last : str
         As given to :func:`forward`.
+    out : list of arrays (units, m), optional
+        Memory for the Deltas of the hidden layers, 2, 3, ...; with it, Hs[1:] is overwritten, too.
 
     Returns
     -------
     dWs, dcs : lists of arrays
         Gradients with respect to weights and biases, in the shapes of these.
     """
-    dWs, dcs = [], []
-    for l in reversed(range(len(Ws))):
-        _, slope = ACTIVATIONS[hidden if l < len(Ws) - 1 else last]
-        Delta = dH * slope(Hs[l + 1])  # (h_out, m)
-        dWs.insert(0, Delta @ Hs[l].T)
+    dWs, dcs, top = [], [], len(Ws) - 1
+    for l in range(top, -1, -1):
+        _, slope = ACTIVATIONS[hidden if l < top else last]
+        S = slope(Hs[l + 1], out=out and Hs[l + 1])
+        Delta = np.multiply(dH, S, out=dH if l < top else None)  # (h_out, m), Eqs. (9), (11)
+        dWs.insert(0, Delta @ Hs[l].T)  # Eq. (10)
         dcs.insert(0, Delta.sum(axis=1, keepdims=True))
-        dH = Ws[l].T @ Delta if l > 0 else None  # what layer l hands down
+        if l > 0:  # nobody asks for the gradient of X
+            dH = np.matmul(Ws[l].T, Delta, out=out and out[l - 1])
     return dWs, dcs
 
 
-def flatten(Ws: Layers, cs: Layers) -> Array:
+def flatten(Ws: list[Array], cs: list[Array]) -> Array:
     """One vector of all parameters, layer by layer W, then c: Eq. (12) of notebook 04."""
     return np.concatenate([A.ravel() for pair in zip(Ws, cs) for A in pair])
 
 
-def unflatten(theta: Array, sizes: Sequence[int]) -> tuple[Layers, Layers]:
+def unflatten(theta: Array, sizes: Sequence[int]) -> tuple[list[Array], list[Array]]:
     """Undo :func:`flatten` for layers of these sizes, the input's first: views of the vector."""
     Ws, cs, start = [], [], 0
     for h_in, h_out in zip(sizes, sizes[1:]):
@@ -143,40 +170,6 @@ def unflatten(theta: Array, sizes: Sequence[int]) -> tuple[Layers, Layers]:
         Ws.append(theta[start:stop].reshape(h_out, h_in))
         cs.append(theta[stop : stop + h_out].reshape(h_out, 1))
         start = stop + h_out
-    return Ws, cs
-
-
-def initial_weights(
-    X: Array, sizes: Sequence[int], rng: np.random.Generator
-) -> tuple[Layers, Layers]:
-    """Weights from the data, layer by layer; biases 0.
-
-    The rows of each W are the eigenvectors with the largest eigenvalues of the uncentred
-    second-moment matrix of the layer's input: Eq. (15) of notebook 04. A layer with more units
-    than inputs gets random unit vectors for the rows that are left.
-
-    Parameters
-    ----------
-    X : array (D, m)
-        Training samples.
-    sizes : sequence of int
-        Units of all layers, D first.
-    rng : numpy.random.Generator
-        Source of the rows that no eigenvector fills.
-
-    Returns
-    -------
-    Ws, cs : lists of arrays (h_out, h_in) and (h_out, 1)
-    """
-    H, Ws, cs = X, [], []
-    for units in sizes[1:]:
-        M = (H @ H.T / H.shape[1]).astype(np.float64)  # (h_in, h_in)
-        W = fixed_signs(np.linalg.eigh(M)[1][:, ::-1][:, :units]).T
-        E = rng.standard_normal((units - len(W), len(H)))
-        E /= np.linalg.norm(E, axis=1, keepdims=True)
-        Ws.append(np.vstack([W, E]).astype(X.dtype))
-        cs.append(np.zeros((units, 1), X.dtype))
-        H = sigmoid(Ws[-1] @ H)
     return Ws, cs
 
 
@@ -222,3 +215,37 @@ def gradient_error(
     error = np.linalg.norm(np.subtract(slopes, differences))
     scale = max(np.linalg.norm(slopes), np.linalg.norm(differences))
     return float(error / scale) if scale > 0 else 0.0
+
+
+def initial_weights(
+    X: Array, sizes: Sequence[int], rng: np.random.Generator
+) -> tuple[list[Array], list[Array]]:
+    """Weights from the data, layer by layer; biases 0.
+
+    The rows of each W are the eigenvectors with the largest eigenvalues of the uncentred
+    second-moment matrix of the layer's input: Eq. (15) of notebook 04. A layer with more units
+    than inputs gets random unit vectors for the rows that are left.
+
+    Parameters
+    ----------
+    X : array (D, m)
+        Training samples.
+    sizes : sequence of int
+        Units of all layers, D first.
+    rng : numpy.random.Generator
+        Source of the rows that no eigenvector fills.
+
+    Returns
+    -------
+    Ws, cs : lists of arrays (h_out, h_in) and (h_out, 1)
+    """
+    H, Ws, cs = X, [], []
+    for units in sizes[1:]:
+        M = (H @ H.T / H.shape[1]).astype(np.float64)  # (h_in, h_in)
+        W = fixed_signs(np.linalg.eigh(M)[1][:, ::-1][:, :units]).T
+        E = rng.standard_normal((units - len(W), len(H)))
+        E /= np.linalg.norm(E, axis=1, keepdims=True)
+        Ws.append(np.vstack([W, E]).astype(X.dtype))
+        cs.append(np.zeros((units, 1), X.dtype))
+        H = sigmoid(Ws[-1] @ H)
+    return Ws, cs

@@ -1,17 +1,17 @@
 # %% [markdown]
 # # Rotate the data until signs fit: ITQ
 #
-# **What you will do.** You derive and build iterative quantisation (ITQ) and its supervised sister ITQ-CCA, the linear baselines of the BDNN paper; ITQ codes are also where BDNN's own codes start from.
+# **What you will do.** You derive and build iterative quantisation (ITQ) and its supervised sister ITQ-CCA, the linear baselines of the BDNN paper. ITQ codes are also where BDNN's own codes start from.
 #
 # **What you will learn**
 #
 # * why principal directions come first, and what is lost when only their signs are kept;
 # * the orthogonal Procrustes problem, and why a singular value decomposition solves it;
 # * alternating minimisation: two exact steps, a loss that cannot rise, and a result that depends on the start;
-# * canonical correlation with class labels as a generalised eigenproblem, and why ten classes give nine directions;
-# * how much all this is worth in retrieval.
+# * how ten lines make an estimator of a hash function;
+# * canonical correlation with class labels as a generalised eigenproblem, and why ten classes give nine directions.
 #
-# **What you need.** Notebook 02 (measures); eigenvectors, orthogonal matrices, traces. 45 minutes to read, about 20 seconds to run.
+# **What you need.** Notebook 02 (measures); eigenvectors, orthogonal matrices, traces. About 75 minutes with paper and pencil, half a minute to run.
 
 # %% tags=["nbval-ignore-output"]
 import sys
@@ -26,38 +26,42 @@ from bdnn.files import show_versions
 
 show_versions()
 
+# %% [markdown]
+# The simplest hash function is the sign of a projection. A hyperplane with normal vector $w$ through the mean $\bar x$ cuts the space in two, and the bit of a sample $x$ says on which side it lies:
+#
+# $$ b=\operatorname{sgn}\big(w^\top(x-\bar x)\big),\qquad\text{and for } L \text{ bits}\qquad b=\operatorname{sgn}\big(W(x-\bar x)\big),\quad W\in\mathbb R^{L\times D}. $$
+#
+# Which $L$ directions shall we take? This notebook answers in two steps: first the directions in which the data vary most (PCA), then the rotation of these directions that makes the signs lose least (ITQ). If class labels are known, canonical correlation (CCA) takes the place of PCA.
+#
+# From here on samples stand in **columns**, as in the paper: $X\in\mathbb R^{D\times m}$, and a code matrix $B\in\{-1,+1\}^{L\times m}$ has one column for each sample. The letters of this notebook: $V$ for projected samples, $R$ for a rotation, $P$ for directions.
+
 # %% tags=["export-top"]
 """PCA, CCA and iterative quantisation (ITQ): linear hash functions, and the start of BDNN's codes.
 
-Samples stand in columns here, X is (D, m); the estimators take them in rows.  Sources: Gong and
+Samples stand in columns here, X is (D, m); the estimators take them in rows. Sources: Gong and
 Lazebnik, "Iterative Quantization", CVPR 2011 (PCA, CCA and the rotation); the scaling is the one of
 BDNN.
 """
 
-from functools import partial
+from numbers import Integral, Real
 
 import numpy as np
+from numpy import ndarray as Array
 from numpy.typing import ArrayLike, DTypeLike
 from scipy.linalg import eigh
-from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils._param_validation import Interval
 
-from numpy import ndarray as Array
-from bdnn.checks import Seed, as_generator, check_number, check_whole_number
-from bdnn.hashing import Hasher
+from bdnn.hashing import Hasher, Seed, as_generator
 from bdnn.metrics import sgn
-from bdnn.sources import AnySamples, alongside, blockwise, merged, total
 
 # %%
 import matplotlib.pyplot as plt
 from scipy.linalg import orthogonal_procrustes
 
-from bdnn.data import load
-from bdnn.metrics import evaluate, hamming_distances, precision_at_radius
 from bdnn.course.plotting import COLOURS, MARKERS, save_figure
 from bdnn.course.records import read_folder
-
-# %% [markdown]
-# From here on samples stand in **columns**, as in the paper: $X\in\mathbb R^{D\times m}$. We compute in float64 so that the printed numbers are the same on every machine.
+from bdnn.data import load
+from bdnn.metrics import evaluate, hamming_distances, precision_at_radius
 
 # %%
 data = load("mnist5k")
@@ -66,49 +70,50 @@ D, m = X.shape
 print(f"X: {D} dimensions, {m:,} samples in columns")
 
 # %% [markdown]
-# ## The directions of largest variance
+# ## Find the directions of largest variance: PCA
 #
-# A code of $L$ bits can look at $L$ numbers per image. Which? If each bit is the sign of one number $w^\top(x-\bar x)$, a direction along which nothing varies is wasted. So we ask for directions of large variance $w^\top Cw$ with $C=\frac1m(X-\bar x\mathbf 1^\top)(X-\bar x\mathbf 1^\top)^\top$ and $\|w\|=1$. At a maximum the gradient of $w^\top Cw-v\,(w^\top w-1)$ vanishes, which says
+# If a bit is the sign of one number $w^\top(x-\bar x)$, a direction along which nothing varies is wasted. So we ask for a large variance. With the covariance
 #
-# $$ C\,w=v\,w \tag{1} $$
+# $$ C_{xx}=\tfrac1m(X-\bar x\mathbf 1^\top)(X-\bar x\mathbf 1^\top)^\top $$
 #
-# The candidates are the eigenvectors of the covariance, and the variance along them is $w^\top Cw=v$, the eigenvalue: take the one with the largest, then the best among the directions orthogonal to it, and so on, $L$ times. Eigenvectors of a symmetric matrix are orthogonal, $P^\top P=I$ and $P^\top CP$ is diagonal: the projected values $V=P^\top(X-\bar x\mathbf 1^\top)\in\mathbb R^{L\times m}$ are uncorrelated, a good start for independent bits.
+# the variance along a direction $w$ of length 1 is $w^\top C_{xx}w$. At a maximum the gradient of $w^\top C_{xx}w-\gamma\,(w^\top w-1)$ vanishes, which says
 #
-# Mean and covariance are sums over samples, and are taken block by block: no centred copy of $X$ is needed, and `total` sums over the blocks of a file in the same way as over those of an array (notebook 16). An eigenvector may be multiplied by $-1$; to get the same codes everywhere we turn each so that its largest entry is positive. Asked for more directions than there are dimensions, the function fills up with zeros; the rotation below will make use of that.
+# $$ C_{xx}\,w=\gamma\,w \tag{1} $$
+#
+# The candidates are the eigenvectors of the covariance, and the variance along them is $w^\top C_{xx}w=\gamma$, the eigenvalue. Take the one with the largest, then the best among the directions orthogonal to it, and so on, $L$ times. In NumPy:
+
+# %%
+mean = X.mean(axis=1, keepdims=True)  # (D, 1)
+X_c = X - mean
+C_xx = X_c @ X_c.T / m  # (D, D)
+values, vectors = np.linalg.eigh(C_xx)  # by rising eigenvalue
+P = vectors[:, ::-1][:, :32]  # (D, L), the largest first
+V = P.T @ X_c  # (L, m)
+print(f"V: {V.shape}, variances {values[-1]:.2f}, {values[-2]:.2f}, ..., {values[-32]:.2f}")
+
+# %% [markdown]
+# Eigenvectors of a symmetric matrix are orthogonal: $P^\top P=I$, and $P^\top C_{xx}P$ is diagonal. So the rows of $V=P^\top(X-\bar x\mathbf 1^\top)$ are uncorrelated, a good start for independent bits.
+#
+# The function for the library does the same, with two additions. An eigenvector may be multiplied by $-1$; to get the same codes on every machine, `fixed_signs` turns each so that its largest entry is positive. And if more directions are wanted than there are dimensions, the rest is filled with zeros; the rotation below will make use of that.
 
 
 # %% tags=["export"]
-def sample_mean(X: AnySamples) -> Array:
-    """Mean (D, 1) of the columns of X, in float64."""
-    (sums,) = total(lambda X: (X.sum(axis=1, keepdims=True, dtype=np.float64),), X)
-    return sums / X.shape[1]
+def fixed_signs(P: Array) -> Array:
+    """Columns of P, each turned so that its entry of largest magnitude is positive.
 
-
-def _covariance(X, mean):
-    """Covariance (D, D) of the columns of X, computed in float64 without a second copy of X."""
-
-    def products(X):
-        V = X - mean
-        return (V @ V.T,)
-
-    return total(products, X)[0] / X.shape[1]
+    An eigenvector may be multiplied by -1; with this rule all machines agree.
+    """
+    return P * np.where(P[np.abs(P).argmax(axis=0), np.arange(P.shape[1])] < 0, -1, 1)
 
 
 # %% tags=["export"]
-def _with_fixed_signs(P):
-    """Columns of P, each turned so that its entry of largest absolute value is positive."""
-    largest = np.argmax(np.abs(P), axis=0)
-    return P * np.where(P[largest, np.arange(P.shape[1])] < 0, -1, 1)
-
-
-# %% tags=["export"]
-def principal_directions(X: AnySamples, L: int) -> tuple[Array, Array]:
+def principal_directions(X: Array, L: int) -> tuple[Array, Array]:
     """Mean and the L directions of largest variance (PCA).
 
     Parameters
     ----------
     X : array (D, m)
-        Samples in columns.
+        Samples.
     L : int
         Number of directions.
 
@@ -117,43 +122,46 @@ def principal_directions(X: AnySamples, L: int) -> tuple[Array, Array]:
     mean : array (D, 1), float64
     P : array (D, L), float64
         Orthonormal eigenvectors of the covariance by falling eigenvalue, Eq. (1) of notebook 03,
-        the largest entry of each positive.  If L > D the columns beyond D are zero.
+        the largest entry of each positive. If L > D the columns beyond D are zero.
     """
-    D = len(X)
-    mean = sample_mean(X)
-    k = min(L, D)
-    _, P = eigh(_covariance(X, mean), subset_by_index=(D - k, D - 1))
-    return mean, np.pad(_with_fixed_signs(P[:, ::-1]), ((0, 0), (0, L - k)))
+    D, m = X.shape
+    mean = X.mean(axis=1, keepdims=True, dtype=np.float64)
+    V = X - mean  # in float64, as the mean is
+    C_xx = V @ V.T / m  # (D, D)
+    P = eigh(C_xx, subset_by_index=(max(D - L, 0), D - 1))[1][:, ::-1]
+    return mean, np.pad(fixed_signs(P), ((0, 0), (0, max(L - D, 0))))
 
 
 # %%
 mean, P = principal_directions(X, 32)
-X_c = X - mean
 V = P.T @ X_c
 variances = np.mean(V**2, axis=1)
-assert np.allclose(P.T @ P, np.eye(32)) and np.allclose(V @ V.T / m, np.diag(variances))
+np.testing.assert_allclose(P.T @ P, np.eye(32), atol=1e-12)
 shares = [f"{L}: {100 * variances[:L].sum() / np.sum(X_c**2) * m:.1f} %" for L in (2, 8, 16, 32)]
 print("variance in the first directions,", ", ".join(shares))
 print(f"standard deviations from {variances[0] ** 0.5:.2f} down to {variances[31] ** 0.5:.2f}")
 
 # %% [markdown]
-# ## What the signs lose
+# ## Measure what the signs lose: the quantisation loss
 #
-# The simplest code is $B=\operatorname{sgn}(V)$. How good are these signs as a stand-in for the values? ITQ measures the **quantisation loss** between the codes $B\in\{-1,+1\}^{L\times m}$ and the values, after a rotation $R$ (an orthogonal $L\times L$ matrix, $R^\top R=RR^\top=I$) that we are free to choose:
+# The simplest code is $B=\operatorname{sgn}(V)$. How good are these signs as a stand-in for the values? ITQ measures the **quantisation loss** between the codes and the values, after a rotation $R$ (an orthogonal $L\times L$ matrix, $R^\top R=RR^\top=I$) that we are free to choose:
 #
 # $$ Q(B,R)=\|B-RV\|^2 \tag{2} $$
 #
-# We may choose it, because a rotation changes no distance between the columns of $V$; it only turns them against the axes, which are the borders of the cells that the signs distinguish. (Gong and Lazebnik have samples in rows; our matrices are the transposes of theirs.)
+# Why are we free? A rotation changes no length, $\|Rv\|^2=v^\top R^\top Rv=\|v\|^2$, and so no distance between two columns of $V$. It only turns them against the axes, and the axes are where the signs change. (Gong and Lazebnik have samples in rows; our matrices are the transposes of theirs.)
 #
-# **The codes for a given rotation.** Every entry of $B$ stands alone in Eq. (2): $(b-z)^2$ with $b=\pm1$ is smaller for the $b$ that has the sign of $z$. Hence $B=\operatorname{sgn}(RV)$, with $\operatorname{sgn}(0)=+1$ as everywhere in this course.
+# **The codes for a given rotation.** Every entry of $B$ stands alone in Eq. (2): $(b-z)^2$ with $b=\pm1$ is smaller for the $b$ that has the sign of $z$. Hence
+#
+# $$ B=\operatorname{sgn}(RV), \tag{3} $$
+#
+# with $\operatorname{sgn}(0)=+1$ as everywhere in this course.
 
 
-# %% tags=["export"]
-def _quantise(R, V):
-    """Nearest codes B (L, m) to R V, and the quantisation loss per sample, Eq. (2)."""
-    RV = R.astype(V.dtype) @ V
-    B = sgn(RV).astype(V.dtype)
-    return B, float(np.sum((B - RV) ** 2, dtype=np.float64)) / V.shape[1]
+# %%
+def quantise(R, V):
+    """The nearest codes to R V, and the quantisation loss per sample."""
+    B = sgn(R @ V)  # (3)
+    return B, np.sum((B - R @ V) ** 2) / V.shape[1]  # (2)
 
 
 # %% [markdown]
@@ -174,7 +182,7 @@ def turn(degrees):
 
 
 angles = np.arange(91)
-losses_2 = np.array([_quantise(turn(angle), V_2)[1] for angle in angles])
+losses_2 = np.array([quantise(turn(angle), V_2)[1] for angle in angles])
 angle_2 = angles[np.argmin(losses_2)]
 print(f"loss per sample {losses_2[0]:.3f} at 0 degrees, {losses_2.min():.3f} at {angle_2} degrees")
 
@@ -194,7 +202,29 @@ _ = ax_loss.set(xlabel="degrees", ylabel="loss per sample", xticks=(0, 30, 60, 9
 save_figure(fig, "03_rotation", png=True)
 
 # %% [markdown]
-# Left: the axes of PCA run straight through the clusters; digit 0 is cut in two by the horizontal axis. Middle: the same points turned, and each cluster has a quadrant, a code, mostly to itself (the threes least). Right: the loss over the angle, with its minimum there. In numbers, the share of the most frequent code in each digit:
+# Left: the axes of PCA run straight through the clusters; digit 0 is cut in two by the horizontal axis. Middle: the same points turned, and each cluster has a quadrant, a code, mostly to itself (the threes least). Right: the loss over the angle, with its minimum there.
+#
+# What is it that the loss adds up? Divide $V$ by its mean size first, so that the corners $(\pm1,\pm1)$ lie amid the points (a scale does not change the best angle, as Eq. (6) will show), and draw an arrow from every point to its corner:
+
+# %%
+V_s = V_2[:, ::25] / np.abs(V_2).mean()
+fig, axes = plt.subplots(1, 2, figsize=(7.5, 3.7), sharex=True, sharey=True)
+for ax, angle in zip(axes, (0, angle_2)):
+    B_s, loss = quantise(turn(angle), V_s)
+    RV_s = turn(angle) @ V_s
+    _ = ax.quiver(
+        *RV_s, *(B_s - RV_s), angles="xy", scale_units="xy", scale=1, width=0.003, color="0.55"
+    )
+    _ = ax.plot(*RV_s, "o", ms=3, color=COLOURS["blue"])
+    _ = ax.plot([-1, -1, 1, 1], [-1, 1, -1, 1], "s", ms=9, mfc="none", color=COLOURS["vermillion"])
+    _ = ax.axhline(0, color="black", ls="-", lw=0.8)
+    _ = ax.axvline(0, color="black", ls="-", lw=0.8)
+    _ = ax.set(xlabel="bit 1", ylabel="bit 2", aspect="equal")
+    _ = ax.set_title(f"turned by {angle}°: mean square of the arrows {loss:.2f}")
+save_figure(fig, "03_arrows", png=True)
+
+# %% [markdown]
+# Blue: every 25th sample. Squares: the four codes. The quantisation loss is the sum of the squared lengths of the arrows. Turning the cloud moves no point nearer to another, but it shortens the arrows. Does it also put each digit into one cell? The share of the most frequent code in each digit:
 
 # %%
 for angle in (0, angle_2):
@@ -205,15 +235,15 @@ for angle in (0, angle_2):
 # %% [markdown]
 # In 32 dimensions there are 496 angles, and trying them all is out of the question.
 #
-# ## The best rotation for given codes
+# ## Find the best rotation for given codes: the Procrustes problem
 #
-# Suppose the codes $B$ are given. To bring $V$ as close to them as a rotation can is the **orthogonal Procrustes problem**. Expand the square, using $\|RV\|^2=\operatorname{tr}(V^\top R^\top RV)=\|V\|^2$ and $\|B\|^2=mL$:
+# Suppose the codes $B$ are given. To bring $V$ as close to them as a rotation can is the **orthogonal Procrustes problem**. Expand the square. A rotation keeps the length of every column, so $\|RV\|^2=\|V\|^2$; and $\|B\|^2=mL$, since all entries are $\pm1$:
 #
-# $$ Q(B,R)=mL+\|V\|^2-2\operatorname{tr}(RVB^\top) \tag{3} $$
+# $$ Q(B,R)=\|B\|^2-2\langle B,RV\rangle+\|RV\|^2=mL+\|V\|^2-2\operatorname{tr}(RVB^\top) \tag{4} $$
 #
 # Only the trace depends on $R$. Take the singular value decomposition $BV^\top=U\Sigma A^\top$, that is $VB^\top=A\Sigma U^\top$, with orthogonal $U,A$ and singular values $\sigma_k\ge0$. A trace does not change when factors are moved round in a circle:
 #
-# $$ \operatorname{tr}(RVB^\top)=\operatorname{tr}(RA\Sigma U^\top)=\operatorname{tr}(U^\top RA\,\Sigma)=\sum_{k=1}^{L}Z_{kk}\,\sigma_k\ \le\ \sum_{k=1}^{L}\sigma_k,\qquad Z=U^\top RA \tag{4} $$
+# $$ \operatorname{tr}(RVB^\top)=\operatorname{tr}(RA\Sigma U^\top)=\operatorname{tr}(U^\top RA\,\Sigma)=\sum_{k=1}^{L}Z_{kk}\,\sigma_k\ \le\ \sum_{k=1}^{L}\sigma_k,\qquad Z=U^\top RA $$
 #
 # The inequality holds because $Z$ is a product of orthogonal matrices and so orthogonal itself: its columns have length 1, and no entry exceeds 1. Equality is reached by $Z=I$, that is by
 #
@@ -229,36 +259,29 @@ def random_rotation(L: int, rng: np.random.Generator) -> Array:
     return Q * np.where(np.diag(T) < 0, -1, 1)
 
 
-# %% tags=["export"]
 def procrustes_rotation(B: Array, V: Array) -> Array:
     """The orthogonal R (L, L) that brings V closest to B, both (L, m): Eq. (5) of notebook 03."""
-    return rotation_from_product((B @ V.T).astype(np.float64))
-
-
-def rotation_from_product(BVt: Array) -> Array:
-    """The same from the product B V^T (L, L), all that the rotation needs to know of them."""
-    U, _, At = np.linalg.svd(BVt)
+    U, _, At = np.linalg.svd(B @ V.T)
     return U @ At
 
 
 # %%
 rng = np.random.default_rng(0)
-B = sgn(random_rotation(32, rng) @ V).astype(np.float64)
+B = sgn(random_rotation(32, rng) @ V)
 R = procrustes_rotation(B, V)
 best = np.sum((B - R @ V) ** 2)
 others = [np.sum((B - random_rotation(32, rng) @ V) ** 2) for _ in range(200)]
 sigma = np.linalg.svd(B @ V.T, compute_uv=False)
-assert np.allclose(R @ R.T, np.eye(32)) and best < min(others)
-assert np.isclose(best, m * 32 + np.sum(V**2) - 2 * sigma.sum())  # Eq. (3) with equality in (4)
+assert np.isclose(best, m * 32 + np.sum(V**2) - 2 * sigma.sum())  # Eq. (4) with tr = sum of sigma
 assert np.allclose(R, orthogonal_procrustes(V.T, B.T)[0].T)  # SciPy, samples in rows
 print(f"loss per sample: Procrustes {best / m:.3f}, best of 200 random {min(others) / m:.3f}")
 
 # %% [markdown]
-# ## Alternating never raises the loss
+# ## Alternate: the loss never rises
 #
-# So each of the two unknowns is easy to find if the other is known. Start from a random rotation and repeat: $B\leftarrow\operatorname{sgn}(RV)$, then $R\leftarrow UA^\top$. Each step minimises Eq. (2) exactly over one of the two unknowns, so the loss can never rise; it is bounded below by 0, so it converges. Even more: there are finitely many sign matrices $B$, each has its best $R$, and as long as the loss falls none comes back. So after finitely many steps nothing changes any more.
+# So each of the two unknowns is easy to find if the other is known. Start from a random rotation and repeat: $B\leftarrow\operatorname{sgn}(RV)$, then $R\leftarrow UA^\top$. Each step minimises Eq. (2) exactly over one of the two unknowns, so the loss can never rise; it is bounded below by 0, so it converges. Even more: there are finitely many sign matrices $B$, each has its best $R$, and as long as the loss falls none comes back. So after finitely many steps the loss stays where it is.
 #
-# What it stops at need not be the best. Put the best codes into Eq. (3): their trace is the sum of the absolute values, so that ITQ looks for
+# What it stops at need not be the best. Put the best codes into Eq. (4): their trace is the sum of the absolute values, so that ITQ looks for
 #
 # $$ \min_{B,R}Q(B,R)=mL+\|V\|^2-2\max_R\sum_{k,i}\big|(RV)_{ki}\big| \tag{6} $$
 #
@@ -266,14 +289,7 @@ print(f"loss per sample: Procrustes {best / m:.3f}, best of 200 random {min(othe
 
 
 # %% tags=["export"]
-def _codes_to_fit(R, V):
-    """The product B V^T with the nearest codes B to R V, and the quantisation loss."""
-    B, loss = _quantise(R, V)
-    return B @ V.T, loss * V.shape[1]
-
-
-# %% tags=["export"]
-def itq_rotation(V: AnySamples, n_iter: int, rng: np.random.Generator) -> tuple[Array, list[float]]:
+def itq_rotation(V: Array, n_iter: int, rng: np.random.Generator) -> tuple[Array, list[float]]:
     """Rotation that brings projected samples close to the corners of the cube {-1, +1}^L.
 
     Parameters
@@ -287,26 +303,26 @@ def itq_rotation(V: AnySamples, n_iter: int, rng: np.random.Generator) -> tuple[
 
     Returns
     -------
-    R : array (L, L), float64
+    R : array (L, L)
         Orthogonal, minimises the loss of Eq. (2) of notebook 03 locally.
     losses : list of n_iter + 1 floats
         Loss per sample with the nearest codes, before the first alternation and after each; it
         never rises.
     """
-    R = random_rotation(len(V), rng)
-    BVt, loss = total(partial(_codes_to_fit, R), V)
-    losses = [loss / V.shape[1]]
-    for _ in range(n_iter):
-        R = rotation_from_product(BVt)
-        BVt, loss = total(partial(_codes_to_fit, R), V)
-        losses.append(loss / V.shape[1])
+    R, losses = random_rotation(len(V), rng), []
+    for t in range(n_iter + 1):
+        RV = R @ V
+        B = sgn(RV)  # the nearest codes, Eq. (3)
+        losses.append(float(np.sum((B - RV) ** 2) / V.shape[1]))
+        if t < n_iter:
+            R = procrustes_rotation(B, V)  # the best rotation, Eq. (5)
     return R, losses
 
 
 # %%
 found = [itq_rotation(V_2, 50, np.random.default_rng(seed))[1][-1] for seed in range(5)]
-assert np.isclose(min(found), losses_2.min(), rtol=1e-3)
-print("two dimensions, five starts:", *(f"{loss:.3f}" for loss in found))
+print(f"two dimensions, best of all angles {losses_2.min():.3f}, five starts:", end=" ")
+print(*(f"{loss:.3f}" for loss in found))
 
 # %%
 runs = [itq_rotation(V, 200, np.random.default_rng(seed)) for seed in range(5)]
@@ -315,7 +331,7 @@ for R, losses in runs:
     assert all(after <= before * (1 + 1e-12) for before, after in zip(losses, losses[1:]))
 
 # %%
-identity_loss = _quantise(np.eye(32), V)[1]
+identity_loss = quantise(np.eye(32), V)[1]
 for t in (0, 1, 10, 50, 200):
     print(f"after {t:3d} alternations:", *(f"{losses[t]:.2f}" for _, losses in runs))
 print(f"signs of PCA, R = I:  {identity_loss:.2f}")
@@ -333,33 +349,49 @@ save_figure(fig, "03_loss")
 # %% [markdown]
 # The loss for 32 bits over the alternations, on a logarithmic axis. No curve ever rises; five starts end at five slightly different losses. Note the dotted line: without any rotation the loss is far above that of a *random* one. PCA piles the variance into the first rows of $V$, so that one sign has to stand for values around $\pm2$ and another for values around $\pm0.5$; any rotation spreads the variance over all bits. The authors of BDNN run 50 alternations, which is also our default.
 #
-# ## An estimator
+# ## Make an estimator of a hash function: ten lines
 #
-# `fit` puts the pieces together. The projection and the rotation are one linear map, $W=RP^\top$ and $c=-W\bar x$, so that encoding an image costs one matrix product: $\operatorname{sgn}(Wx+c)$. Everything around it (checks, packing of bits, saving) is inherited from `BaseHasher`; in between stands a class that ITQ and ITQ-CCA share.
+# So far we have functions of arrays. To use a method on data, one wants more: checks of the input, codes of new samples, packed bits, saving to a file, a place in a pipeline of scikit-learn. All this is the same for every method, and the class `Hasher` of `bdnn.hashing` has it once. A method adds two functions:
+#
+# * `_fit(X, y)` learns from samples that stand in columns, $X\in\mathbb R^{D\times m}$, already checked. What it learns are attributes whose names end in an underscore.
+# * `_project(X)` gives the real values, $(L, m)$, whose signs are the bits.
+#
+# Here is the plainest method of this notebook, the signs of PCA. `class SignsOfPCA(Hasher)` says: a `SignsOfPCA` is a `Hasher` and can do what that can. `self` is the object itself, where parameters and results are kept.
 
 
-# %% tags=["export"]
-class _RotatedProjection(BaseHasher):
-    """Linear hash functions sgn(W x + c): a projection to n_bits dimensions, rotated by ITQ."""
+# %%
+class SignsOfPCA(Hasher):
+    def __init__(self, n_bits=16, *, dtype="float32"):
+        self.n_bits = n_bits
+        self.dtype = dtype
 
-    _takes_sources = True
-
-    def _rotate(self, X, mean, P):
-        """Learn the rotation of P^T (x - mean), and keep the hash function and the codes."""
-        check_whole_number("n_iter", self.n_iter, 0)
-        V = blockwise(lambda X: P.T @ (X - mean), X)  # in float64, as P and mean are
-        R, losses = itq_rotation(V, self.n_iter, as_generator(self.random_state))
-        W = R @ P.T
-        self.W_, self.c_ = W.astype(X.dtype), -(W @ mean).astype(X.dtype)
-        self.history_ = [{"quantisation": loss} for loss in losses]
-        self.codes_ = self._encoded(X, sgn, np.int8)
+    def _fit(self, X, y):
+        self.mean_, self.P_ = principal_directions(X, self.n_bits)
 
     def _project(self, X):
-        return self.W_ @ X + self.c_
+        return self.P_.T @ (X - self.mean_)
+
+
+# %%
+est = SignsOfPCA(n_bits=12, dtype="float64").fit(data.train)
+for name in ("decision_function", "transform", "encode"):
+    result = getattr(est, name)(data.query)
+    print(f"{name:18s} {result.shape!s:11s} {result.dtype}")
+print(f"codes_             {est.codes_.shape!s:11s} {est.codes_.dtype}")
+
+# %% [markdown]
+# At this boundary samples stand in **rows**, as scikit-learn has it: `data.query` is $(1000, 784)$. Behind it they stand in columns; `Hasher` transposes on the way in and on the way out.
+#
+# * `fit` calls `_fit`, keeps the codes of the training samples as `codes_`, and returns the estimator.
+# * `decision_function` returns the real values of `_project`.
+# * `transform` returns their signs, $-1$ and $+1$, one `int8` for each bit.
+# * `encode` packs eight bits into a byte: 12 bits take two.
+#
+# ITQ is a `Hasher`, too. Projection and rotation are one linear map, $W=RP^\top$ and $c=-W\bar x$, so that encoding an image costs one matrix product: $\operatorname{sgn}(Wx+c)$. The directions have a function of their own, `_directions`, because ITQ-CCA will need nothing but other directions. `_parameter_constraints` says which values a parameter may have; `Hasher` checks them.
 
 
 # %% tags=["export"]
-class ITQ(_RotatedProjection):
+class ITQ(Hasher):
     """Iterative quantisation: PCA, then the rotation with the least quantisation loss.
 
     Parameters
@@ -369,14 +401,13 @@ class ITQ(_RotatedProjection):
     n_iter : int
         Alternations between codes and rotation; 0 gives PCA with a random rotation.
     dtype : {"float32", "float64"}
-        Precision of the samples and of the hash function, which is learned in float64 all the same.
+        Precision of samples and hash function.
     random_state : int, Generator, RandomState or None
         Draws the rotation to start from.
 
     Attributes
     ----------
-    W_ : array (n_bits, n_features)
-    c_ : array (n_bits, 1)
+    W_, c_ : arrays (n_bits, n_features), (n_bits, 1)
         The hash function: sgn(W_ x + c_) for a vector x as it comes, not centred.
     codes_ : array (n_samples, n_bits), int8
         Codes of the training samples.
@@ -387,6 +418,8 @@ class ITQ(_RotatedProjection):
     -----
     Gong and Lazebnik, CVPR 2011; derived in notebook 03.
     """
+
+    _parameter_constraints = {"n_iter": [Interval(Integral, 0, None, closed="left")]}
 
     def __init__(
         self,
@@ -401,8 +434,19 @@ class ITQ(_RotatedProjection):
         self.dtype = dtype
         self.random_state = random_state
 
+    def _directions(self, X, y):
+        return principal_directions(X, self.n_bits)
+
     def _fit(self, X, y):
-        self._rotate(X, *principal_directions(X, self.n_bits))
+        mean, P = self._directions(X, y)  # (D, 1), (D, L)
+        V = P.T @ X - P.T @ mean
+        R, losses = itq_rotation(V, self.n_iter, as_generator(self.random_state))
+        W = R @ P.T  # (L, D)
+        self.W_, self.c_ = W.astype(X.dtype), -(W @ mean).astype(X.dtype)
+        self.history_ = [{"quantisation": loss} for loss in losses]
+
+    def _project(self, X):
+        return self.W_ @ X + self.c_
 
 
 # %%
@@ -410,8 +454,7 @@ itq = ITQ(n_bits=16, dtype="float64", random_state=0).fit(X.T)
 R, losses = itq_rotation(V[:16], 50, np.random.default_rng(0))
 assert np.array_equal(itq.codes_, sgn(R @ V[:16]).T)
 assert np.allclose(losses, [row["quantisation"] for row in itq.history_])
-packed = itq.encode(X_query.T)
-print(f"W_ {itq.W_.shape}, codes_ {itq.codes_.shape}, packed queries {packed.shape} {packed.dtype}")
+print(f"W_ {itq.W_.shape}, c_ {itq.c_.shape}, codes_ {itq.codes_.shape}")
 
 # %% [markdown]
 # Codes may be longer than the vectors. With $L>D$ the rows of $V$ beyond $D$ are zero, and the rotation mixes the $D$ real rows into all $L$ bits: more hyperplanes in the same space. And single precision, the default, gives nearly the same codes:
@@ -420,12 +463,58 @@ print(f"W_ {itq.W_.shape}, codes_ {itq.codes_.shape}, packed queries {packed.sha
 long = ITQ(n_bits=24, dtype="float64").fit(V[:16].T)  # 16 dimensions, 24 bits
 print(f"{long.W_.shape[1]} dimensions, {len(np.unique(long.W_, axis=0))} different hyperplanes")
 single = ITQ(n_bits=16).fit(data.train)  # float32, grey values from 0 to 255
-print("fewer than 1 % of the bits differ:", np.mean(single.codes_ != itq.codes_) < 0.01)
+print(f"bits that differ in single precision: {100 * np.mean(single.codes_ != itq.codes_):.1f} %")
+
+# %% [markdown]
+# ### Where BDNN starts
+#
+# BDNN's codes $B$ are variables, and they need a start. The authors take ITQ's codes of the training samples. That is all of the above in three lines, from columns to columns:
+
+
+# %% tags=["export"]
+def itq_codes(X: Array, L: int, rng: np.random.Generator) -> Array:
+    """Codes (L, m) of ITQ for samples X (D, m): where the codes of BDNN start."""
+    mean, P = principal_directions(X, L)
+    V = P.T @ X - P.T @ mean
+    return sgn(itq_rotation(V, 50, rng)[0] @ V).astype(X.dtype)
+
+
+# %%
+B = itq_codes(X, 16, np.random.default_rng(0))
+print(f"B: {B.shape}, {B.dtype}; bits that differ from ITQ's: {np.sum(B != itq.codes_.T)}")
+
+# %% [markdown]
+# BDNN also scales its input, by the rule that notebook 01 introduced: the minimum of every dimension is subtracted, and everything is divided by *one* number, the largest range. One number for all dimensions leaves the geometry as it is.
+
+
+# %% tags=["export"]
+def range_scaling(X: Array) -> tuple[Array, float]:
+    """Shift and scale that BDNN applies to its input: (X - shift) / scale lies in [0, 1].
+
+    Parameters
+    ----------
+    X : array (D, m)
+        Training samples.
+
+    Returns
+    -------
+    shift : array (D, 1)
+        Minimum of each dimension.
+    scale : float
+        One number for all: the largest range of a dimension; 1 if nothing varies.
+    """
+    shift, top = X.min(axis=1, keepdims=True), X.max(axis=1, keepdims=True)
+    return shift, float(np.max(top - shift)) or 1.0
+
+
+# %%
+shift, scale = range_scaling(data.train.T)
+print(f"grey values as they ship: shift {shift.min():.0f} to {shift.max():.0f}, scale {scale:.0f}")
 
 # %% [markdown]
 # ## With labels: canonical correlation
 #
-# PCA asks where the data vary. If class labels are known, we would rather ask where they vary *with the label*. Write the labels as one-hot columns, $Y\in\{0,1\}^{C\times m}$, and look for a direction $w$ among the pixels and a direction $u$ among the classes such that $w^\top x$ and $u^\top y$ are correlated as strongly as possible:
+# PCA asks where the data vary. If class labels are known, we would rather ask where they vary *with the label*. Write the labels as one-hot columns, $Y\in\{0,1\}^{C\times m}$, where $C$ is the number of classes. Look for a direction $w$ among the pixels and a direction $u$ among the classes such that $w^\top x$ and $u^\top y$ are correlated as strongly as possible:
 #
 # $$ r=\max_{w,u}\frac{w^\top C_{xy}\,u}{\sqrt{w^\top C_{xx}w}\,\sqrt{u^\top C_{yy}u}} \tag{7} $$
 #
@@ -435,51 +524,24 @@ print("fewer than 1 % of the bits differ:", np.mean(single.codes_ != itq.codes_)
 #
 # a generalised eigenproblem, with one solution after the other by falling correlation $r$. Two matters of practice:
 #
-# * **Neither covariance can be inverted.** Pixels in the corners never change, and the rows of $Y$ add up to a row of ones, so that $C_{yy}\mathbf 1=0$. Add a small $\rho$ to both diagonals, $C_{xx}+\rho I$ and $C_{yy}+\rho I$. As $\rho$ must be small against the variances, ITQ-CCA first scales its input to a range of 1, by the rule that BDNN uses, too: one number for all dimensions, so that the geometry stays as it is.
+# * **Neither covariance can be inverted.** Pixels in the corners never change, and the rows of $Y$ add up to a row of ones, so that $C_{yy}\mathbf 1=0$. Add a small $\rho$ to both diagonals, $C_{xx}+\rho I$ and $C_{yy}+\rho I$. As $\rho$ must be small against the variances, ITQ-CCA first scales its input to a range of 1, by the rule above.
 # * **The length of the eigenvectors matters.** PCA's directions had length 1 for a reason: distances. Here we take
 #
 # $$ w_k^\top(C_{xx}+\rho I)\,w_k=1,\qquad\text{then multiply } w_k \text{ by } r_k \tag{9} $$
 #
 # so that every canonical variable $w_k^\top x$ gets the variance 1 and then as much weight as it is correlated with the labels. A rotation mixes the rows of $V$, so their relative scale decides what the mixture looks like.
 #
-# With one-hot labels the covariances are simple. If $p_c$ is the share of class $c$ and $\mu_c$ its mean, then $C_{yy}=\operatorname{diag}(p)-pp^\top$, and column $c$ of $C_{xy}$ is $p_c(\mu_c-\bar x)$. No matrix $Y$ has to exist.
+# With one-hot labels the covariances are simple. If $p_c$ is the share of class $c$ and $\mu_c$ its mean, then $C_{yy}=\operatorname{diag}(p)-pp^\top$, and column $c$ of $C_{xy}$ is $p_c(\mu_c-\bar x)$.
 
 
 # %% tags=["export"]
-def range_scaling(X: AnySamples) -> tuple[Array, float]:
-    """Shift and scale that BDNN applies to its input: (X - shift) / scale lies in [0, 1].
-
-    Parameters
-    ----------
-    X : array (D, m)
-        Training samples in columns.
-
-    Returns
-    -------
-    shift : array (D, 1)
-        Minimum of each dimension.
-    scale : float
-        One number for all: the largest range of a dimension; 1 if nothing varies.
-    """
-    shift, top = merged(
-        lambda a, b: (np.minimum(a[0], b[0]), np.maximum(a[1], b[1])),
-        lambda X: (X.min(axis=1, keepdims=True), X.max(axis=1, keepdims=True)),
-        X,
-    )
-    largest = float(np.max(top - shift))
-    return shift, largest if largest > 0 else 1.0
-
-
-# %% tags=["export"]
-def canonical_directions(
-    X: AnySamples, y: ArrayLike, L: int, rho: float = 1e-4
-) -> tuple[Array, Array]:
+def canonical_directions(X: Array, y: ArrayLike, L: int, rho: float = 1e-4) -> tuple[Array, Array]:
     """Mean and the directions of X best correlated with the class labels (CCA).
 
     Parameters
     ----------
     X : array (D, m)
-        Samples in columns.
+        Samples.
     y : array (m,)
         Class labels, numbers or strings; C classes.
     L : int
@@ -492,35 +554,27 @@ def canonical_directions(
     mean : array (D, 1), float64
     P : array (D, L), float64
         Canonical directions by falling correlation, Eqs. (8) and (9) of notebook 03, each
-        multiplied by its correlation.  Columns beyond min(C - 1, D) are zero: there are no more.
-
-    Raises
-    ------
-    ValueError
-        If y has one class only.
+        multiplied by its correlation. Columns beyond min(C - 1, D) are zero: there are no more.
     """
-    classes, y = np.unique(y, return_inverse=True)
-    if len(classes) < 2:
-        raise ValueError("CCA needs at least 2 classes in y, got one class only")
     D, m = X.shape
-    mean, C = sample_mean(X), len(classes)
-    share = np.bincount(y) / m
-    C_yy = np.diag(share) - np.outer(share, share)
-    (sums,) = total(lambda X, y: (X.astype(np.float64) @ np.eye(C)[y],), X, alongside(X, y))
-    C_xy = sums / m - mean * share
-    C_xx = _covariance(X, mean)
-    k = min(L, C - 1, D)
+    y = np.unique(y, return_inverse=True)[1]
+    Y = np.eye(y.max() + 1)[y].T  # (C, m), one-hot
+    mean = X.mean(axis=1, keepdims=True, dtype=np.float64)
+    share, V = Y.mean(axis=1, keepdims=True), X - mean
+    C_xx, C_xy = V @ V.T / m, V @ Y.T / m  # (D, D), (D, C)
+    C_yy = np.diag(share.ravel()) - share @ share.T  # (C, C)
+    k = min(L, len(Y) - 1, D)
     r2, P = eigh(
-        C_xy @ np.linalg.solve(C_yy + rho * np.eye(C), C_xy.T),
+        C_xy @ np.linalg.solve(C_yy + rho * np.eye(len(Y)), C_xy.T),
         C_xx + rho * np.eye(D),
         subset_by_index=(D - k, D - 1),
     )
-    P = _with_fixed_signs(P[:, ::-1]) * np.sqrt(np.maximum(r2[::-1], 0))
+    P = fixed_signs(P[:, ::-1]) * np.sqrt(np.maximum(r2[::-1], 0))
     return mean, np.pad(P, ((0, 0), (0, L - k)))
 
 
 # %% [markdown]
-# **Only $C-1$ correlations.** The columns $p_c(\mu_c-\bar x)$ of $C_{xy}$ sum to zero. So its rank is at most $C-1$, and Eq. (8) has at most $C-1$ eigenvalues that are not 0: nine for ten digits. The function fills the other columns with zeros. (With two classes there is one direction, and however many bits you ask for, all are copies of one or of its negative.) Let us check all of this against the definitions, with an explicit $Y$:
+# **Only $C-1$ correlations.** The columns $p_c(\mu_c-\bar x)$ of $C_{xy}$ sum to zero. So its rank is at most $C-1$, and Eq. (8) has at most $C-1$ eigenvalues that are not 0: nine for ten digits. The function fills the other columns with zeros. (With two classes there is one direction, and however many bits you ask for, all are copies of one or of its negative.) Let us check all of this against the definitions:
 
 # %%
 y = data.labels.train
@@ -532,7 +586,7 @@ print("rank of C_xy, C_yy:", *(np.linalg.matrix_rank(A, rtol=1e-12) for A in (C_
 
 # %%
 _, P_cca = canonical_directions(X, y, 32)
-regularised = _covariance(X, mean) + 1e-4 * np.eye(D)
+regularised = C_xx + 1e-4 * np.eye(D)
 r = np.sqrt(np.diag(P_cca.T @ regularised @ P_cca))
 left = C_xy @ np.linalg.solve(C_yy + 1e-4 * np.eye(10), C_xy.T) @ P_cca
 assert np.allclose(left, r**2 * (regularised @ P_cca), atol=1e-9)  # Eq. (8)
@@ -565,11 +619,11 @@ save_figure(fig, "03_directions", png=True)
 #
 # ## ITQ-CCA
 #
-# The rest is ITQ. With 16 bits, nine rows of $V$ are filled and seven are zero; the rotation spreads the nine over all 16 bits.
+# The rest is ITQ. With 16 bits, nine rows of $V$ are filled and seven are zero; the rotation spreads the nine over all 16 bits. So the class says only what is different, the parameter $\rho$ and the directions; `fit`, `_project` and everything else come from `ITQ`.
 
 
 # %% tags=["export"]
-class ITQCCA(_RotatedProjection):
+class ITQCCA(ITQ):
     """Supervised ITQ: CCA with the class labels in the place of PCA.
 
     Parameters
@@ -578,22 +632,13 @@ class ITQCCA(_RotatedProjection):
         Length L of the code.
     rho : float
         Regularises CCA; added to both covariances, of inputs scaled by :func:`range_scaling`.
-    n_iter : int
-        Alternations between codes and rotation.
-    dtype : {"float32", "float64"}
-        Precision of the samples and of the hash function, which is learned in float64 all the same.
-    random_state : int, Generator, RandomState or None
-        Draws the rotation to start from.
+    n_iter, dtype, random_state
+        As for :class:`ITQ`.
 
     Attributes
     ----------
-    W_ : array (n_bits, n_features)
-    c_ : array (n_bits, 1)
-        The hash function: sgn(W_ x + c_) for a vector x as it comes, not scaled.
-    codes_ : array (n_samples, n_bits), int8
-        Codes of the training samples.
-    history_ : list of n_iter + 1 dicts
-        ``quantisation``: loss per sample before the first alternation and after each.
+    W_, c_, codes_, history_
+        As for :class:`ITQ`.
 
     Notes
     -----
@@ -601,6 +646,10 @@ class ITQCCA(_RotatedProjection):
     """
 
     _requires_labels = True
+    _parameter_constraints = {
+        **ITQ._parameter_constraints,
+        "rho": [Interval(Real, 1e-12, None, closed="left")],
+    }
 
     def __init__(
         self,
@@ -611,19 +660,13 @@ class ITQCCA(_RotatedProjection):
         dtype: DTypeLike = "float32",
         random_state: Seed = 0,
     ) -> None:
-        self.n_bits = n_bits
+        super().__init__(n_bits, n_iter=n_iter, dtype=dtype, random_state=random_state)
         self.rho = rho
-        self.n_iter = n_iter
-        self.dtype = dtype
-        self.random_state = random_state
 
-    def _fit(self, X, y):
-        check_number("rho", self.rho, 1e-12)
-        check_classification_targets(y)
+    def _directions(self, X, y):
         scale = X.dtype.type(range_scaling(X)[1])  # the shift goes when CCA centres
-        scaled = blockwise(lambda X: X / scale, X)
-        mean, P = canonical_directions(scaled, y, self.n_bits, self.rho)
-        self._rotate(X, scale * mean, P / scale)
+        mean, P = canonical_directions(X / scale, y, self.n_bits, self.rho)
+        return scale * mean, P / scale
 
 
 # %%
@@ -666,7 +709,7 @@ for L in (8, 16, 24):
 #
 # ## The baseline in numbers
 #
-# Now the comparison that every later notebook refers to: random hyperplanes, signs of PCA, and ITQ against Euclidean neighbours; then ITQ-CCA against labels. Three seeds each, mean values in percent; balance and independence are those of notebook 02 (0 is best).
+# Now the comparison that every later notebook refers to: random hyperplanes, signs of PCA, and ITQ against Euclidean neighbours; then ITQ-CCA against labels. Means of three seeds in percent; balance and independence are those of notebook 02 (0 is best).
 
 
 # %%
@@ -685,7 +728,6 @@ methods = {
 MEASURES = {
     "precision_at_2": "P@r=2",
     "map_standard": "mAP",
-    "map_trapezoid": "mAP trap.",
     "empty_share": "empty",
     "balance": "balance",
     "independence": "indep.",
@@ -710,9 +752,9 @@ supervised = {"ITQ": methods["ITQ"], "ITQ-CCA": lambda L, seed: rotated(P_cca, L
 compare(supervised, relevant_labels)
 
 # %% [markdown]
-# Read the first table by mAP, the measure without empty balls: at every length learnt directions beat random ones by far, and the rotation beats the bare signs, by little at 8 bits and by 13 points at 32, where the variances of the directions differ most. Precision within radius 2 tells the same story at 24 and 32 bits, where ITQ also has the fewest empty balls; at 16 bits the signs of PCA are ahead in it. Two measures look at different ends of the ranking; this is why we always print both.
+# Read the first table by mAP, the measure without empty balls: at every length learned directions beat random ones by far, and the rotation beats the bare signs, by little at 8 bits and by 13 points at 32, where the variances of the directions differ most. Precision within radius 2 tells the same story at 24 and 32 bits, where ITQ also has the fewest empty balls; at 16 bits the signs of PCA are ahead in it. Two measures look at different ends of the ranking; this is why we always print both.
 #
-# Look at the last column, too. The signs of PCA have the most independent bits of all, and the rotation makes them *more* dependent: it trades independence for a better fit. The objective of BDNN asks for both at once.
+# Look at the last column, too. The signs of PCA have the most independent bits of all, and the rotation makes them *more* dependent, and finds more: it trades independence for a better fit. The objective of BDNN asks for both at once.
 #
 # The second table, against labels: ITQ-CCA nearly doubles the mAP. From 16 bits on it stays between 77 and 79 %: all nine directions are in use, and more bits only describe the same nine numbers more finely, which shows as dependence in the last column.
 #
@@ -747,10 +789,10 @@ if not any(row["method"] in ("ITQ", "ITQCCA") for row in rows):
 #
 # | name | what it gives |
 # |---|---|
-# | `sample_mean(X)`, `principal_directions(X, L)` | mean; principal directions, Eq. (1) |
-# | `procrustes_rotation(B, V)`, `rotation_from_product(BVt)`, `random_rotation(L, rng)` | Eq. (5); a rotation to start from |
-# | `itq_rotation(V, n_iter, rng)` | the alternation, with its losses |
-# | `range_scaling(X)` | BDNN's scaling of the input |
+# | `fixed_signs(P)`, `principal_directions(X, L)` | one sign for every eigenvector; mean and principal directions, Eq. (1) |
+# | `procrustes_rotation(B, V)`, `random_rotation(L, rng)` | Eq. (5); a rotation to start from |
+# | `itq_rotation(V, n_iter, rng)` | the alternation of Eqs. (3) and (5), with its losses |
+# | `itq_codes(X, L, rng)`, `range_scaling(X)` | codes where BDNN starts; its scaling of the input |
 # | `canonical_directions(X, y, L, rho)` | Eqs. (8) and (9) |
 # | `ITQ`, `ITQCCA` | estimators in the manner of scikit-learn, also in `bdnn` |
 #

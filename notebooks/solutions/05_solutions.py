@@ -43,7 +43,7 @@ def absolute_balance(H):
     return np.abs(h).sum() / m, np.repeat(np.sign(h) / m, m, axis=1)
 
 
-print(f"error below 1e-7: {gradient_error(absolute_balance, H) < 1e-7}")
+assert gradient_error(absolute_balance, H) < 1e-7
 for shift in (1, 0.1, 0.001):
     H1 = np.array([[1.0, -1.0, 1.0, -1.0]]) + shift
     print(
@@ -106,7 +106,7 @@ def zero_similarity(H, y):
 y = np.repeat([0, 1, 2], 4)
 explicit = np.sum((H.T @ H / 4 - (y[:, None] == y)) ** 2) / 24
 print(f"explicit {explicit:.6f}, exact {zero_similarity(H, y)[0]:.6f}")
-print(f"error below 1e-7: {gradient_error(lambda H: zero_similarity(H, y), H) < 1e-7}")
+assert gradient_error(lambda H: zero_similarity(H, y), H) < 1e-7
 
 # %%
 hadamard = np.array([[1, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]])
@@ -138,7 +138,7 @@ def centred_independence(H):
 
 
 C = H - H.mean(axis=1, keepdims=True)
-print(f"error below 1e-7: {gradient_error(centred_independence, H) < 1e-7}")
+assert gradient_error(centred_independence, H) < 1e-7
 print(
     f"balanced outputs: {independence(C)[0]:.6f} about 0, {centred_independence(C)[0]:.6f} about the mean"
 )
