@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from tools.export import exports
-from tools.gates import derived, project, results, writing
+from tools.gates import derived, project, writing
 from tools.notebooks import ROOT, find
 
 GATES = [
@@ -22,22 +22,14 @@ GATES = [
     derived.errors,
     derived.clean_outputs,
     derived.machine_paths,
-    writing.opening,
     writing.setup,
-    writing.headings,
     writing.plain_python,
-    writing.cell_lengths,
     writing.exercises,
     writing.equations,
     writing.figures,
     project.lint,
     project.formatting,
-    project.lock,
-    project.same_pins,
-    project.oldest,
-    project.dependencies,
     project.address,
-    results.results,
 ]
 
 
@@ -68,8 +60,6 @@ def main():
     argparse.ArgumentParser(
         prog="course.py check", description=__doc__.splitlines()[0]
     ).parse_args()
-    for line in results.older(Course(ROOT)):
-        print(line)
     found = problems(ROOT)
     for problem in found:
         print(problem)

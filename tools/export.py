@@ -1,8 +1,8 @@
 """Text notebooks -> modules of bdnn: `python3 course.py export [NN ...]`, no kernel needed.
 
 A cell tagged `export-top` opens the module (docstring, then imports); cells tagged `export` follow
-with whole functions, classes and UPPER_CASE constants. The module is checked before it is written,
-so that what reaches the package imports nothing later than itself and has each name once.
+with whole functions, classes and UPPER_CASE constants. Notebooks 02 and 02b share a module. It is
+checked before it is written; modules without the header of a generated one are written by hand.
 """
 
 import argparse
@@ -10,252 +10,181 @@ import ast
 import json
 import re
 import sys
-from dataclasses import dataclass
+from collections import Counter
+from typing import NamedTuple
 
 from tools.notebooks import ROOT, Notebook, Problem, find, tags, write
 from tools.style import ruff
 
 HEADER = "# Generated from {} by `course.py export {}`: edit the notebook.\n"
-PLUMBING = (
-    "__init__",
-    "__main__",
-    "base",
-    "compare",
-    "compiled",
-    "data",
-    "plotting",
-    "records",
-    "sources",
-)
-# Names that two modules may share: a measure of codes in metrics, the loss term in losses.
-SHARED = {"balance", "independence"}
 CONSTANT = re.compile(r"_?[A-Z][A-Z0-9_]+")
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+IMPORTS = (ast.Import, ast.ImportFrom)
+MENDS = {"F401": "remove it from export-top", "F821": "import it in export-top, or define it"}
 
 
-@dataclass
-class Code:
-    """A code cell and its syntax tree; `tree` is None where the cell is not plain Python."""
+class Cell(NamedTuple):
+    """A code cell of a notebook."""
 
+    notebook: Notebook
     k: int
     source: str
-    tree: ast.Module | None
-    role: str  # "top", "body" or "" for a cell that stays in the notebook
-
-
-class Export:
-    """What one notebook exports."""
-
-    def __init__(self, notebook: Notebook):
-        self.notebook = notebook
-        self.module = notebook.module
-        self.cells = [read_cell(k, cell) for k, cell in notebook.code_cells()]
-        self.top = [cell for cell in self.cells if cell.role == "top"]
-        self.body = [cell for cell in self.cells if cell.role == "body"]
+    nodes: list  # of its syntax tree; [] where the cell is not plain Python
+    role: str  # "export-top", "export" or "" for a cell that stays in the notebook
 
     @property
     def names(self):
-        """Names that the export cells define, in order, with the cell of each."""
-        trees = [(cell, cell.tree) for cell in self.body if cell.tree]
-        return [(name, cell.k) for cell, tree in trees for name in bound(tree.body)]
+        """What the cell binds, without what functions and classes bind inside."""
+        return [name for node in self.nodes for name in bound(node)]
 
-    @property
-    def public(self):
-        """The names for `__all__`."""
-        return sorted({name for name, _ in self.names if not name.startswith("_")})
+    def problem(self, what, mend):
+        """A problem of this cell."""
+        return Problem(self.notebook.at(self.k), what, mend)
+
+
+class Export:
+    """What one module is made of: the cells of its notebooks."""
+
+    def __init__(self, notebooks):
+        self.notebook = notebooks[0]
+        self.module, self.path = self.notebook.module, self.notebook.module_path
+        self.cells = [read(n, k, cell) for n in notebooks for k, cell in n.code_cells()]
+        self.top = [cell for cell in self.cells if cell.role == "export-top"]
+        self.body = [cell for cell in self.cells if cell.role == "export"]
 
     def raw(self):
-        """Return the module before formatting, and for each of its lines the cell it is from."""
-        header = HEADER.format(self.notebook.text.as_posix(), self.notebook.number)
-        parts = [(None, header)]
-        parts += [(cell.k, cell.source + "\n\n") for cell in self.top]
-        parts += [(None, f"__all__ = {self.public!r}\n\n")]
-        parts += [(cell.k, cell.source + "\n\n") for cell in self.body]
-        lines = [k for k, text in parts for _ in range(text.count("\n"))]
+        """The module before formatting, and for each of its lines the cell that it comes from."""
+        names = sorted(n for cell in self.body for n in cell.names if not n.startswith("_"))
+        first = HEADER.format(self.notebook.text.as_posix(), self.notebook.number)
+        parts = [(None, first), *((cell, cell.source + "\n\n") for cell in self.top)]
+        parts += [(None, f"__all__ = {names!r}\n\n")]
+        parts += [(cell, cell.source + "\n\n") for cell in self.body]
+        lines = [cell for cell, text in parts for _ in range(text.count("\n"))]
         return "".join(text for _, text in parts), lines
 
     def render(self):
-        """Return the module as it is to be written."""
-        code, _ = self.raw()
-        code = self.ruff(code, "check", "--quiet", "--select", "I", "--fix")
+        """The module as it is to be written."""
+        code = self.ruff(self.raw()[0], "check", "--quiet", "--select", "I", "--fix")
         return self.ruff(code, "format", "--quiet")
 
     def ruff(self, code, *arguments):
-        """Return what ruff makes of the module's text under the project's settings."""
-        place = ("--stdin-filename", self.notebook.module_path.as_posix(), "-")
+        """What ruff makes of the module's text under the project's settings."""
+        place = ("--stdin-filename", self.path.as_posix(), "-")
         return ruff(self.notebook.root, *arguments, *place, text=code)
 
-    def problem(self, k, what, mend):
-        """Return a problem of cell k."""
-        return Problem(self.notebook.at(k), what, mend)
+    def stale(self):
+        """Whether the module on disk is not what the notebooks export."""
+        path = self.notebook.root / self.path
+        return not path.exists() or path.read_text(encoding="utf-8") != self.render()
 
+    def problems(self, later):
+        """What keeps the module from being written; `later` are modules it must not import."""
+        if not self.body:
+            return
+        if [cell.role for cell in self.top + self.body].count("export-top") != 1:
+            what = "the module needs exactly one cell tagged export-top"
+            yield self.body[0].problem(what, "write it: docstring, then imports")
+        for cell in self.cells:
+            yield from misplaced(cell) if cell.role else ()
+            yield from self.wrong_imports(cell, later)
+        yield from self.doubles()
+        code, lines = self.raw()
+        selection = ("--isolated", "--select", "F401,F821", "--output-format", "json")
+        for finding in json.loads(self.ruff(code, "check", *selection)):
+            if finding["code"] in MENDS:  # ruff tells syntax errors, too
+                cell = lines[finding["location"]["row"] - 1]
+                yield cell.problem(finding["message"].rstrip("."), MENDS[finding["code"]])
 
-def read_cell(k, cell):
-    """Return the Code of a cell of the text."""
-    marks = tags(cell)
-    role = "top" if "export-top" in marks else "body" if "export" in marks else ""
-    try:
-        tree = ast.parse(cell.source)
-    except SyntaxError:
-        tree = None
-    return Code(k, cell.source, tree, role)
-
-
-def bound(statements):
-    """Yield the names that statements bind where they stand, without those inside functions."""
-    for statement in statements:
-        if isinstance(statement, DEFINITIONS):
-            yield statement.name
-        elif isinstance(statement, (ast.Import, ast.ImportFrom)):
-            yield from (alias.asname or alias.name.split(".")[0] for alias in statement.names)
-        else:
-            nodes = ast.walk(statement)
-            names = [node for node in nodes if isinstance(node, ast.Name)]
-            yield from (node.id for node in names if isinstance(node.ctx, ast.Store))
-
-
-def imports(tree):
-    """Return the modules of bdnn (or names from the package itself) that the code imports."""
-    found = {}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            pairs = [(alias.name, None) for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            pairs = [(node.module or "", alias.name) for alias in node.names]
-        else:
-            continue
-        for module, name in pairs:
-            package, _, module = module.partition(".")
-            if package == "bdnn":
-                found[module or name or ""] = True
-    return list(found)
-
-
-# The guards. Each yields the problems that it finds in one export.
-
-
-def guard_plain(export):
-    """What goes into the module is plain Python."""
-    for cell in export.top + export.body:
-        if cell.tree is None:
-            yield export.problem(cell.k, "is not plain Python", "mend the syntax; no magics, no !")
-
-
-def guard_form(export):
-    """One opening cell, before the others; each kind of cell holds only what belongs there."""
-    if not export.body:
-        return
-    if len(export.top) != 1 or export.top[0].k > export.body[0].k:
-        what = "needs exactly one cell tagged export-top, before the first export cell"
-        yield export.problem(export.body[0].k, what, "write it: docstring, then imports")
-    for cell in export.top:
-        yield from check_top(export, cell)
-    for cell in export.body:
-        for node in cell.tree.body if cell.tree else ():
-            if not is_definition(node):
-                what = f"line {node.lineno} is no function, class or UPPER_CASE constant"
-                yield export.problem(cell.k, what, "move it to a cell without the tag export")
-
-
-def check_top(export, cell):
-    """Yield what is wrong with the cell that opens the module."""
-    nodes = cell.tree.body if cell.tree else []
-    if cell.tree and not ast.get_docstring(cell.tree):
-        yield export.problem(cell.k, "does not begin with a docstring", "write the module's")
-    for node in nodes[1:]:
-        if not isinstance(node, (ast.Import, ast.ImportFrom)):
-            what = f"line {node.lineno} is neither docstring nor import"
-            yield export.problem(cell.k, what, "move it to a cell of its own")
-
-
-def is_definition(node):
-    """Return True for a function, a class, or the assignment of an UPPER_CASE constant."""
-    if isinstance(node, ast.Assign | ast.AnnAssign):
-        return all(CONSTANT.fullmatch(name) for name in bound([node]))
-    return isinstance(node, DEFINITIONS)
-
-
-def guard_imports(export, order):
-    """Exported code imports earlier modules only; no cell imports the notebook's own module.
-
-    `order` lists the modules that may be imported, as far as the notebook's own.
-    """
-    for cell in export.cells:
-        for module in imports(cell.tree) if cell.tree else ():
-            own = export.body and module == export.module
-            if own or (not cell.role and module in export.public):
+    def wrong_imports(self, cell, later):
+        """Exported code imports no later module; a notebook does not import what it defines."""
+        own = {name for c in self.body if c.notebook == cell.notebook for name in c.names}
+        module = f"bdnn.{self.module}"
+        ours = {f"{place}.{name}" for name in own for place in ("bdnn", module)}
+        ours |= {module for top in self.top if top.notebook == cell.notebook}
+        for node in (n for top in cell.nodes for n in ast.walk(top) if isinstance(n, IMPORTS)):
+            names = {alias.name for alias in node.names}
+            if isinstance(node, ast.ImportFrom):
+                names = {node.module or "", *(f"{node.module}.{name}" for name in names)}
+            if names & ours:
                 mend = "use the definitions of this notebook's cells"
-                yield export.problem(cell.k, f"imports its own module bdnn.{module}", mend)
-            elif cell.role and module not in order:
-                what = f"imports bdnn.{module}, which is no earlier module"
-                yield export.problem(cell.k, what, "import from plumbing or an earlier notebook")
+                yield cell.problem(f"imports its own module {module}", mend)
+            elif cell.role and names & later:
+                what = f"imports {min(names & later)}, which a later notebook exports"
+                yield cell.problem(what, "move what it needs to an earlier notebook")
+
+    def doubles(self):
+        """An exported name is bound once: what the story calls is what the library has."""
+        times = Counter(name for cell in self.body for name in cell.names)
+        for cell in (cell for cell in self.cells if cell.role != "export-top"):
+            own = {n for c in self.body if c.notebook == cell.notebook for n in c.names}
+            for name in sorted(set(cell.names)):
+                if times[name] > 1 or (name in own and not cell.role):
+                    what = f"defines {name}, which another cell exports"
+                    yield cell.problem(what, "give one of them another name")
 
 
-def guard_names(export, owners):
-    """Each name is defined once: in this notebook's cells, and but for SHARED among all modules.
-
-    `owners` maps the public names of earlier notebooks to their text; it is extended.
-    """
-    seen = {}
-    for name, k in export.names:
-        if name in seen:
-            what = f"defines {name}, which cell {seen[name]} defines already"
-            yield export.problem(k, what, "give one of them another name")
-        elif name in owners and name not in SHARED:
-            what = f"defines {name}, which {owners[name]} exports already"
-            yield export.problem(k, what, "import it, or give it another name")
-        seen.setdefault(name, k)
-    for cell in export.cells:
-        again = set(bound(cell.tree.body)) & set(seen) if cell.tree and not cell.role else ()
-        for name in sorted(again):
-            what = f"defines {name} again, which cell {seen[name]} exports"
-            yield export.problem(cell.k, what, "give the version that stays here another name")
-    owners.update({name: export.notebook.text.as_posix() for name in export.public})
+def read(notebook, k, cell):
+    """The Cell of a cell of the text."""
+    role = next((tag for tag in tags(cell) if tag in ("export-top", "export")), "")
+    try:
+        return Cell(notebook, k, cell.source, ast.parse(cell.source).body, role)
+    except SyntaxError:
+        return Cell(notebook, k, cell.source, [], role)
 
 
-def guard_complete(export):
-    """The module has no undefined name and no unused import."""
-    code, lines = export.raw()
-    selection = ["--isolated", "--select", "F401,F821", "--output-format", "json"]
-    mends = {"F821": "import it in export-top, or define it in an export cell"}
-    for finding in json.loads(export.ruff(code, "check", *selection)):
-        k = lines[finding["location"]["row"] - 1]
-        mend = mends.get(finding["code"], "remove it from export-top, import it where it is used")
-        yield export.problem(k, finding["message"].rstrip("."), mend)
+def bound(statement):
+    """The names that a statement binds where it stands, without those inside functions."""
+    if isinstance(statement, DEFINITIONS):
+        return [statement.name]
+    if isinstance(statement, IMPORTS):
+        return [alias.asname or alias.name.split(".")[0] for alias in statement.names]
+    names = [node for node in ast.walk(statement) if isinstance(node, ast.Name)]
+    return [node.id for node in names if isinstance(node.ctx, ast.Store)]
+
+
+def misplaced(cell):
+    """What an exported cell holds and should not."""
+    if not cell.nodes:
+        yield cell.problem("is not plain Python", "mend the syntax; no magics, no !")
+    top = cell.role == "export-top"
+    if top and cell.nodes and not ast.get_docstring(ast.Module(cell.nodes, [])):
+        yield cell.problem("does not begin with a docstring", "write the module's")
+    for node in cell.nodes[1:] if top else cell.nodes:
+        constant = isinstance(node, ast.Assign | ast.AnnAssign) and all(
+            CONSTANT.fullmatch(name) for name in bound(node)
+        )
+        if not isinstance(node, IMPORTS if top else DEFINITIONS) and (top or not constant):
+            wanted = "import" if top else "function, class or UPPER_CASE constant"
+            what = f"line {node.lineno} is no {wanted}"
+            yield cell.problem(what, f"move it to a cell without the tag {cell.role}")
 
 
 def exports(root):
-    """Return what the notebooks export, and the problems by notebook, in order of number."""
-    order, owners, result = set(PLUMBING) - {"__init__", "__main__"}, {}, []
+    """[(Export, its problems)] in the order of the notebooks."""
+    grouped = {}
     for notebook in find(root):
-        if notebook.is_solution:
-            continue
-        export = Export(notebook)
-        problems = [*guard_plain(export), *guard_form(export), *guard_imports(export, order)]
-        problems += guard_names(export, owners)
-        if export.body and not problems:
-            problems += guard_complete(export)
-        result.append((export, problems))
-        order |= {export.module} if export.body else set()
+        if not notebook.is_solution:
+            grouped.setdefault(notebook.module, []).append(notebook)
+    found = [export for export in map(Export, grouped.values()) if export.body]
+    later, result = {f"bdnn.{export.module}" for export in found}, []
+    for export in found:
+        later = later - {f"bdnn.{export.module}"}
+        result.append((export, list(export.problems(later))))
     return result
 
 
 def stray_modules(root, found):
-    """Yield problems of modules that are neither generated from a notebook nor plumbing."""
-    known = {export.module for export, _ in found if export.body}
-    for path in sorted((root / "bdnn").glob("*.py")):
-        if path.stem in known and path.stem in PLUMBING:
+    """Modules that claim to be generated, and are exported by no notebook; or the reverse."""
+    paths = {export.path for export, _ in found}
+    for path in sorted((root / "bdnn").rglob("*.py")):
+        relative = path.relative_to(root)
+        generated = path.read_text(encoding="utf-8").startswith(HEADER.partition("{")[0])
+        if generated and relative not in paths:
+            what = "is exported by no notebook"
+            yield Problem(relative.as_posix(), what, "remove it, or restore its notebook")
+        elif not generated and relative in paths:
             what = "is written by hand, and a notebook exports to it"
-            yield Problem(f"bdnn/{path.name}", what, "give the notebook another name")
-        elif path.stem not in known and path.stem not in PLUMBING:
-            what = "belongs to no notebook"
-            yield Problem(f"bdnn/{path.name}", what, "remove it, or restore its notebook")
-
-
-def stale(export):
-    """Return True if the module on disk is not what the notebook exports."""
-    path = export.notebook.root / export.notebook.module_path
-    return not path.exists() or path.read_text(encoding="utf-8") != export.render()
+            yield Problem(relative.as_posix(), what, "give the notebook another name")
 
 
 def write_modules(root, notebooks):
@@ -263,13 +192,15 @@ def write_modules(root, notebooks):
 
     Prints a line for each file that changes.
     """
-    texts = {notebook.text for notebook in notebooks}
-    chosen = [(e, problems) for e, problems in exports(root) if e.notebook.text in texts]
-    for export, problems in chosen:
-        if export.body and not problems and stale(export):
-            write(root / export.notebook.module_path, export.render())
-            print(f"wrote {export.notebook.module_path.as_posix()}", flush=True)
-    return [problem for _, problems in chosen for problem in problems]
+    wanted = {notebook.module for notebook in notebooks if not notebook.is_solution}
+    chosen = [pair for pair in exports(root) if pair[0].module in wanted]
+    problems = [p for p in stray_modules(root, chosen) if "by hand" in p.what]
+    problems += [problem for _, found in chosen for problem in found]
+    for export, found in chosen:
+        if not problems and export.stale():
+            write(root / export.path, export.render())
+            print(f"wrote {export.path.as_posix()}", flush=True)
+    return problems
 
 
 def main():

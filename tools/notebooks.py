@@ -45,8 +45,8 @@ class Notebook:
 
     @property
     def number(self):
-        """The two digits that the file's name begins with."""
-        return self.text.name[:2]
+        """What the file's name begins with, such as "02" or "02b"."""
+        return self.text.name.partition("_")[0]
 
     @property
     def is_solution(self):
@@ -57,13 +57,12 @@ class Notebook:
     def module(self):
         """Name of the module that this notebook exports to, if it exports anything.
 
-        `bdnn.NAME` for the paper, 02 to 10; the other methods, 11 to 13, have a package of their
-        own, and so has what makes the library fast or large.
+        `NAME` for the paper, 02 to 10; the other methods, 11 to 13, have a package of their own,
+        and so has what makes the library fast or large.
         """
-        name, number = self.text.stem[3:], int(self.number)
-        return (
-            f"baselines.{name}" if 11 <= number <= 13 else f"engine.{name}" if number > 13 else name
-        )
+        name, number = self.text.stem.partition("_")[2], int(self.number[:2])
+        room = "" if number < 11 else "baselines." if number < 14 else "engine."
+        return room + name
 
     @property
     def module_path(self):
@@ -98,8 +97,8 @@ def find(root, numbers=()):
 
     Raises SystemExit if a number names no notebook.
     """
-    wanted = {f"{int(number):02d}" if number.isdigit() else number for number in numbers}
-    texts = [p.relative_to(root) for f in FOLDERS for p in (root / f).glob("[0-9][0-9]_*.py")]
+    wanted = {number.zfill(2) if number.isdigit() else number for number in numbers}
+    texts = [p.relative_to(root) for f in FOLDERS for p in (root / f).glob("[0-9][0-9]*_*.py")]
     found = [Notebook(root, text) for text in texts]
     missing = wanted - {notebook.number for notebook in found}
     if missing:

@@ -194,10 +194,14 @@ def shortened(text):
 
 
 def modules(root, notebooks):
-    """Return {module: the notebook it is derived in, or None}, in the order of the notebooks."""
-    names = {path.stem for path in (root / "bdnn").glob("[a-z]*.py")}
-    derived = {n.module: n for n in notebooks if n.module in names}
-    return derived | dict.fromkeys(sorted(names - set(derived)))
+    """Return {module: the notebook it is derived in, or None}, in the order of the notebooks.
+
+    A module of a package has a dot in its name, such as `engine.scale`.
+    """
+    paths = [path.relative_to(root / "bdnn") for path in (root / "bdnn").rglob("[a-z]*.py")]
+    names = {".".join(path.with_suffix("").parts) for path in paths}
+    derived = {n.module: n for n in reversed(notebooks) if n.module in names}  # 02, not 02b
+    return dict(reversed(derived.items())) | dict.fromkeys(sorted(names - set(derived)))
 
 
 def write_reference(root, folder, notebooks):
@@ -212,8 +216,9 @@ def write_reference(root, folder, notebooks):
 
 def summary(root, name):
     """Return the first line of a module's docstring."""
-    tree = ast.parse((root / "bdnn" / f"{name}.py").read_text(encoding="utf-8"))
-    return ast.get_docstring(tree).splitlines()[0].replace("|", r"\|")
+    path = (root / "bdnn" / name.replace(".", "/")).with_suffix(".py")
+    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+    return text.splitlines()[0].replace("|", r"\|")
 
 
 def write(path, text):

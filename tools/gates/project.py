@@ -8,7 +8,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from tools.export import stale, stray_modules
+from tools.export import stray_modules
 from tools.lock import locked_extras
 from tools.notebooks import Problem
 from tools.style import ruff
@@ -27,10 +27,10 @@ def modules(course):
     """Every module of bdnn is what its notebook exports, and no export breaks a rule."""
     for export, problems in course.exports:
         yield from problems
-        if export.body and not problems and stale(export):
+        if not problems and export.stale():
             what = f"is not what {export.notebook.text.as_posix()} exports"
             mend = f"python3 course.py export {export.notebook.number}; never edit the module"
-            yield Problem(export.notebook.module_path.as_posix(), what, mend)
+            yield Problem(export.path.as_posix(), what, mend)
     yield from stray_modules(course.root, course.exports)
 
 

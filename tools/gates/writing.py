@@ -1,14 +1,10 @@
-"""Gates on how a notebook is written: its parts, its cells, its exercises, equations, figures."""
+"""Gates on the texts: set-up cell, plain Python, exercises, equations, figures."""
 
 import ast
 import re
-from statistics import median
 
 from tools.notebooks import Problem, tags
 
-LEADS = ("What you will do", "What you will learn", "What you need")
-HEADINGS = ("## What we have now", "## Exercises", "## Further reading")
-LONGEST, LONGEST_EXPORTED, LONGEST_MEDIAN = 25, 40, 6
 SETUP = """\
 import sys
 
@@ -23,18 +19,6 @@ from bdnn.files import show_versions
 show_versions()"""
 
 
-def opening(course):
-    """A notebook begins with its title and says what you will do, learn and need."""
-    for notebook in course.notebooks:
-        first = notebook.cells[0] if notebook.cells else None
-        if first is None or first.cell_type != "markdown" or not first.source.startswith("# "):
-            what = "is no Markdown cell that begins with `# Title`"
-            yield Problem(notebook.at(1), what, "write the title cell")
-        for lead in LEADS if first and not notebook.is_solution else ():
-            if not re.search(rf"\*\*{lead}[.:]?\*\*", first.source):
-                yield Problem(notebook.at(1), f"lacks **{lead}**", "add it to the title cell")
-
-
 def setup(course):
     """The second cell is the set-up cell, the same in every notebook."""
     wanted = SETUP.format(course.address)
@@ -47,18 +31,6 @@ def setup(course):
             )
 
 
-def headings(course):
-    """A notebook closes with what we have now, exercises and further reading."""
-    for notebook in course.notebooks:
-        if notebook.is_solution:
-            continue
-        lines = markdown(notebook).splitlines()
-        for heading in HEADINGS:
-            if heading not in lines:
-                what = f"lacks the heading `{heading}`"
-                yield Problem(notebook.text.as_posix(), what, "add the section at the end")
-
-
 def plain_python(course):
     """Code cells are plain Python: no magics, no shell lines."""
     for notebook in course.notebooks:
@@ -66,22 +38,6 @@ def plain_python(course):
             if parse(cell.source) is None and not exported(cell):
                 what = "is not plain Python"
                 yield Problem(notebook.at(k), what, "mend the syntax; no magics, no `!`")
-
-
-def cell_lengths(course):
-    """Cells are short; blank lines and docstrings do not count, a class by its longest method."""
-    for notebook in course.notebooks:
-        told = []  # the lengths of the cells that tell the story
-        for k, cell in notebook.code_cells():
-            limit = LONGEST_EXPORTED if exported(cell) else LONGEST
-            lines = code_lines(cell.source)
-            told += [lines] if k > 2 and not exported(cell) else []
-            if lines > limit:
-                what = f"has {lines} lines of code, more than {limit}"
-                yield Problem(notebook.at(k), what, "split it at a thought")
-        if told and median(told) > LONGEST_MEDIAN and not notebook.is_solution:
-            what = f"the median cell has {median(told):g} lines of code, more than {LONGEST_MEDIAN}"
-            yield Problem(notebook.text.as_posix(), what, "split the longest cells")
 
 
 def exercises(course):
@@ -120,7 +76,7 @@ def equations(course):
             tagged[notebook.number] = set(found)
     for notebook in course.notebooks:
         for k, cell in enumerate(notebook.cells, start=1):
-            refs = re.findall(r"Eq\.\s+\((\d+)\)(?:\s+of\s+notebook\s+(\d\d))?", cell.source)
+            refs = re.findall(r"Eq\.\s+\((\d+)\)(?:\s+of\s+notebook\s+(\d\d[a-z]?))?", cell.source)
             for number, other in refs:
                 if number not in tagged.get(other or notebook.number, ()):
                     place = f"notebook {other or notebook.number}"
@@ -149,8 +105,8 @@ def figures(course):
 
 def stray_figures(course, made, open_ended):
     """Yield the figures with a notebook's number that no notebook makes."""
-    for path in sorted((course.root / "figures").glob("[0-9][0-9]_*")):
-        if path.name not in made and path.name[:2] not in open_ended:
+    for path in sorted((course.root / "figures").glob("[0-9][0-9]*_*")):
+        if path.name not in made and path.name.partition("_")[0] not in open_ended:
             what = "is made by no notebook"
             yield Problem(f"figures/{path.name}", what, "remove it, or restore its save_figure")
 
@@ -180,14 +136,15 @@ def saved_figures(notebook):
 def exercise_parts(notebook):
     """Return {number: text} of the exercises, such as {"3.1": "..."}."""
     section = markdown(notebook).partition("## Exercises")[2].split("\n## ")[0]
-    start = rf"^(?:#+ |\*\*|- |- \*\*)?(?:Exercise )?({int(notebook.number)}\.\d+)\b"
+    number = notebook.number.lstrip("0") or "0"
+    start = rf"^(?:#+ |\*\*|- |- \*\*)?(?:Exercise )?({number}\.\d+)\b"
     pieces = re.split(start, section, flags=re.MULTILINE)
     return dict(zip(pieces[1::2], pieces[2::2], strict=True))
 
 
 def solution_numbers(solution):
     """Return the numbers in the headings of a notebook of solutions."""
-    return set(re.findall(r"^## (\d+\.\d+)\b", markdown(solution), flags=re.MULTILINE))
+    return set(re.findall(r"^## (\d+[a-z]?\.\d+)\b", markdown(solution), flags=re.MULTILINE))
 
 
 def markdown(notebook):
@@ -206,37 +163,3 @@ def parse(source):
         return ast.parse(source)
     except SyntaxError:
         return None
-
-
-def code_lines(source):
-    """Return the cell's number of lines of code; of a class, those of its longest method.
-
-    Neither the class's docstring nor its `__init__` counts: that of an estimator only stores its
-    parameters, one on a line.
-    """
-    tree = parse(source)
-    nodes = tree.body if tree else []
-    if not any(isinstance(node, ast.ClassDef) for node in nodes):
-        return count_lines(source, tree)
-    nested = [node.body if isinstance(node, ast.ClassDef) else [node] for node in nodes]
-    parts = [part for body in nested for part in body if not spared(part)]
-    return max((count_lines(ast.get_source_segment(source, p), p) for p in parts), default=0)
-
-
-def spared(part):
-    """Return whether a part of a class is left out of the count."""
-    docstring = isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant)
-    return docstring or getattr(part, "name", "") == "__init__"
-
-
-def count_lines(source, tree):
-    """Return the number of lines that are neither blank nor part of a docstring."""
-    documented = (ast.Module, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-    shift = getattr(tree, "lineno", 1) - 1
-    prose = set()
-    for node in ast.walk(tree) if tree else ():
-        if isinstance(node, documented) and ast.get_docstring(node):
-            doc = node.body[0]
-            prose |= set(range(doc.lineno - shift, doc.end_lineno - shift + 1))
-    lines = enumerate(source.splitlines(), start=1)
-    return sum(1 for number, line in lines if line.strip() and number not in prose)
