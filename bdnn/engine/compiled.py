@@ -1,8 +1,9 @@
-"""The ranking of many items by counting, compiled with numba, which the extra `fast` brings.
+"""Ranking by counting, compiled with numba, which the extra `fast` brings.
 
 Distances are whole numbers up to the number of bits, so no sort is needed: how many items are
 nearer, and how many at the same distance come before, is a matter of counting. Every sum is taken
-in the order of the ranks, as notebook 02 takes it with NumPy, and so both give the same bits.
+in the order of the ranks, as notebooks 02 and 02b take it with NumPy, and so both give the same
+bits. The names are those of the functions of `metrics` that these replace.
 """
 
 from typing import Any
@@ -10,9 +11,9 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-__all__ = ["ranked_counts"]
+__all__ = ["nearest", "ranked_counts"]
 
-_jit = njit(nogil=True, error_model="numpy")
+_jit = njit(error_model="numpy")
 
 
 def ranked_counts(D: np.ndarray, R: np.ndarray, n: int) -> tuple[np.ndarray, ...]:
@@ -34,7 +35,8 @@ def ranked_counts(D: np.ndarray, R: np.ndarray, n: int) -> tuple[np.ndarray, ...
     hits : array (n_query,), int64
         Number of relevant items among the first n.
     standard, trapezoid : arrays (n_query,)
-        Sums of the precisions at the relevant items: R times Eq. (3) and Eq. (4) of notebook 02.
+        Sums of the precisions at the relevant items: R times Eq. (3) of notebook 02, and R times
+        Eq. (1) of notebook 02b.
     """
     return _counted(np.ascontiguousarray(D), np.ascontiguousarray(R), int(D.max()) + 1, n)
 
@@ -44,52 +46,77 @@ def _counted(D: Any, R: Any, n_bins: int, n: int) -> Any:
     """:func:`ranked_counts` of contiguous arrays whose distances are below n_bins."""
     n_query, n_items = D.shape
     T, S = np.zeros((n_query, n_bins), np.int64), np.zeros((n_query, n_bins), np.int64)
-    hits, standard, trapezoid = np.empty(n_query, np.int64), np.empty(n_query), np.empty(n_query)
+    hits, standard, trapezoid = np.zeros(n_query, np.int64), np.zeros(n_query), np.zeros(n_query)
     notes, ranks = np.empty(n_items, np.int64), np.empty(n_items, np.int64)
     for q in range(n_query):
-        k = _count(D[q], R[q], T[q], notes)
-        _rank(notes[:k], T[q], S[q], ranks)
-        hits[q], standard[q], trapezoid[q] = _sums(ranks[:k], n)
+        # A note is the distance, and how many came before at it. It is written for every item and
+        # kept for a relevant one: a branch that nobody can predict would cost more.
+        k = 0
+        for i in range(n_items):
+            d = D[q, i]
+            T[q, d] += 1
+            notes[k] = d << 32 | T[q, d]
+            k += R[q, i]
+        for note in notes[:k]:
+            S[q, note >> 32] += 1
+        nearer, place = np.zeros(n_bins, np.int64), np.zeros(n_bins, np.int64)
+        for d in range(1, n_bins):
+            nearer[d], place[d] = nearer[d - 1] + T[q, d - 1], place[d - 1] + S[q, d - 1]
+        for note in notes[:k]:  # ranks in increasing order
+            d = note >> 32
+            ranks[place[d]] = nearer[d] + (note & 0xFFFFFFFF)
+            place[d] += 1
+        for j in range(k):
+            r = ranks[j]
+            before = 1.0 if r == 1 else j / (r - 1)
+            hits[q] += r <= n
+            standard[q] += (j + 1) / r
+            trapezoid[q] += (before + (j + 1) / r) / 2
     return T, S, hits, standard, trapezoid
 
 
-@_jit
-def _count(distances: Any, relevant: Any, T: Any, notes: Any) -> int:
-    """Count items per distance in T, note distance and count of the relevant ones; their number.
+def nearest(D: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The k items of each row of D that come first, and their distances; ties in database order.
 
-    A note is one number, the distance in its upper 32 bits. It is written for every item and kept
-    for a relevant one: a branch that nobody can predict would cost more.
+    Parameters
+    ----------
+    D : array (n_query, n_items), whole numbers from 0
+        Hamming distances.
+    k : int
+        At most n_items.
+
+    Returns
+    -------
+    items, distances : arrays (n_query, k)
     """
-    k = 0
-    for i in range(len(distances)):
-        d = distances[i]
-        T[d] += 1
-        notes[k] = d << 32 | T[d]
-        k += relevant[i]
-    return k
+    return _nearest(np.ascontiguousarray(D), k, int(D.max()) + 1)
 
 
 @_jit
-def _rank(notes: Any, T: Any, S: Any, ranks: Any) -> None:
-    """Count relevant items per distance in S, and put their ranks into increasing order."""
-    for note in notes:
-        S[note >> 32] += 1
-    nearer, place = np.cumsum(T) - T, np.cumsum(S) - S
-    for note in notes:
-        d = note >> 32
-        ranks[place[d]] = nearer[d] + (note & 0xFFFFFFFF)
-        place[d] += 1
-
-
-@_jit
-def _sums(ranks: Any, n: int) -> Any:
-    """Number of ranks up to n, and the sums of the precisions at the ranks in both forms."""
-    hits, standard, trapezoid = 0, 0.0, 0.0
-    for j in range(len(ranks)):
-        r = ranks[j]
-        precision = (j + 1) / r
-        before = 1.0 if r == 1 else j / (r - 1)
-        hits += r <= n
-        standard += precision
-        trapezoid += (before + precision) / 2
-    return hits, standard, trapezoid
+def _nearest(D: Any, k: int, n_bins: int) -> Any:
+    """:func:`nearest` of a contiguous array whose distances are below n_bins."""
+    n_query, n_items = D.shape
+    items, distances = np.empty((n_query, k), np.int64), np.empty((n_query, k), np.int16)
+    notes = np.empty(n_items, np.int64)
+    for q in range(n_query):
+        count = np.zeros(n_bins, np.int64)  # of the noted items at each distance
+        bound, nearer, n_notes = n_bins, 0, 0  # fewer than k noted items are nearer than the bound
+        for i in range(n_items):
+            d = D[q, i]
+            if d < bound:  # hardly ever, once k near items are known
+                notes[n_notes] = i
+                n_notes += 1
+                count[d] += 1
+                nearer += 1
+                while nearer >= k:
+                    bound -= 1
+                    nearer -= count[bound]
+        place = np.zeros(n_bins, np.int64)
+        for d in range(1, n_bins):
+            place[d] = place[d - 1] + count[d - 1]
+        for i in notes[:n_notes]:
+            d = D[q, i]
+            if place[d] < k:
+                items[q, place[d]], distances[q, place[d]] = i, d
+            place[d] += 1
+    return items, distances
