@@ -294,6 +294,11 @@ BREAKS = [
     ),
     (project.formatting, edit(SCALE, "x / max(", "x/max("), f"{SCALE}: cell 6, line"),
     (
+        project.lock,
+        edit("pyproject.toml", '"numpy>=', '"numpy>=99'),
+        "requirements.lock: numpy",
+    ),
+    (
         project.address,
         append("README.md", "https://mybinder.org/v2/gh/someone/bdnn/main\n"),
         "README.md: line 4 names someone/bdnn, not bdnn-course/bdnn",

@@ -175,9 +175,9 @@ def test_bad_command_lines(arguments, message, capsys):
         (["--settings", '{"n_itre": 3}'], "'n_itre' is not known; known are .*, n_iter, "),
         (["--settings", '{"n_bits": 3}'], "'n_bits' is no setting: --bits gives it"),
         (["--settings", '{"random_state": 3}'], "'random_state' is no setting: --seed gives it"),
-        (["--record", "."], "is a folder: name a file to write"),
-        (["--record", ""], "is a folder: name a file to write"),
-        (["--record", f"{__file__}/rows.jsonl"], "there is no folder .*test_run.py"),
+        (["--record", "."], "directory"),
+        (["--record", ""], "directory"),
+        (["--record", f"{__file__}/rows.jsonl"], "directory.*test_run.py"),
     ],
 )
 def test_bad_input_ends_with_a_message(arguments, message, figures, monkeypatch):
@@ -300,7 +300,7 @@ def test_thinned_histories():
 def test_a_training_that_is_interrupted_has_no_row(monkeypatch):
     """Although the estimator keeps its best state, and only warns."""
 
-    def set_postfix(self, **shown):
+    def set_postfix(self, *shown):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(hashing.tqdm, "set_postfix", set_postfix)

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from importlib import resources
 from io import BytesIO
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Self
 
 import numpy as np
@@ -219,7 +220,7 @@ class Grid:
     def spread(self, method: str, values: Values, measure: str) -> tuple[float, float, float]:
         """Mean, lowest and highest of a measure over the seeds; NaN if not recorded."""
         found = self.each(method, values, measure)
-        return (float(np.mean(found)), min(found), max(found)) if found else (np.nan,) * 3
+        return (fmean(found), min(found), max(found)) if found else (np.nan,) * 3
 
     def nearest(self, method: str, values: Values, moved: str) -> Values:
         """These values if they were recorded; else the defaults, with the moved one as it is."""
