@@ -20,11 +20,10 @@ from math import comb
 import matplotlib.pyplot as plt
 import numpy as np
 
-from bdnn.metrics import sgn
-from bdnn.data import load
-from bdnn.itq import ITQ
-from bdnn.metrics import balance, hamming_distances, precision_at_radius
+from bdnn import ITQ
 from bdnn.course.plotting import COLOURS, MARKERS
+from bdnn.data import load
+from bdnn.metrics import balance, hamming_distances, precision_at_radius, sgn
 
 data = load("mnist5k")
 mean = data.database.mean(axis=0)
