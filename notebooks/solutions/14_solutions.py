@@ -17,12 +17,16 @@ from bdnn.files import show_versions
 show_versions()
 
 # %%
+import warnings
+
 import numpy as np
 
-from bdnn.data import load
+from bdnn import metrics
 from bdnn.course.explorer import MEASURES, Grid, defaults, grid_points, make_estimator, observe
+from bdnn.data import load
 
 # %%
+warnings.filterwarnings("ignore", message="the equality term")  # weights that are too large
 dataset = load("digits")
 paper = defaults("UHBDNN")
 grid = Grid.read("../results/lambdas.json")
@@ -32,8 +36,7 @@ def measures(values, seeds, **options):
     """Mean precision and mAP over seeds, in percent."""
     rows = []
     for seed in seeds:
-        estimator = make_estimator("UHBDNN", values, seed, **options).fit(dataset.train)
-        row = observe("UHBDNN", values, seed, estimator, dataset)
+        row = observe("UHBDNN", values, seed, dataset, **options)
         rows.append([row["precision_at_2"], row["map_standard"]])
     return 100 * np.mean(rows, axis=0)
 
@@ -51,10 +54,11 @@ codes = []
 for values in (paper, paper | several):
     estimator = make_estimator("UHBDNN", values, max_alternations=0, dtype="float64")
     codes.append(estimator.fit(dataset.train).transform(dataset.query))
-print(f"more than 99 % of the bits agree: {np.mean(codes[0] == codes[1]) > 0.99}")
+assert np.mean(codes[0] == codes[1]) > 0.99
+print("more than 99 % of the bits agree")
 
 # %% [markdown]
-# With alternations they part:
+# With alternations they part, and the larger weights, under which the codes follow the encoder, lose:
 
 # %% tags=["nbval-ignore-output"]
 for name, values in (("paper's", paper), ("all times 10", paper | several)):
@@ -66,13 +70,17 @@ for name, values in (("paper's", paper), ("all times 10", paper | several)):
 #
 # $\tfrac1mHH^\top=\tfrac1m\sum_ih_ih_i^\top$, and with $h_i=\bar h+(h_i-\bar h)$ the mixed terms vanish, since $\sum_i(h_i-\bar h)=0$: what is left is $\bar h\bar h^\top+\tfrac1m\sum_i(h_i-\bar h)(h_i-\bar h)^\top$, Eq. (3).
 #
-# $\tfrac{\lambda_4}{2m}\|H\mathbf 1\|^2=\tfrac{\lambda_4}{2m}\|m\bar h\|^2=\tfrac{\lambda_4m}2\|\bar h\|^2$. The equality term is $\tfrac{\lambda_2}2$ times the mean of $\|h_i-b_i\|^2$. So $\lambda_4m$ stands beside $\lambda_2$, and $m=50{,}000$ makes them equal. For the 60,000 digits of MNIST the balance term is as strong as the equality term; for our 1,500 it is 33 times weaker, and $\lambda_4=3\cdot10^{-5}$ would be its match. The grid goes far beyond, and nothing happens there either.
+# $\tfrac{\lambda_4}{2m}\|H\mathbf 1\|^2=\tfrac{\lambda_4}{2m}\|m\bar h\|^2=\tfrac{\lambda_4m}2\|\bar h\|^2$. The equality term is $\tfrac{\lambda_2}2$ times the mean of $\|h_i-b_i\|^2$. So $\lambda_4m$ stands beside $\lambda_2$, and $m=50{,}000$ makes them equal. For the 60,000 digits of MNIST the balance term is as strong as the equality term; for our 1,500 it is 33 times weaker, and $\lambda_4=3\cdot10^{-5}$ would be its match. At $10^{-4}$ and beyond the grid shows what the term does: better balance, and a worse search.
 
 # %%
 H = np.random.default_rng(0).normal(0.3, 1, (4, 50))
 h = H.mean(axis=1, keepdims=True)
-print(np.allclose(H @ H.T / 50, np.cov(H, bias=True) + h @ h.T))
-print(np.isclose(np.sum(H.sum(axis=1) ** 2) / (2 * 50), 50 / 2 * np.sum(h**2)))
+errors = (
+    np.abs(H @ H.T / 50 - np.cov(H, bias=True) - h @ h.T).max(),
+    abs(np.sum(H.sum(axis=1) ** 2) / (2 * 50) - 50 / 2 * np.sum(h**2)),
+)
+assert max(errors) < 1e-12
+print("both sides agree to about 1e-15")
 
 # %% [markdown]
 # ## 14.3 Without both
@@ -83,35 +91,36 @@ for name, moved in (
     ("λ3 = 0", {"lambda3": 0.0}),
     ("λ4 = 0", {"lambda4": 0.0}),
     ("both 0", {"lambda3": 0.0, "lambda4": 0.0}),
+    ("λ3 = 0, λ4 = 1e-4", {"lambda3": 0.0, "lambda4": 1e-4}),
     ("λ3 = 0, λ4 = 1e-3", {"lambda3": 0.0, "lambda4": 1e-3}),
 ):
     P, mAP = measures(paper | moved, range(3))
     print(f"{name:18}  P@r=2 {P:.1f} %, mAP {mAP:.1f} %")
 
 # %% [markdown]
-# No: with $\lambda_3=0$ the balance term may be 0, as printed, or a thousand times as printed, and the search moves by no more than from seed to seed. The codes that $H$ follows are nearly balanced already.
+# No: with $\lambda_3=0$ the balance term may be 0 or as printed, and the search moves by no more than from seed to seed. A hundred and a thousand times as much cost some points in both measures, as they do beside the independence term. The codes that $H$ follows are nearly balanced already.
 #
 # ## 14.4 Better than the paper's point?
 
 # %%
 here = [grid.spread("UHBDNN", paper, name)[0] for name in MEASURES[:2]]
-found = []
+better = {"both": [], "precision": [], "mAP": []}
 for values in grid_points("UHBDNN"):
+    worst = [grid.spread("UHBDNN", values, name)[1] for name in MEASURES[:2]]
+    wins = [w > h for w, h in zip(worst, here)]
     if values["n_bits"] == 16:
-        worst = [grid.spread("UHBDNN", values, name)[1] for name in MEASURES[:2]]
-        if worst[0] > here[0] and worst[1] > here[1]:
-            found.append(values)
-print(f"points whose worst seed beats the paper's mean in both measures: {len(found)}")
+        better["both"] += [values] * all(wins)
+        better["precision"] += [values] * wins[0]
+        better["mAP"] += [values] * wins[1]
 
 # %%
-for values in grid_points("UHBDNN"):
-    P, mAP = (grid.spread("UHBDNN", values, name) for name in MEASURES[:2])
-    if values["n_bits"] == 16 and P[1] >= here[0] - 1e-9:
-        moved = {name: value for name, value in values.items() if value != paper[name]}
-        print(f"worst precision {100 * P[1]:.1f} %, mean mAP {100 * mAP[0]:.1f} %: {moved}")
+for name, found in better.items():
+    print(f"{name}: {len(found)} of the points with 16 bits")
+    for values in found:
+        print("   ", {k: v for k, v in values.items() if v != paper[k]})
 
 # %% [markdown]
-# None wins in both. The points that are surely better in precision have lower mAP: the two measures ask for different codes, and the weights move us along the trade between them.
+# None of the points with 16 bits wins, neither in both measures nor in one of them. Five seeds spread by four points of precision here, so a better point would have to be better by more than that to be seen in this way. A test that knows the standard error, as in the notebook, sees less.
 #
 # ## 14.5 The way matters
 
@@ -122,15 +131,17 @@ fresh = make_estimator("UHBDNN", paper).fit(dataset.train)
 
 # %% tags=["nbval-ignore-output"]
 for name, estimator in (("from scratch", fresh), ("from λ2 = 50", on)):
-    row = observe("UHBDNN", paper, 0, estimator, dataset)
+    codes = estimator.transform(dataset.query), estimator.transform(dataset.database)
+    P = 100 * metrics.precision_at_radius(*codes, dataset.relevant)
     J = min(entry["objective"] for entry in estimator.history_)
-    print(f"{name}: J = {J:.4f}, P@r=2 {100 * row['precision_at_2']:.1f} %")
+    print(f"{name}: J = {J:.4f}, P@2 {P:.1f} %")
 print(f"bits that agree: {np.mean(on.codes_ == fresh.codes_):.1%}")
 
 # %%
 ends = [min(entry["objective"] for entry in e.history_) for e in (fresh, on)]
-assert abs(ends[0] - ends[1]) < 0.05 and 0.8 < np.mean(on.codes_ == fresh.codes_) < 0.995
-print("objectives within 0.05 of each other, with other codes")
+assert abs(ends[0] - ends[1]) < 0.05
+assert 0.02 < np.mean(on.codes_ != fresh.codes_) < 0.2
+print("the objectives differ by a few hundredths at most, about one bit in ten is another")
 
 # %% [markdown]
-# Both end in a local optimum of nearly the same height, with one bit in some that differs. Alternating goes downhill from where it starts; there are many valleys, and those of $\lambda_2=50$ and $\lambda_2=0.05$ are neighbours.
+# Both end at nearly the same height, with other codes. Alternating goes downhill from where it starts, and there are many valleys.
