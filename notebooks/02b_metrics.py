@@ -136,7 +136,7 @@ for L in (8, 16, 32, 64):
     print(f"{L:2d} bits: mAP {standard:.2f} %, by trapezoids {trapezoid:.2f} %, gap {gap:.2f}")
 
 # %% [markdown]
-# The gap depends on the code and on the data: here it is between a quarter of a point and more than one point, and it grows with the length of the code. That is as much as separates neighbouring rows of many tables. Exercise 2b.1 bounds it.
+# The gap depends on the code and on the data: here it is 0.4 to 0.7 points. That is as much as separates neighbouring rows of many tables. Exercise 2b.1 bounds it.
 #
 # ## Average over ties: the expected average precision
 #
@@ -330,7 +330,7 @@ for truth, relevant in truths.items():
         print(f"{truth:13s}: mAP@{top:<4d} possible {possible:.3f}, found {found:.3f}")
 
 # %% [markdown]
-# Same codes, same ranking: against labels, mAP@100 nearly doubles with the denominator. A table that prints mAP@k without it says little.
+# Same codes, same ranking: mAP@100 is two and a half to three times as large with the second denominator as with the first. A table that prints mAP@k without it says little.
 #
 # ## Check the closed form
 #
@@ -482,7 +482,7 @@ for n in (1, 50, 500):
     error = np.std(means) / np.sqrt(len(orders))
     assert abs(np.mean(means) - closed) < 4 * error + 1e-12
     print(f"first {n:3d}: stored {stored:.4f}, loop {loop:.4f}; expected {closed:.4f}, ", end="")
-    print(f"300 orders {np.mean(means):.4f} +- {error:.4f}")
+    print(f"300 orders {np.mean(means):.4f} +- {error:.5f}")
 
 # %% [markdown]
 # A perfect code reaches 1 only if a query has at least $n$ relevant items; with $R$ of them, $\min(R,n)/n$ is all that can be had. So $\mathrm P@500$ belongs to class labels:

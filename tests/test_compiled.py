@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from threadpoolctl import threadpool_limits
 
 from bdnn import metrics
 
 pytest.importorskip("numba", reason="the extra `fast` is not installed")
-from bdnn.engine.compiled import ranked_counts  # noqa: E402  (imports numba)
+from bdnn.engine.compiled import nearest, ranked_counts  # noqa: E402  (imports numba)
 
 
 def assert_same_bits(ours, theirs):
@@ -69,23 +68,31 @@ def test_empty_and_full_balls(radius, monkeypatch):
     assert compiled["empty_share"] == (radius < 16)
 
 
-@pytest.mark.parametrize("least", (0, np.inf))
-def test_results_do_not_depend_on_the_number_of_threads(least, monkeypatch):
-    monkeypatch.setattr(metrics, "_WORTH_COMPILING", least)
-    monkeypatch.setattr(metrics, "_BLOCK_ENTRIES", 1000)
-    rng = np.random.default_rng(0)
-    A, B = codes(rng, 50, 16), codes(rng, 400, 16)
-    labels = rng.integers(0, 4, 50), rng.integers(0, 4, 400)
-    results = []
-    for threads in (1, 3):
-        with threadpool_limits(limits=threads, user_api="blas"):
-            results.append(metrics.evaluate(A, B, labels, curves=True))
-    assert_same_bits(*(result.values() for result in results))
+@given(
+    seed=st.integers(0, 2**32),
+    shape=st.tuples(st.integers(1, 4), st.integers(1, 80)),
+    largest=st.integers(0, 300),
+    k=st.integers(1, 80),
+)
+def test_nearest_are_those_of_numpy(seed, shape, largest, k):
+    D = np.random.default_rng(seed).integers(0, largest + 1, shape)
+    D, k = D.astype(np.uint8 if largest < 256 else np.int16), min(k, shape[1])
+    assert_same_bits(nearest(D, k), metrics._nearest(D, k))
+    assert_same_bits(nearest(np.asfortranarray(D), k), metrics._nearest(D, k))
+
+
+@pytest.mark.parametrize("order", (1, -1))
+def test_nearest_of_a_sorted_database(order):
+    D = np.sort(np.random.default_rng(0).integers(0, 33, (3, 5000)).astype(np.uint8))[:, ::order]
+    for k in (1, 100, 5000):
+        assert_same_bits(nearest(D, k), metrics._nearest(D, k))
 
 
 def test_few_pairs_are_not_worth_compiling(monkeypatch):
     least = metrics._WORTH_COMPILING
-    assert metrics._fastest_count(least) is ranked_counts
-    assert metrics._fastest_count(least - 1) is metrics._ranked_counts
+    assert metrics._compiled(metrics._ranked_counts, least) is ranked_counts
+    assert metrics._compiled(metrics._nearest, least) is nearest
+    assert metrics._compiled(metrics._nearest, least - 1) is metrics._nearest
+    monkeypatch.delattr("bdnn.engine.compiled")
     monkeypatch.setitem(sys.modules, "bdnn.engine.compiled", None)  # as if it could not be imported
-    assert metrics._fastest_count(least) is metrics._ranked_counts
+    assert metrics._compiled(metrics._nearest, least) is metrics._nearest
