@@ -2,10 +2,10 @@
 """Hamming distances, and the measures of a ranking and of a set of codes.
 
 Codes stand in rows here, one sample per row: this is the form in which estimators return them.
-Arguments are checked once, at the face of each measure; what does not fit is a ValueError that names
-the argument. Distances are counted on packed bits, block by block, so that memory stays bounded
-however many queries and items there are. The functions up to `independence` are those of notebook
-02, the others are those of notebook 02b.
+Arguments are checked once, at the face of each measure; what does not fit is a ValueError that
+names the argument. Distances are counted on packed bits, block by block, so that memory stays
+bounded however many queries and items there are. The functions up to `independence` are those of
+notebook 02, the others are those of notebook 02b.
 """
 
 from collections.abc import Iterator
@@ -398,8 +398,9 @@ def items_within(A: Array, B: Array, radius: int = 2) -> list[Array]:
     return found
 
 
-def _nearest(D, k):
-    """Items and distances (n_query, k) of the k smallest entries of each row; lower rows first."""
+def _nearest(A, B, k):
+    """Rows of B and distances (n_query, k) of the k nearest words; of equal ones the lower row."""
+    D = _distances(A, B)
     n_query, n_items = D.shape
     some = min(n_items, max(2048, 8 * k))
     bound = np.partition(D[:, :some], k - 1, axis=1)[:, k - 1 : k]
@@ -411,16 +412,17 @@ def _nearest(D, k):
     return item[chosen], d[chosen]
 
 
-_WORTH_COMPILING = 10**8  # query-item pairs: fewer are counted before the compiler is ready
+# Query-item pairs: fewer are counted before numba is loaded.
+_WORTH_COMPILING = {"_ranked_counts": 10**8, "_nearest": 5 * 10**8}
 
 
 def _compiled(plain, n_pairs):
     """The function itself, or its twin in `engine.compiled` where that pays and numba is there."""
-    if n_pairs < _WORTH_COMPILING:
+    if n_pairs < _WORTH_COMPILING[plain.__name__]:
         return plain
     try:
         from bdnn.engine import compiled
-    except ImportError:  # numba is not installed, or not for this NumPy
+    except (ImportError, RuntimeError):  # no numba, none for this NumPy, or no place for its cache
         return plain
     return getattr(compiled, plain.__name__.lstrip("_"))
 
@@ -438,7 +440,7 @@ def nearest(A: Array, B: Array, k: int) -> tuple[Array, Array]:
         raise ValueError(f"k={k} is more than the {len(B)} items of B")
     find = _compiled(_nearest, len(A) * len(B))
     blocks = _row_blocks(len(A), len(B), _CACHED_ENTRIES)
-    indices, distances = zip(*(find(_distances(A[rows], B), k) for rows in blocks))
+    indices, distances = zip(*(find(A[rows], B, k) for rows in blocks))
     return np.concatenate(indices), np.concatenate(distances)
 
 

@@ -44,10 +44,10 @@ show_versions()
 """Hamming distances, and the measures of a ranking and of a set of codes.
 
 Codes stand in rows here, one sample per row: this is the form in which estimators return them.
-Arguments are checked once, at the face of each measure; what does not fit is a ValueError that names
-the argument. Distances are counted on packed bits, block by block, so that memory stays bounded
-however many queries and items there are. The functions up to `independence` are those of notebook
-02, the others are those of notebook 02b.
+Arguments are checked once, at the face of each measure; what does not fit is a ValueError that
+names the argument. Distances are counted on packed bits, block by block, so that memory stays
+bounded however many queries and items there are. The functions up to `independence` are those of
+notebook 02, the others are those of notebook 02b.
 """
 
 from collections.abc import Iterator

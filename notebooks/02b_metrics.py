@@ -586,8 +586,9 @@ def items_within(A: Array, B: Array, radius: int = 2) -> list[Array]:
     return found
 
 
-def _nearest(D, k):
-    """Items and distances (n_query, k) of the k smallest entries of each row; lower rows first."""
+def _nearest(A, B, k):
+    """Rows of B and distances (n_query, k) of the k nearest words; of equal ones the lower row."""
+    D = _distances(A, B)
     n_query, n_items = D.shape
     some = min(n_items, max(2048, 8 * k))
     bound = np.partition(D[:, :some], k - 1, axis=1)[:, k - 1 : k]
@@ -600,20 +601,21 @@ def _nearest(D, k):
 
 
 # %% [markdown]
-# A loop is faster still: pass over the database once, note an item only if it is nearer than the $k$-th so far, and put the notes in order by counting. Python is too slow for such a loop. `bdnn.engine.compiled` has it for the compiler numba, an optional extra (`fast`). `_compiled` takes the function of the same name from there where numba is installed and where there are enough pairs to repay the compiler its seconds. The results are the same.
+# A loop is faster still: pass over the database once, note an item only if it is nearer than the $k$-th so far, and put the notes in order by counting. Python is too slow for such a loop. `bdnn.engine.compiled` has it for the compiler numba, an optional extra (`fast`), which compiles it once on a machine. `_compiled` takes the function of the same name from there where numba is installed and where there are enough pairs to repay about a second of loading. The results are the same.
 
 
 # %% tags=["export"]
-_WORTH_COMPILING = 10**8  # query-item pairs: fewer are counted before the compiler is ready
+# Query-item pairs: fewer are counted before numba is loaded.
+_WORTH_COMPILING = {"_ranked_counts": 10**8, "_nearest": 5 * 10**8}
 
 
 def _compiled(plain, n_pairs):
     """The function itself, or its twin in `engine.compiled` where that pays and numba is there."""
-    if n_pairs < _WORTH_COMPILING:
+    if n_pairs < _WORTH_COMPILING[plain.__name__]:
         return plain
     try:
         from bdnn.engine import compiled
-    except ImportError:  # numba is not installed, or not for this NumPy
+    except (ImportError, RuntimeError):  # no numba, none for this NumPy, or no place for its cache
         return plain
     return getattr(compiled, plain.__name__.lstrip("_"))
 
@@ -631,7 +633,7 @@ def nearest(A: Array, B: Array, k: int) -> tuple[Array, Array]:
         raise ValueError(f"k={k} is more than the {len(B)} items of B")
     find = _compiled(_nearest, len(A) * len(B))
     blocks = _row_blocks(len(A), len(B), _CACHED_ENTRIES)
-    indices, distances = zip(*(find(_distances(A[rows], B), k) for rows in blocks))
+    indices, distances = zip(*(find(A[rows], B, k) for rows in blocks))
     return np.concatenate(indices), np.concatenate(distances)
 
 

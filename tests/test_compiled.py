@@ -26,7 +26,7 @@ def both_ways(monkeypatch, *arguments, **options):
     """What evaluate returns when the ranking is compiled, and when it is not."""
     results = []
     for least in (0, np.inf):
-        monkeypatch.setattr(metrics, "_WORTH_COMPILING", least)
+        monkeypatch.setitem(metrics._WORTH_COMPILING, "_ranked_counts", least)
         results.append(metrics.evaluate(*arguments, **options))
     return results
 
@@ -71,28 +71,35 @@ def test_empty_and_full_balls(radius, monkeypatch):
 @given(
     seed=st.integers(0, 2**32),
     shape=st.tuples(st.integers(1, 4), st.integers(1, 80)),
-    largest=st.integers(0, 300),
+    n_bits=st.sampled_from((1, 5, 8, 16, 24, 33, 64, 65, 300)),
     k=st.integers(1, 80),
 )
-def test_nearest_are_those_of_numpy(seed, shape, largest, k):
-    D = np.random.default_rng(seed).integers(0, largest + 1, shape)
-    D, k = D.astype(np.uint8 if largest < 256 else np.int16), min(k, shape[1])
-    assert_same_bits(nearest(D, k), metrics._nearest(D, k))
-    assert_same_bits(nearest(np.asfortranarray(D), k), metrics._nearest(D, k))
+def test_nearest_are_those_of_numpy(seed, shape, n_bits, k):
+    rng, (n_query, n_items) = np.random.default_rng(seed), shape
+    A, B = metrics._words(codes(rng, n_query, n_bits), codes(rng, n_items, n_bits))
+    k = min(k, n_items)
+    found, expected = nearest(A, B, k), metrics._nearest(A, B, k)
+    assert_same_bits(found, expected)
+    assert [a.dtype for a in found] == [a.dtype for a in expected]
 
 
 @pytest.mark.parametrize("order", (1, -1))
 def test_nearest_of_a_sorted_database(order):
-    D = np.sort(np.random.default_rng(0).integers(0, 33, (3, 5000)).astype(np.uint8))[:, ::order]
+    """The nearest items come last, so that every item is noted; or first."""
+    rng = np.random.default_rng(0)
+    A, B = codes(rng, 1, 32), codes(rng, 5000, 32)
+    B = B[np.argsort(metrics.hamming_distances(A, B)[0])[::order]]
+    A, B = metrics._words(A, B)
     for k in (1, 100, 5000):
-        assert_same_bits(nearest(D, k), metrics._nearest(D, k))
+        assert_same_bits(nearest(A, B, k), metrics._nearest(A, B, k))
 
 
 def test_few_pairs_are_not_worth_compiling(monkeypatch):
-    least = metrics._WORTH_COMPILING
-    assert metrics._compiled(metrics._ranked_counts, least) is ranked_counts
-    assert metrics._compiled(metrics._nearest, least) is nearest
-    assert metrics._compiled(metrics._nearest, least - 1) is metrics._nearest
-    monkeypatch.delattr("bdnn.engine.compiled")
-    monkeypatch.setitem(sys.modules, "bdnn.engine.compiled", None)  # as if it could not be imported
-    assert metrics._compiled(metrics._nearest, least) is metrics._nearest
+    for plain, twin in ((metrics._ranked_counts, ranked_counts), (metrics._nearest, nearest)):
+        least = metrics._WORTH_COMPILING[plain.__name__]
+        assert metrics._compiled(plain, least) is twin
+        assert metrics._compiled(plain, least - 1) is plain
+        with monkeypatch.context() as patch:
+            patch.delattr("bdnn.engine.compiled")
+            patch.setitem(sys.modules, "bdnn.engine.compiled", None)  # as if it were not there
+            assert metrics._compiled(plain, least) is plain

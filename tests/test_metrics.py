@@ -444,7 +444,7 @@ def test_relevance_that_does_not_fit_is_an_error(relevant, message):
     names = "evaluate mean_average_precision precision_at precision_at_radius".split()
     for measure in (getattr(metrics, name) for name in names):
         with pytest.raises(ValueError, match=message):
-            measure(A, B, relevant)
+            measure(A, B, relevant, **({"n": 23} if measure is metrics.precision_at else {}))
 
 
 def test_labels_for_two_queries_in_a_list_are_not_mistaken_for_indices():
