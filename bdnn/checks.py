@@ -1,5 +1,6 @@
 """Checks of arguments at the public face: a clear error, or the argument in the form wanted."""
 
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ from numpy.typing import ArrayLike
 __all__ = [
     "Seed",
     "as_generator",
+    "capped",
     "check_classes",
     "check_code_pair",
     "check_codes",
@@ -258,3 +260,14 @@ def _rows_from_labels(labels_query, labels_database, n_query, n_database):
         raise ValueError("relevant holds labels that are missing (NaN or None)")
     numbers = np.unique(both, return_inverse=True)[1].astype(np.int32)
     return lambda rows: numbers[:n_query][rows, None] == numbers[n_query:]
+
+
+def capped(name: str, n: int, n_items: int) -> int:
+    """n, or with a warning the number of items where there are fewer."""
+    if n > n_items:
+        warnings.warn(
+            f"{name}={n} is more than the {n_items} items of the database: all of them are looked "
+            "at, and the result does not depend on the codes",
+            stacklevel=3,
+        )
+    return min(n, n_items)

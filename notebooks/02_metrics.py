@@ -44,9 +44,10 @@ show_versions()
 """Hamming distances, and the measures of a ranking and of a set of codes.
 
 Codes stand in rows here, one sample per row: this is the form in which estimators return them.
-Arguments are checked once, at the face of each measure. Distances are counted on packed bits, block
-by block, so that memory stays bounded however many queries and items there are. The functions up
-to `independence` are those of notebook 02, the others are those of notebook 02b.
+Arguments are checked once, at the face of each measure; what does not fit is a ValueError that
+names the argument. Distances are counted on packed bits, block by block, so that memory stays
+bounded however many queries and items there are. The functions up to `independence` are those of
+notebook 02, the others are those of notebook 02b.
 """
 
 from collections.abc import Iterator
@@ -124,23 +125,11 @@ print("pairs that differ:", np.count_nonzero(by_loop != by_product), "of", by_lo
 
 # %% tags=["export"]
 def pack_codes(codes: ArrayLike) -> np.ndarray:
-    """Pack codes in {-1, +1} into bytes, little-endian, as faiss's binary indexes take them.
+    """Pack codes (n_samples, n_bits) into bytes, as faiss's binary indexes take them.
 
-    Parameters
-    ----------
-    codes : array (n_samples, n_bits)
-        Entries -1 and +1, or booleans; +1 and True become set bits.
-
-    Returns
-    -------
-    array (n_samples, ceil(n_bits / 8)), uint8
-        Bit k of a sample is bit ``k % 8`` of its byte ``k // 8``; unused bits of the last byte
-        are 0.
-
-    Raises
-    ------
-    ValueError
-        If `codes` is no matrix, or holds something else.
+    Entries are -1 and +1, or booleans; +1 and True become set bits. The result is uint8,
+    (n_samples, ceil(n_bits / 8)): bit k of a sample is bit ``k % 8`` of its byte ``k // 8``
+    (little-endian), and unused bits of the last byte are 0.
     """
     bits = checks.check_codes("codes", codes, least=0) > 0
     bits = np.ascontiguousarray(bits)  # packbits is slow where the bits of a sample lie apart
@@ -205,24 +194,11 @@ def _row_blocks(n_rows, n_columns, entries=None):
     return [slice(start, min(start + step, n_rows)) for start in range(0, n_rows, step)]
 
 
-def hamming_distances(A: ArrayLike, B: ArrayLike) -> Array:
-    """Hamming distances between all rows of A and all rows of B.
+def hamming_distances(A: Array, B: Array) -> Array:
+    """Hamming distances between all rows of A and all rows of B, Eqs. (1), (2) of notebook 02.
 
-    Parameters
-    ----------
-    A, B : array (n_a, n_bits) and array (n_b, n_bits)
-        Codes in {-1, +1} of any number type, or booleans; or both packed, as :func:`pack_codes`
-        returns them: (n, ceil(n_bits / 8)), uint8.
-
-    Returns
-    -------
-    array (n_a, n_b), int16
-        Number of bits that differ, Eqs. (1) and (2) of notebook 02.
-
-    Raises
-    ------
-    ValueError
-        If a matrix is empty or holds something else than codes, or if lengths or forms differ.
+    A is (n_a, n_bits) and B is (n_b, n_bits), in {-1, +1} of any number type or booleans; or both
+    are packed, as :func:`pack_codes` returns them. The result is (n_a, n_b), int16.
     """
     A, B = _words(A, B)
     D = np.empty((len(A), len(B)), dtype=np.int16)
@@ -418,34 +394,13 @@ def _mean_ball_precision(size, hits, empty=0.0):
 
 
 def precision_at_radius(
-    codes_query: ArrayLike,
-    codes_database: ArrayLike,
-    relevant: Any,
-    radius: int = 2,
-    empty: float = 0.0,
+    codes_query: Array, codes_database: Array, relevant: Any, radius: int = 2, empty: float = 0.0
 ) -> float:
     """Mean over all queries of the precision within a Hamming ball, Eq. (4) of notebook 02.
 
-    Parameters
-    ----------
-    codes_query, codes_database, relevant
-        As for :func:`mean_average_precision`.
-    radius : int
-        Items at most this far from the query are in its ball.
-    empty : float
-        What a query counts whose ball is empty: 0 as in the published tables; NaN leaves such
-        queries out of the mean.
-
-    Returns
-    -------
-    float
-        Precision in [0, 1]; NaN if every query is left out.
-
-    Raises
-    ------
-    ValueError
-        For codes or relevance that do not fit each other, or a radius that is no whole number
-        from 0 on.
+    Items at most ``radius`` from the query are in its ball. ``empty`` is what a query counts whose
+    ball is empty: 0 as in the published tables; NaN leaves such queries out of the mean (which is
+    NaN if none is left). Codes and ``relevant`` as for :func:`mean_average_precision`.
     """
     checks.check_whole_number("radius", radius, 0)
     blocks = _scan(codes_query, codes_database, relevant)
@@ -500,47 +455,22 @@ save_figure(fig, "02_empty_balls")
 
 
 # %% tags=["export"]
-def balance(codes: ArrayLike) -> float:
+def balance(codes: Array) -> float:
     """How far bits are from dividing the samples into halves: 0 is best, 1 worst.
 
-    Parameters
-    ----------
-    codes : array (n_samples, n_bits)
-        Codes in {-1, +1}, or booleans.
-
-    Returns
-    -------
-    float
-        Mean over the bits of the absolute mean of the bit, Eq. (5) of notebook 02.
-
-    Raises
-    ------
-    ValueError
-        If the matrix is empty or holds something else than codes.
+    The mean over the bits of codes (n_samples, n_bits) of the absolute mean of the bit, Eq. (5) of
+    notebook 02.
     """
     bits = checks.check_codes("codes", codes) > 0
     return float(np.mean(np.abs(2 * np.count_nonzero(bits, axis=0) - len(bits)) / len(bits)))
 
 
-def independence(codes: ArrayLike) -> float:
+def independence(codes: Array) -> float:
     """How much bits repeat each other: 0 is best, 1 worst.
 
-    Parameters
-    ----------
-    codes : array (n_samples, n_bits)
-        Codes in {-1, +1}, or booleans.
-
-    Returns
-    -------
-    float
-        Mean absolute entry of (1/m) B B^T off its diagonal, Eq. (6) of notebook 02; 0 for one
-        bit. It is the measure behind the independence term of BDNN: entries of a covariance
-        around 0, so a bit that hardly ever changes counts as dependent, too.
-
-    Raises
-    ------
-    ValueError
-        If the matrix is empty or holds something else than codes.
+    The mean absolute entry of (1/m) B B^T off its diagonal, Eq. (6) of notebook 02; 0 for one bit.
+    It is the measure behind the independence term of BDNN: entries of a covariance around 0, so a
+    bit of codes (n_samples, n_bits) that hardly ever changes counts as dependent, too.
     """
     codes = checks.check_codes("codes", codes)
     m, L = codes.shape

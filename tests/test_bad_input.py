@@ -400,10 +400,10 @@ ONLY = r"must hold only -1 and \+1"
 @cases(
     [
         ("packing a vector", lambda: pack_codes(A[0]), "codes must be a matrix"),
-        ("packing zeros", lambda: pack_codes(0 * A), r"entries -1 and \+1"),
-        ("packing real numbers", lambda: pack_codes(0.5 * A), r"entries -1 and \+1"),
-        ("packing NaN", lambda: pack_codes(A + np.nan), r"entries -1 and \+1"),
-        ("packing words", lambda: pack_codes(np.full((2, 2), "a")), "entries -1"),
+        ("packing zeros", lambda: pack_codes(0 * A), r"only -1 and \+1"),
+        ("packing real numbers", lambda: pack_codes(0.5 * A), r"only -1 and \+1"),
+        ("packing NaN", lambda: pack_codes(A + np.nan), r"only -1 and \+1"),
+        ("packing words", lambda: pack_codes(np.full((2, 2), "a")), r"only -1 and \+1"),
         ("unpacking a vector", lambda: unpack_codes(P[0], 8), "must be a matrix of uint8"),
         ("unpacking int8", lambda: unpack_codes(P.astype(np.int8), 8), "must be a matrix of uint8"),
         ("unpacking too many bits", lambda: unpack_codes(P, 17), "n_bits=17 does not fit 2 bytes"),

@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from threadpoolctl import threadpool_limits
 
 from bdnn import metrics
 
 pytest.importorskip("numba", reason="the extra `fast` is not installed")
-from bdnn.engine.compiled import ranked_counts  # noqa: E402  (imports numba)
+from bdnn.engine.compiled import nearest, ranked_counts  # noqa: E402  (imports numba)
 
 
 def assert_same_bits(ours, theirs):
@@ -27,7 +26,7 @@ def both_ways(monkeypatch, *arguments, **options):
     """What evaluate returns when the ranking is compiled, and when it is not."""
     results = []
     for least in (0, np.inf):
-        monkeypatch.setattr(metrics, "_WORTH_COMPILING", least)
+        monkeypatch.setitem(metrics._WORTH_COMPILING, "_ranked_counts", least)
         results.append(metrics.evaluate(*arguments, **options))
     return results
 
@@ -69,23 +68,38 @@ def test_empty_and_full_balls(radius, monkeypatch):
     assert compiled["empty_share"] == (radius < 16)
 
 
-@pytest.mark.parametrize("least", (0, np.inf))
-def test_results_do_not_depend_on_the_number_of_threads(least, monkeypatch):
-    monkeypatch.setattr(metrics, "_WORTH_COMPILING", least)
-    monkeypatch.setattr(metrics, "_BLOCK_ENTRIES", 1000)
+@given(
+    seed=st.integers(0, 2**32),
+    shape=st.tuples(st.integers(1, 4), st.integers(1, 80)),
+    n_bits=st.sampled_from((1, 5, 8, 16, 24, 33, 64, 65, 300)),
+    k=st.integers(1, 80),
+)
+def test_nearest_are_those_of_numpy(seed, shape, n_bits, k):
+    rng, (n_query, n_items) = np.random.default_rng(seed), shape
+    A, B = metrics._words(codes(rng, n_query, n_bits), codes(rng, n_items, n_bits))
+    k = min(k, n_items)
+    found, expected = nearest(A, B, k), metrics._nearest(A, B, k)
+    assert_same_bits(found, expected)
+    assert [a.dtype for a in found] == [a.dtype for a in expected]
+
+
+@pytest.mark.parametrize("order", (1, -1))
+def test_nearest_of_a_sorted_database(order):
+    """The nearest items come last, so that every item is noted; or first."""
     rng = np.random.default_rng(0)
-    A, B = codes(rng, 50, 16), codes(rng, 400, 16)
-    labels = rng.integers(0, 4, 50), rng.integers(0, 4, 400)
-    results = []
-    for threads in (1, 3):
-        with threadpool_limits(limits=threads, user_api="blas"):
-            results.append(metrics.evaluate(A, B, labels, curves=True))
-    assert_same_bits(*(result.values() for result in results))
+    A, B = codes(rng, 1, 32), codes(rng, 5000, 32)
+    B = B[np.argsort(metrics.hamming_distances(A, B)[0])[::order]]
+    A, B = metrics._words(A, B)
+    for k in (1, 100, 5000):
+        assert_same_bits(nearest(A, B, k), metrics._nearest(A, B, k))
 
 
 def test_few_pairs_are_not_worth_compiling(monkeypatch):
-    least = metrics._WORTH_COMPILING
-    assert metrics._fastest_count(least) is ranked_counts
-    assert metrics._fastest_count(least - 1) is metrics._ranked_counts
-    monkeypatch.setitem(sys.modules, "bdnn.engine.compiled", None)  # as if it could not be imported
-    assert metrics._fastest_count(least) is metrics._ranked_counts
+    for plain, twin in ((metrics._ranked_counts, ranked_counts), (metrics._nearest, nearest)):
+        least = metrics._WORTH_COMPILING[plain.__name__]
+        assert metrics._compiled(plain, least) is twin
+        assert metrics._compiled(plain, least - 1) is plain
+        with monkeypatch.context() as patch:
+            patch.delattr("bdnn.engine.compiled")
+            patch.setitem(sys.modules, "bdnn.engine.compiled", None)  # as if it were not there
+            assert metrics._compiled(plain, least) is plain

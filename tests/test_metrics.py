@@ -2,6 +2,7 @@
 
 import itertools
 import tracemalloc
+from contextlib import nullcontext
 from fractions import Fraction
 
 import numpy as np
@@ -175,6 +176,53 @@ def test_expected_ap_equals_the_mean_over_all_orders(form, n_items):
         assert closed == pytest.approx(exact, abs=1e-13)
 
 
+def loop_ap_at(ranked, top, denominator):
+    """Eq. (6) of notebook 02b for one ranking, in exact fractions."""
+    total, j = Fraction(0), 0
+    for r, hit in enumerate(ranked[:top], start=1):
+        j += hit
+        total += Fraction(j, r) * hit
+    return total / max(j if denominator == "found" else min(sum(ranked), top), 1)
+
+
+@pytest.mark.parametrize("denominator", ("possible", "found"))
+@pytest.mark.parametrize("top", (1, 2, 10, 23, 1000))
+def test_map_at_k_equals_the_double_loop(top, denominator):
+    A, B, R = some_task(np.random.default_rng(top))
+    rankings = [
+        [hits[i] for i in sorted(range(23), key=lambda i: (d[i], i))]
+        for d, hits in zip(loop_distances(A, B).tolist(), R.astype(int).tolist())
+    ]
+    expected = np.mean([float(loop_ap_at(ranked, top, denominator)) for ranked in rankings])
+    options = {"top": top, "denominator": denominator}
+    assert metrics.mean_average_precision(A, B, R, **options) == pytest.approx(expected, abs=1e-13)
+    if top >= 23:
+        whole = metrics.mean_average_precision(A, B, R)
+        assert metrics.mean_average_precision(A, B, R, **options) == pytest.approx(whole, abs=1e-15)
+    if denominator == "possible":
+        assert metrics.evaluate(A, B, R, top=top)[f"map_at_{top}"] == pytest.approx(expected)
+
+
+def test_the_two_denominators_by_hand():
+    D, R = np.arange(4)[None], np.array([[1, 0, 0, 1]])  # of two relevant items one in the first 3
+    assert metrics.average_precision(D, R, top=3)[0] == 0.5
+    assert metrics.average_precision(D, R, top=3, denominator="found")[0] == 1
+    with pytest.raises(ValueError, match="ties='stable'"):
+        metrics.average_precision(D, R, ties="expected", top=3, denominator="found")
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("n_items", (2, 5, 6))
+def test_expected_ap_at_k_equals_the_mean_over_all_orders(form, n_items):
+    rng = np.random.default_rng(n_items)
+    orders = np.array(list(itertools.permutations(range(n_items))))
+    for top in range(1, n_items + 2):
+        d, relevant = rng.integers(0, 3, n_items), rng.random(n_items) < 0.6
+        mean = metrics.average_precision(d[orders], relevant[orders], form, top=top).mean()
+        closed = metrics.average_precision(d[None], relevant[None], form, "expected", top)[0]
+        assert closed == pytest.approx(mean, abs=1e-13)
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_expected_ap_against_random_orders(form):
     rng = np.random.default_rng(0)
@@ -242,7 +290,7 @@ def test_a_perfect_ranking_has_ap_1_and_only_that(ranking):
         (np.zeros((2, 3)), np.ones((2, 3), bool), {}, "whole numbers"),
         (np.full((2, 3), -1), np.ones((2, 3), bool), {}, "whole numbers"),
         (np.zeros((2, 3), int), np.ones((3, 2), bool), {}, "one shape"),
-        (np.zeros((2, 3), int), np.ones((2, 3), int), {}, "boolean"),
+        (np.zeros((2, 3), int), np.full((2, 3), 2), {}, "R .*booleans, or only 0 and 1"),
         (np.zeros((0, 3), int), np.ones((0, 3), bool), {}, "one shape"),
         (np.zeros((2, 3), int), np.ones((2, 3), bool), {"form": "voc"}, "form='voc'.*'trapezoid'"),
         (np.zeros((2, 3), int), np.ones((2, 3), bool), {"ties": "best"}, "ties='best'.*'expected'"),
@@ -318,6 +366,41 @@ def test_all_forms_of_relevance_give_the_same(labels, n_query):
     assert all(value == values[0] for value in values)
 
 
+@pytest.mark.parametrize("n_database", (1, 2, 3, 23))
+def test_zeros_and_ones_of_any_number_type_mark_items(n_database):
+    A, B, R = some_task(np.random.default_rng(n_database), n_database=n_database)
+    expected = metrics.evaluate(A, B, R)
+    forms = [R.astype(t) for t in (np.int8, np.uint8, int, np.float32, float, object)]
+    forms += [pd.DataFrame(R.astype(int)), R.tolist(), [*R], [*R.astype(float)]]
+    forms.append(R.astype(int).tolist())
+    for relevant in forms:
+        assert metrics.evaluate(A, B, relevant) == expected
+
+
+@pytest.mark.parametrize("relevant", ([[0, 1], [1, 0]], np.array([[1, 0], [1, 0]])))
+def test_what_could_be_read_in_two_ways_is_an_error(relevant):
+    A, B = np.ones((2, 4)), np.ones((2, 4))
+    with pytest.raises(ValueError, match="relevant may name items or mark them"):
+        metrics.evaluate(A, B, relevant)
+    assert metrics.evaluate(A, B, np.asarray(relevant, bool))["map_standard"] > 0
+
+
+@pytest.mark.parametrize("n_query", (1, 2, 7))
+def test_pairs_of_label_matrices_and_columns_of_labels(n_query):
+    rng = np.random.default_rng(n_query)
+    A, B = random_codes(rng, n_query, 6), random_codes(rng, 23, 6)
+    Y_query, Y = (rng.integers(0, 2, (n, 5)) for n in (n_query, 23))
+    R = np.array([[any(a and b for a, b in zip(y, z)) for z in Y] for y in Y_query])
+    expected = metrics.evaluate(A, B, R)
+    for pair in ((Y_query, Y), [Y_query, Y], (Y_query > 0, Y * 1.0), (pd.DataFrame(Y_query), Y)):
+        assert metrics.evaluate(A, B, pair) == expected
+    labels = rng.integers(0, 3, n_query), rng.integers(0, 3, 23)
+    expected = metrics.evaluate(A, B, labels)
+    columns = tuple(y[:, None] for y in labels)
+    assert metrics.evaluate(A, B, columns) == metrics.evaluate(A, B, (columns[0], labels[1]))
+    assert metrics.evaluate(A, B, columns) == expected
+
+
 def test_an_integer_matrix_names_the_neighbours():
     rng = np.random.default_rng(0)
     A, B, _ = some_task(rng)
@@ -347,6 +430,13 @@ def test_every_query_weighs_the_same_whatever_is_relevant_to_it():
         ([[1, 1]] + [[0]] * 6, "twice"),
         ((np.zeros(7), np.zeros(22)), "labels of shapes"),
         ((np.zeros(23), np.zeros(7)), "labels of shapes"),
+        ((np.zeros((7, 3)), np.zeros((23, 4))), r"shapes \(7, 3\) and \(23, 4\)"),
+        ((np.full((7, 3), 2), np.zeros((23, 3))), "labels in relevant .*0 and 1"),
+        (np.ones((7, 22), int), r"shape \(7, 22\), but .* 7 queries and 23 items"),
+        (np.ones((7, 23)) / 2, "0 and 1"),
+        (np.full((7, 23), 2), "twice"),
+        (np.zeros(7, int), r"shape \(7,\)"),
+        ("labels", "got str"),
     ],
 )
 def test_relevance_that_does_not_fit_is_an_error(relevant, message):
@@ -354,7 +444,7 @@ def test_relevance_that_does_not_fit_is_an_error(relevant, message):
     names = "evaluate mean_average_precision precision_at precision_at_radius".split()
     for measure in (getattr(metrics, name) for name in names):
         with pytest.raises(ValueError, match=message):
-            measure(A, B, relevant)
+            measure(A, B, relevant, **({"n": 23} if measure is metrics.precision_at else {}))
 
 
 def test_labels_for_two_queries_in_a_list_are_not_mistaken_for_indices():
@@ -428,13 +518,15 @@ def test_precision_at_equals_the_double_loop(monkeypatch, n, seed, block):
     monkeypatch.setattr(metrics, "_BLOCK_ENTRIES", block)
     A, B, R = some_task(np.random.default_rng(seed))
     loop = []
+    short = pytest.warns(UserWarning, match=f"n={n} .* 23 items") if n > 23 else nullcontext()
     for d, relevant in zip(loop_distances(A, B).tolist(), R.tolist()):
         first = sorted(range(len(B)), key=lambda i: (d[i], i))[:n]
         loop.append(sum(relevant[i] for i in first) / len(first))
     assert loop[0] == 0 and loop[1] == 1
-    assert metrics.precision_at(A, B, R, n) == pytest.approx(np.mean(loop), abs=1e-14)
-    packed = metrics.precision_at(pack_codes(A), pack_codes(B), R, n)
-    assert packed == metrics.precision_at(A, B, R, n)
+    with short:
+        found = metrics.precision_at(A, B, R, n)
+        assert found == pytest.approx(np.mean(loop), abs=1e-14)
+        assert metrics.precision_at(pack_codes(A), pack_codes(B), R, n) == found
 
 
 @pytest.mark.parametrize("n_items", range(1, 7))
@@ -443,7 +535,7 @@ def test_expected_precision_at_equals_the_mean_over_all_orders(n_items):
     A, B = random_codes(rng, 1, 2), random_codes(rng, n_items, 2)
     R = rng.random((1, n_items)) < 0.5
     orders = [list(order) for order in itertools.permutations(range(n_items))]
-    for n in range(1, n_items + 2):
+    for n in range(1, n_items + 1):
         mean = np.mean([metrics.precision_at(A, B[order], R[:, order], n) for order in orders])
         closed = metrics.precision_at(A, B, R, n, ties="expected")
         assert closed == pytest.approx(mean, abs=1e-14)
@@ -452,10 +544,10 @@ def test_expected_precision_at_equals_the_mean_over_all_orders(n_items):
 def test_precision_at_by_hand():
     A, B = np.ones((1, 3)), np.array([[1, 1, -1], [1, 1, 1], [1, -1, 1], [-1, -1, -1]])
     relevant = [[1, 2]]  # distances 1, 0, 1, 3: ranks 1 and, tied with item 0, 3 or 2
-    stable = [metrics.precision_at(A, B, relevant, n) for n in (1, 2, 3, 4, 9)]
-    expected = [metrics.precision_at(A, B, relevant, n, ties="expected") for n in (1, 2, 3, 4, 9)]
-    assert stable == pytest.approx([1, 1 / 2, 2 / 3, 1 / 2, 1 / 2])
-    assert expected == pytest.approx([1, 3 / 4, 2 / 3, 1 / 2, 1 / 2])
+    stable = [metrics.precision_at(A, B, relevant, n) for n in (1, 2, 3, 4)]
+    expected = [metrics.precision_at(A, B, relevant, n, ties="expected") for n in (1, 2, 3, 4)]
+    assert stable == pytest.approx([1, 1 / 2, 2 / 3, 1 / 2])
+    assert expected == pytest.approx([1, 3 / 4, 2 / 3, 1 / 2])
 
 
 def test_evaluate_and_precision_at_agree_beyond_500_items():
@@ -473,6 +565,63 @@ def test_precision_at_wants_a_length(n):
         metrics.precision_at(np.ones((1, 4)), np.ones((2, 4)), [[0]], n)
     with pytest.raises(ValueError, match="ties='best'"):
         metrics.precision_at(np.ones((1, 4)), np.ones((2, 4)), [[0]], ties="best")
+
+
+# --- recall of a shortlist
+
+
+@pytest.mark.parametrize("shortlist", (1, 5, 23, 100))
+@pytest.mark.parametrize("k", (None, 1, 3, 4, 50))
+def test_recall_equals_the_double_loop(k, shortlist):
+    rng = np.random.default_rng(shortlist)
+    A, B, _ = some_task(rng)
+    relevant = [rng.permutation(23)[:n].tolist() for n in (0, 1, 2, 4, 4, 10, 23)]
+    loop = []
+    for d, neighbours in zip(loop_distances(A, B).tolist(), relevant):
+        first = sorted(range(23), key=lambda i: (d[i], i))[:shortlist]
+        wanted = neighbours[:k]
+        loop.append(len(set(first) & set(wanted)) / max(len(wanted), 1))
+    value = metrics.recall_at(A, B, relevant, k, shortlist)
+    assert value == pytest.approx(np.mean(loop), abs=1e-14)
+    orders = [rng.permutation(23) for _ in range(300)]
+    shuffled = [
+        metrics.recall_at(A, B[o], [np.argsort(o)[items] for items in relevant], k, shortlist)
+        for o in orders
+    ]
+    expected = metrics.recall_at(A, B, relevant, k, shortlist, ties="expected")
+    assert abs(np.mean(shuffled) - expected) < 5 * np.std(shuffled) / np.sqrt(300) + 1e-12
+
+
+def test_recall_of_the_k_nearest_needs_their_order():
+    A, B, R = some_task(np.random.default_rng(0))
+    assert metrics.recall_at(A, B, R, shortlist=23) == 6 / 7  # nothing is relevant to one query
+    for relevant in (R, R.astype(int), (np.zeros(7), np.zeros(23))):
+        with pytest.raises(ValueError, match="k=2 wants relevant as indices"):
+            metrics.recall_at(A, B, relevant, k=2)
+
+
+# --- the nearest codes
+
+
+@pytest.mark.parametrize("n_bits", (1, 9, 64, 300))
+@pytest.mark.parametrize("k", (1, 10, 3000))
+def test_nearest_codes_are_the_first_of_a_stable_sort(k, n_bits, monkeypatch):
+    monkeypatch.setattr(metrics, "_CACHED_ENTRIES", 2 * 3000)
+    rng = np.random.default_rng(n_bits)
+    A, B = random_codes(rng, 5, n_bits), random_codes(rng, 3000, n_bits)
+    D = (n_bits - A.astype(int) @ B.T) // 2
+    indices, distances = metrics.nearest(A, B, k)
+    assert np.array_equal(indices, np.argsort(D, axis=1, kind="stable")[:, :k])
+    assert np.array_equal(distances, np.sort(D, axis=1)[:, :k])
+    assert (indices.dtype, distances.dtype) == (np.int64, np.int16)
+    packed = metrics.nearest(pack_codes(A), pack_codes(B), k)
+    assert np.array_equal(packed, (indices, distances))
+
+
+@pytest.mark.parametrize("k", (0, 3, 1.0, True))
+def test_nearest_wants_a_number_of_items(k):
+    with pytest.raises(ValueError, match="k"):
+        metrics.nearest(np.ones((1, 4)), np.ones((2, 4)), k)
 
 
 # --- balance and independence
@@ -510,7 +659,7 @@ def test_balance_and_independence_equal_their_loops(codes):
 )
 def test_balance_and_independence_want_codes(codes):
     for measure in (metrics.balance, metrics.independence):
-        with pytest.raises(ValueError, match="-1 and \\+1"):
+        with pytest.raises(ValueError, match="codes must"):
             measure(codes)
 
 
@@ -551,7 +700,7 @@ def test_codes_in_a_mapped_file_are_never_held_as_numbers(tmp_path):
     assert found == expected
     assert peak < 45_000_000  # float64 codes alone would take 77 MB
     signs = codes.astype(np.float64)
-    assert found["balance"] == np.mean(np.abs(signs.mean(axis=0)))
+    assert found["balance"] == pytest.approx(np.mean(np.abs(signs.mean(axis=0))), rel=1e-12)
     products = np.abs(signs.T @ signs / len(signs)) - np.eye(32)
     assert found["independence"] == pytest.approx(products.sum() / (32 * 31), rel=1e-12)
 
@@ -587,5 +736,5 @@ def test_curve_known_by_hand():
     database = np.array([[1, 1, -1], [-1, -1, 1], [-1, -1, -1]])
     precision, recall = metrics.radius_curve(ones, database, [[0, 2]])
     assert precision.tolist() == [0, 1, 0.5, 2 / 3] and recall.tolist() == [0, 0.5, 0.5, 1]
-    with pytest.raises(ValueError, match="must be a matrix .* of -1 and"):
+    with pytest.raises(ValueError, match="codes_database must hold only -1 and"):
         metrics.radius_curve(pack_codes(ones), pack_codes(database), [[0, 2]])

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 from numba import njit
+from numba.extending import intrinsic
 
 __all__ = ["nearest", "ranked_counts"]
 
-_jit = njit(error_model="numpy")
+_jit = njit(error_model="numpy", cache=True)  # the compiler works once on a machine
 
 
 def ranked_counts(D: np.ndarray, R: np.ndarray, n: int) -> tuple[np.ndarray, ...]:
@@ -75,36 +76,45 @@ def _counted(D: Any, R: Any, n_bins: int, n: int) -> Any:
     return T, S, hits, standard, trapezoid
 
 
-def nearest(D: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """The k items of each row of D that come first, and their distances; ties in database order.
+def nearest(A: np.ndarray, B: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The k nearest rows of B to every row of A, and their distances; ties in database order.
 
     Parameters
     ----------
-    D : array (n_query, n_items), whole numbers from 0
-        Hamming distances.
+    A, B : arrays (n_query, n_words) and (n_items, n_words) of one unsigned type
+        Packed codes.
     k : int
         At most n_items.
 
     Returns
     -------
-    items, distances : arrays (n_query, k)
+    items, distances : arrays (n_query, k) of int64 and int16
     """
-    return _nearest(np.ascontiguousarray(D), k, int(D.max()) + 1)
+    n_bits = 8 * A.shape[1] * A.itemsize
+    return _nearest(np.ascontiguousarray(A), np.ascontiguousarray(B), k, n_bits + 1)
+
+
+@intrinsic
+def _popcount(context: Any, word: Any) -> Any:
+    """Number of set bits of a word, in its own type: one instruction of the processor."""
+    return word(word), lambda context, builder, signature, words: builder.ctpop(words[0])
 
 
 @_jit
-def _nearest(D: Any, k: int, n_bins: int) -> Any:
-    """:func:`nearest` of a contiguous array whose distances are below n_bins."""
-    n_query, n_items = D.shape
+def _nearest(A: Any, B: Any, k: int, n_bins: int) -> Any:
+    """:func:`nearest` of contiguous arrays whose distances are below n_bins."""
+    (n_query, n_words), n_items = A.shape, len(B)
     items, distances = np.empty((n_query, k), np.int64), np.empty((n_query, k), np.int16)
-    notes = np.empty(n_items, np.int64)
+    notes, at = np.empty(n_items, np.int64), np.empty(n_items, np.int64)  # items, their distances
     for q in range(n_query):
         count = np.zeros(n_bins, np.int64)  # of the noted items at each distance
         bound, nearer, n_notes = n_bins, 0, 0  # fewer than k noted items are nearer than the bound
         for i in range(n_items):
-            d = D[q, i]
+            d = 0
+            for w in range(n_words):
+                d += np.int64(_popcount(A[q, w] ^ B[i, w]))
             if d < bound:  # hardly ever, once k near items are known
-                notes[n_notes] = i
+                notes[n_notes], at[n_notes] = i, d
                 n_notes += 1
                 count[d] += 1
                 nearer += 1
@@ -114,9 +124,9 @@ def _nearest(D: Any, k: int, n_bins: int) -> Any:
         place = np.zeros(n_bins, np.int64)
         for d in range(1, n_bins):
             place[d] = place[d - 1] + count[d - 1]
-        for i in notes[:n_notes]:
-            d = D[q, i]
+        for n in range(n_notes):
+            d = at[n]
             if place[d] < k:
-                items[q, place[d]], distances[q, place[d]] = i, d
+                items[q, place[d]], distances[q, place[d]] = notes[n], d
             place[d] += 1
     return items, distances
