@@ -169,7 +169,9 @@ def check_relevance(
         kind = type(relevant).__name__
         raise ValueError(f"relevant must be a matrix, a list or a pair, got {kind}")
     if _is_pair(relevant, n_query):
-        form, rows_of = "labels", _rows_from_labels(*relevant, n_query, n_database)
+        labels_query, labels_database = relevant
+        form = "labels"
+        rows_of = _rows_from_labels(labels_query, labels_database, n_query, n_database)
     else:
         R = _zero_one_matrix(relevant, n_query, n_database)
         if R is not None:

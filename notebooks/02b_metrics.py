@@ -266,7 +266,8 @@ def average_precision(
     top = D.shape[1] if top is None else top
     n_relevant = np.minimum(np.count_nonzero(R, axis=1), top)
     if ties == "expected":
-        total = _expected_sum(*_tie_counts(D, R), form, top)
+        T, S = _tie_counts(D, R)
+        total = _expected_sum(T, S, form, top)
     else:
         query, r, j = _relevant_ranks(D, R)
         seen = r <= top
@@ -539,9 +540,11 @@ def radius_curve(codes_query: Array, codes_database: Array, relevant: Any) -> tu
     :func:`mean_average_precision`; codes not packed, since the last radius is the number of bits.
     """
     L = checks.check_codes("codes_database", codes_database).shape[1]
-    blocks = _scan(codes_query, codes_database, relevant)
-    sums = [np.sum(_ball_curves(*_tie_counts(D, R), L), axis=1) for D, R in blocks]
-    precision, recall = np.sum(sums, axis=0) / len(codes_query)
+    sums = np.zeros((2, L + 1))
+    for D, R in _scan(codes_query, codes_database, relevant):
+        T, S = _tie_counts(D, R)
+        sums += np.sum(_ball_curves(T, S, L), axis=1)
+    precision, recall = sums / len(codes_query)
     return precision, recall
 
 
@@ -703,14 +706,14 @@ def evaluate(
         measures[name] = mean_average_precision(codes_query, codes_database, relevant, top=top)
     (n_items, L), n_query = np.shape(codes_database), len(codes_query)
     count = _compiled(_ranked_counts, n_query * n_items)
-    rows, by_radius = [], 0
+    rows, by_radius = [], np.zeros((2, L + 1))
     for D, R in _scan(codes_query, codes_database, relevant):
         T, S, hits, *sums = count(D, R, min(500, n_items))
         size, within = (counts[:, : radius + 1].sum(axis=1) for counts in (T, S))
         expected = _expected_sum(T, S, "standard", n_items)
         ap = np.array([*sums, expected]) / np.maximum(S.sum(axis=1), 1)
         rows.append(np.vstack([size, within, hits, ap]))
-        by_radius = by_radius + np.sum(_ball_curves(T, S, L), axis=1) / n_query
+        by_radius += np.sum(_ball_curves(T, S, L), axis=1) / n_query
     size, within, hits, standard, trapezoid, expected = np.concatenate(rows, axis=1)
     if curves:
         measures |= {"precision_by_radius": by_radius[0], "recall_by_radius": by_radius[1]}

@@ -6,8 +6,6 @@ in the order of the ranks, as notebooks 02 and 02b take it with NumPy, and so bo
 bits. The names are those of the functions of `metrics` that these replace.
 """
 
-from typing import Any
-
 import numpy as np
 from numba import njit
 from numba.extending import intrinsic
@@ -43,7 +41,7 @@ def ranked_counts(D: np.ndarray, R: np.ndarray, n: int) -> tuple[np.ndarray, ...
 
 
 @_jit
-def _counted(D: Any, R: Any, n_bins: int, n: int) -> Any:
+def _counted(D, R, n_bins, n):
     """:func:`ranked_counts` of contiguous arrays whose distances are below n_bins."""
     n_query, n_items = D.shape
     T, S = np.zeros((n_query, n_bins), np.int64), np.zeros((n_query, n_bins), np.int64)
@@ -95,13 +93,13 @@ def nearest(A: np.ndarray, B: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarra
 
 
 @intrinsic
-def _popcount(context: Any, word: Any) -> Any:
+def _popcount(context, word):
     """Number of set bits of a word, in its own type: one instruction of the processor."""
     return word(word), lambda context, builder, signature, words: builder.ctpop(words[0])
 
 
 @_jit
-def _nearest(A: Any, B: Any, k: int, n_bins: int) -> Any:
+def _nearest(A, B, k, n_bins):
     """:func:`nearest` of contiguous arrays whose distances are below n_bins."""
     (n_query, n_words), n_items = A.shape, len(B)
     items, distances = np.empty((n_query, k), np.int64), np.empty((n_query, k), np.int16)
