@@ -12,7 +12,7 @@
 # * where our training departs from the paper, and what each departure changes;
 # * what the estimator `UHBDNN` adds to the alternation.
 #
-# **What you need.** Notebooks 03 to 07. About an hour to read; about two minutes to run.
+# **What you need.** Notebooks 03 to 07. About 75 minutes to read; about two minutes to run.
 
 # %% tags=["nbval-ignore-output"]
 import sys
@@ -369,8 +369,9 @@ for k, name in enumerate(["encoder (step 2)", "codes (step 3)", "decoder (step 1
 history = [terms(X, state, sizes, lambdas) for state in states]
 for name, marker in zip(history[0], MARKERS):
     _ = right.semilogy([row[name] for row in history], marker=marker, label=name.replace("_", " "))
-_ = left.set(xlabel="step", ylabel="$J$"), right.set(xlabel="round", ylabel="weighted term")
-_ = left.legend(fontsize=8), right.legend(fontsize=8)
+_ = left.set(xlabel="step", ylabel="$J$")
+_ = right.set(xlabel="round", ylabel="weighted term", ylim=(5e-5, 2e3))
+_ = left.legend(fontsize=8), right.legend(fontsize=8, ncols=2)
 save_figure(fig, "08_alternation")
 
 # %%
@@ -441,8 +442,8 @@ print("round 0 is more than 5 points of precision below ITQ, the last one 10 abo
 
 # %% [markdown]
 # After round 0 the network is a poor imitation of ITQ: it produces five bits in six. The rounds that
-# follow bring codes and network together. This is one seed with a small budget; the
-# comparison that counts comes below.
+# follow bring codes and network together, and retrieval reaches that of ITQ. This is one seed with a
+# small budget, an anecdote; the comparison that counts comes below.
 #
 # ## Departures from the paper
 #
@@ -527,14 +528,14 @@ def compare(name, X=Z, X_held=Z_held, start=itq_codes, **replaced):
 pixels, ours = compare("all pixels", X, X_held), compare("baseline")
 
 # %% [markdown]
-# ($J$ of all pixels counts also what the axes leave out.) The second line, on the axes, is the
-# **baseline** of what follows.
+# The axes cost no retrieval. ($J$ of all pixels counts also what the axes leave out.) The second line,
+# on the axes, is the **baseline** of what follows.
 #
 # ### The decoder in closed form
 #
 # **Departure:** the paper gives encoder and decoder to L-BFGS together. As they do not see each
-# other for fixed $B$, the minima are the same, and $D(L+1)$ variables less are left to the
-# optimiser. Here is all of (1) as a function of one vector, with the authors' start of the decoder,
+# other for fixed $B$, the minima are the same, and the optimiser has $D(L+1)$ variables
+# fewer. Here is all of (1) as a function of one vector, with the authors' start of the decoder,
 # a rectangular identity.
 
 
@@ -561,18 +562,18 @@ print("reconstruction of the joint decoder: less than 0.1 % above the closed for
 # %% [markdown]
 # ### The start, the codes, the code layer
 #
-# Four departures of a line each; their results follow together.
+# Four choices of a line each, the first two of them departures; their results follow together.
 #
-# * **DCC goes on from the present codes.** The authors' program starts it from $B=0$ in every round.
-#   Then the new codes need not be better than the old ones, and $J$ may rise from one round to the
-#   next (notebook 07 has a case).
-# * **The code layer has no tanh.** The authors' program has one commented out. With it the outputs
-#   stay in $(-1,1)$, and in (5) the gradient is multiplied by $1-H\odot H$.
+# * **Departure: DCC goes on from the present codes.** The authors' program starts it from $B=0$ in
+#   every round. Then the new codes need not be better than the old ones, and $J$ may rise from one
+#   round to the next (notebook 07 has a case).
+# * **Departure: several ITQ codes, not the first.** ITQ ends in another local optimum for every random
+#   rotation that it starts from. Before the training Eq. (2) tells which of them suits the objective,
+#   so we take the codes that a linear decoder reconstructs best.
 # * **ITQ, not chance.** The paper starts from ITQ, and so do we; the control rotates the principal
 #   components at random, which is ITQ without an iteration.
-# * **Several ITQ codes, not the first.** ITQ ends in another local optimum for every random rotation
-#   that it starts from. Before the training Eq. (2) can tell which of them suits the objective, so
-#   we take the codes that a linear decoder reconstructs best.
+# * **No tanh at the code layer.** The authors' program has one commented out. With it the outputs
+#   stay in $(-1,1)$, and in (5) the gradient is multiplied by $1-H\odot H$.
 
 # %% tags=["export"]
 N_INIT = 20  # codes to start from that are tried
@@ -613,16 +614,16 @@ print("random start: J above and mAP below every seed of the baseline; best of 1
 # The start leaves its mark. From random codes $J$ ends higher, and the ranking is worse. The best of ten
 # ends with a lower $J$; that retrieval gains from it does not show on this page. DCC from 0 and the tanh
 # change little: here neither is worth an option.
-
-# %% [markdown]
+#
 # ### A sample that grows
 #
-# The cost of a round is proportional to $m$, and the first rounds only bring the network from
-# nowhere to somewhere near. For that a sample will do.
+# The cost of a round is proportional to $m$. The first rounds only bring the network near to a
+# solution, and for that a sample will do.
 #
 # **Departure:** where samples are many, the first rounds see a part of them. Then the others join,
 # with the signs of the network's outputs as their first codes, and the alternation goes on from
-# there. Within each stage $J$ falls as before; between the two it is a mean over other samples.
+# there. Within a stage $J$ cannot rise; from one stage to the next it may, being a mean over other
+# samples.
 
 # %% tags=["export"]
 SAMPLE, ROUNDS = 10_000, 5  # where samples are many: a first sample, and the rounds on it
@@ -701,8 +702,8 @@ for name, sample in (("all digits", m), ("a growing sample", 800)):
 # %% [markdown]
 # At an equal number of rounds it costs a little of $J$. Compare it with the baseline above, which gets
 # about as far with $5\times3500=17\,500$ samples times rounds: here little is gained. More can be
-# gained where the sample is a small part of the data. What it gains on all of MNIST belongs to the
-# table of variants below. It also costs two numbers to choose.
+# gained where the sample is a small part of the data; all of MNIST has its place in the table of
+# variants below. The price is two more numbers to choose.
 #
 # Two more departures are numbers: a step has fewer iterations of L-BFGS than the 400 that the authors
 # allow (`max_iter`), and $\lambda_4$ is twice theirs (notebook 05).
@@ -938,7 +939,7 @@ print("UH-BDNN is ahead in precision; in mAP it is level at 16 bits and far behi
 # Do not read precision alone. At 32 bits half of ITQ's balls are empty and count 0; UH-BDNN has fuller
 # balls, and a worse ranking. The last column tells why: round 0 was kept. The validation looks at
 # precision, which a coarse network, early in the training, gets from its fuller balls. Four thousand
-# digits are few for a network with tens of thousands of weights and for $2^{32}$ codes.
+# digits are few for a network with tens of thousands of weights, and far fewer than $2^{32}$ codes.
 #
 # ## All of MNIST, beside the published figures
 #
