@@ -257,8 +257,6 @@ class DeepEncoder(NetworkHasher):
     and chooses the scale.
     """
 
-    _scales = True
-
     @property
     def _lambdas(self):
         return self.lambda1, self.lambda2, self.lambda3, self.lambda4
