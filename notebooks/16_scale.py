@@ -139,7 +139,6 @@ def total(fun: Callable, given: tuple, *samples: da.Array) -> list[Array]:
 # `sums_of_block` walks through its block in slices, so that memory is bounded whatever the blocks are, and adds in float64. The network and its sums (2):
 
 
-
 # %% tags=["export"]
 class Network(NamedTuple):
     """The shape of an encoder."""
@@ -190,7 +189,6 @@ def code_sums(given, X, y, *codes):
 # *Forward again*: a part could keep its $H$ from the first pass, if it had the memory ($h_1+h_2+L$ numbers for each sample). Parts that keep nothing between the passes can be lost and made anew, and that will be worth more to us below.
 #
 # **Is one reduction possible?** The term in $G$ makes (4) quadratic in what is summed: $\sum_i(\partial h_i/\partial\theta)^\top Gh_i$ is linear in $G$, so in one pass a part would have to send this sum for every entry of $G$, $L^2$ gradients in place of one. Two small reductions are cheaper by far.
-
 
 
 # %% tags=["export"]
@@ -269,7 +267,7 @@ def objective(
 
 # %%
 data = load("digits")
-X = data.train.T / 16
+X = data.train.T.astype(np.float64) / 16
 (D, m), L, lambdas = X.shape, 16, (1e-5, 5e-2, 1e-2, 1e-6)
 rng = np.random.default_rng(0)
 sizes = (D, *hidden_sizes(L), L)
@@ -319,7 +317,6 @@ for (name, (J, gradient)), C in zip(of_array.items(), (1, 10)):
 # PCA and ridge regression ask for means and second moments alone. So they find in *any* samples with the same mean and the same covariance what they would find in ours: $2D$ **stand-ins** will do, the mean plus and minus the columns of a root of the covariance. The functions of notebooks 03 and 08 are then called as they are.
 
 
-
 # %% tags=["export"]
 def second_moments(given, *samples):
     """Sum and second moments of the samples, one above the other, less what is `given`."""
@@ -349,7 +346,6 @@ def decoder(Z: da.Array, B: da.Array, lambda1: float) -> tuple[Array, Array]:
 # ITQ finds codes where the samples are, and the rotation here, from $BV^\top$:
 
 
-
 # %% tags=["export"]
 def rotation_sums(given, X):
     """B V^T and ||B - R V||^2 for what `project` makes of the samples."""
@@ -373,7 +369,6 @@ def rotate(project: Callable, X: da.Array, R: Array, n_iter: int) -> tuple[Array
 
 # %% [markdown]
 # DCC, that one had suspected, is the easiest: the sum over samples has no term that couples two of them once $W,c,H$ are given. Each block finds its own codes and tells nobody; they stay there, a byte for each bit.
-
 
 
 # %% tags=["export"]
@@ -470,8 +465,21 @@ client = Client(cluster)
 # %% [markdown]
 # **Kill one.** After the first round on all samples, one of the two processes gets the signal that cannot be refused. Its blocks and the codes found so far are gone.
 
+
 # %%
-chunked = da.from_array(images, chunks=(5000, -1))
+@dask.delayed
+def read(path, start, stop):
+    """Some rows of a file, which every worker can reach."""
+    return np.array(np.load(path, mmap_mode="r")[start:stop])
+
+
+# %%
+m_images, width = images.shape
+parts = [(k, min(k + 5000, m_images)) for k in range(0, m_images, 5000)]
+blocks = [
+    da.from_delayed(read(mapped.filename, a, b), (b - a, width), np.float32) for a, b in parts
+]
+chunked = da.concatenate(blocks)
 workers_before = set(client.run(os.getpid).values())
 killed = []
 
@@ -551,7 +559,9 @@ recorded = (128, *hidden_sizes(16), 16)
 print(f"160,000 SIFT descriptors, 16 bits, one core: {seconds(160_000, 1, 1e9, recorded):.2f} s")
 
 # %% tags=["nbval-ignore-output"]
-measured = [one["seconds"] for row in rows for one, _ in row.get("pairs", []) if one["m"] == 160_000]
+measured = [
+    one["seconds"] for row in rows for one, _ in row.get("pairs", []) if one["m"] == 160_000
+]
 print("recorded:", *(f"{t:.2f} s" for t in measured))
 
 # %%
@@ -574,7 +584,9 @@ save_figure(fig, "16_cost")
 # %%
 for P in (64, 1024, 16_384):
     tree, star = (seconds(1e9, P, 1.25e9, billion, tree=tree) for tree in (True, False))
-    print(f"{P:6,} workers, 10 Gbit/s: {tree:5.2f} s along a tree, {star:6.2f} s by way of one client")
+    print(
+        f"{P:6,} workers, 10 Gbit/s: {tree:5.2f} s along a tree, {star:6.2f} s by way of one client"
+    )
 
 # %% [markdown]
 # With sums in a tree neither L-BFGS (its loops over 20 pairs are $80\,p$ operations) nor DCC (no bytes at all) is the next bottleneck. The disk is: two passes over 512 GB for an evaluation, if the workers' memory does not hold them. And a worker that is slow makes all wait, twice: a sum is complete when its last part is there.
@@ -646,11 +658,11 @@ for n, values in reached.items():
     print(f"Adam, batches of {n}: {lowest} for three seeds, {m // n} reductions in a pass")
 
 # %%
-assert max(reached[20]) < full(start)[0] / 2
-print(f"Adam in batches of 20: {m // 20} reductions of p numbers in a pass, L-BFGS two in all")
+assert max(reached[20] + reached[100]) < found.fun < full(start)[0]
+print("Adam comes lower in as many passes, for every seed and in both sizes of batches")
 
 # %% [markdown]
-# TEXT
+# Counted in passes, Adam in small batches is far ahead, in spite of (6), once its step length has been found by trying. On one machine with redundant data that is an argument, and we do not hide it. Across machines the reductions count: every batch is one of $p$ numbers, 75 or 15 in a pass, where an evaluation of L-BFGS has two, one of them tiny; and larger batches, which need fewer, lose the lead. What exact sums have beyond that: no step length to try, a line search that knows descent from noise, and a result that does not depend on how many machines there were.
 
 # %%
 client.close()
