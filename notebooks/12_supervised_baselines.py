@@ -518,7 +518,7 @@ for bits, init, seed in product((8, 16), ("random", "classes"), range(5)):
         model.history_[-1]["objective"],
     )
 
-# %%
+# %% tags=["nbval-ignore-output"]
 print("bits  start    close pairs of classes, precision in %, objective")
 for bits, init in product((8, 16), ("random", "classes")):
     rows = [trained[bits, init, seed] for seed in range(5)]

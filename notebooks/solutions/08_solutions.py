@@ -116,7 +116,7 @@ for (start, values), marker in zip(J.items(), MARKERS):
 _ = ax.set(xlabel="alternation", ylabel="$J$")
 _ = ax.legend()
 
-# %%
+# %% tags=["nbval-ignore-output"]
 assert np.all(np.diff(J["warm"]) <= 1e-9)
 for start, values in J.items():
     print(
@@ -130,7 +130,7 @@ for start, values in J.items():
 #
 # ## 8.4 Another start of the codes
 
-# %%
+# %% tags=["nbval-ignore-output"]
 options |= {"max_alternations": 5, "n_validation": 500}
 for criterion in ("precision", "map"):
     for init in ("itq", "random"):
