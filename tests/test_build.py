@@ -7,9 +7,10 @@ import sys
 
 import nbformat
 import pytest
+from jupyterlab.labapp import LabApp
 from sample import make_course, write
 
-from tools import build, export, lab, lock, notebooks, test
+from tools import build, export, lab, notebooks, test
 from tools.check import problems
 from tools.notebooks import ROOT, find
 
@@ -243,26 +244,31 @@ def test_a_kernel_sees_none_of_the_persons_own_settings(root, monkeypatch):
 
 
 def test_the_tests_run_cheapest_first(monkeypatch):
-    titles = [title for title, _ in test.steps(quick=True)]
-    assert titles == ["check", "types", "unit tests"]
-    titles += ["notebooks", "site", "browser tests"]
-    assert [title for title, _ in test.steps(quick=False)] == titles
-    monkeypatch.setattr(test, "find", lambda root: [])
-    assert "notebooks" not in [title for title, _ in test.steps(quick=False)]
+    monkeypatch.setattr(test, "other_kernels", lambda: "Haswell")
+    titles = [[title for title, _, _ in group] for group in test.full_steps()]
+    assert titles == [
+        ["check"],
+        ["types", "site"],
+        ["unit tests"],
+        ["unit tests, Haswell"],
+        ["notebooks"],
+        ["notebooks, Haswell"],
+        ["browser tests"],
+    ]
 
 
-def test_the_first_step_that_fails_ends_the_run(monkeypatch):
+def test_the_first_group_that_fails_ends_the_run(monkeypatch):
     ran = []
 
-    def fake_run(command, **settings):
-        ran.append(command[2])
-        return type("Done", (), {"returncode": 3 if len(ran) == 2 else 0})
+    def fake_run(group, env):
+        ran.extend(title for title, _, _ in group)
+        return 3 if len(ran) == 3 else 0
 
     monkeypatch.setattr(test, "warm_up", lambda: None)
-    monkeypatch.setattr(test.subprocess, "run", fake_run)
+    monkeypatch.setattr(test, "run", fake_run)
     monkeypatch.setattr(test.sys, "argv", ["test"])
     assert test.main() == 3
-    assert ran == ["tools.check", "mypy"]
+    assert ran == ["check", "types", "site"]
 
 
 def test_the_notebooks_are_executed_and_compared(root):
@@ -273,7 +279,7 @@ def test_the_notebooks_are_executed_and_compared(root):
     bad = good.with_stem("05_tampered")
     write(root, bad, (root / good).read_text().replace("0.5\\n", "0.7\\n"))
     env = notebooks.kernel_environment(root) | {"BDNN_FIGURES": str(root / "scratch")}
-    command = [sys.executable, "-m", "pytest", *test.NBVAL, str(good), str(bad)]
+    command = [sys.executable, *test.NBVAL, str(good), str(bad)]
     done = subprocess.run(command, cwd=root, env=env, capture_output=True, text=True)
     assert done.returncode == 1
     assert "1 failed, 13 passed" in done.stdout
@@ -282,7 +288,7 @@ def test_the_notebooks_are_executed_and_compared(root):
 
 def test_the_lab_listens_on_this_machine_and_keeps_its_token(monkeypatch):
     lines = []
-    monkeypatch.setattr(lab.LabApp, "launch_instance", lambda argv: lines.extend(argv))
+    monkeypatch.setattr(LabApp, "launch_instance", lambda argv: lines.extend(argv))
     monkeypatch.setattr("sys.argv", ["lab", "--no-browser", "--port", "9999"])
     lab.main()
     assert "--ServerApp.ip=127.0.0.1" in lines and "--ServerApp.port=9999" in lines
@@ -290,10 +296,3 @@ def test_the_lab_listens_on_this_machine_and_keeps_its_token(monkeypatch):
     monkeypatch.setattr("sys.argv", ["lab", "--ip=0.0.0.0"])
     with pytest.raises(SystemExit):
         lab.main()
-
-
-def test_without_uv_the_lock_says_how_to_get_it(monkeypatch):
-    monkeypatch.setattr(lock.shutil, "which", lambda name: None)
-    monkeypatch.setattr(lock.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(SystemExit, match="uv is needed"):
-        lock.find_uv()
