@@ -740,7 +740,7 @@ axes[0].invert_yaxis()
 _ = axes[0].legend()
 save_figure(fig, "15_rules")
 
-# %%
+# %% tags=["nbval-ignore-output"]
 size = {rule: np.nanmax(np.abs(shift)) for rule, shift in SHIFTS.items()}
 assert size["the class"] > 20 and size["500 neighbours"] > 15
 assert size["half the database"] > 10 and size["pooled"] > 3

