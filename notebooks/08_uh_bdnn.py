@@ -184,7 +184,7 @@ def ridge_decoder(X: Array, B: Array, lambda1: float) -> tuple[Array, Array]:
     """
     m = X.shape[1]
     x, b = X.mean(axis=1, keepdims=True), B.mean(axis=1, keepdims=True)  # (D, 1), (L, 1)
-    C_xb = X @ B.T / m - x @ b.T  # (D, L)
+    C_xb = X @ B.T / m - x @ b.T  # (D, L), Eq. (3) from here
     C_bb = B @ B.T / m - b @ b.T  # (L, L)
     W = C_xb @ np.linalg.pinv(C_bb + lambda1 * np.eye(len(B), dtype=X.dtype), hermitian=True)
     return W, x - W @ b

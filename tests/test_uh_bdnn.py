@@ -271,7 +271,7 @@ def test_weights_that_do_not_fit_the_data_are_told(digits):
 
 
 @pytest.mark.parametrize("X", [np.ones((40, 3)), np.eye(9), np.arange(40.0)[:, None]])
-@pytest.mark.filterwarnings("ignore:the equality term")
+@pytest.mark.filterwarnings("ignore::UserWarning")
 def test_small_and_constant_data(X):
     codes = small().fit(X).transform(X)
     assert codes.shape == (len(X), 8) and set(np.unique(codes)) <= {-1, 1}
