@@ -542,7 +542,7 @@ for row in rows:
 # t=\underbrace{\frac{m}{P}\cdot\frac Fr}_{\text{compute}}+\underbrace{\log_2P\,\Big(\frac{16p}{b}+4\tau\Big)}_{\text{communicate}} \tag{5}
 # $$
 #
-# for $P$ workers that make $r$ operations per second and links that carry $b$ bytes per second with a delay of $\tau$, where numbers go down and up a binary tree. If all workers talked to the client instead, $P$ would stand in the place of $\log_2P$.
+# for $P$ workers that make $r$ operations per second and links that carry $b$ bytes per second with a delay of $\tau$, where numbers go down and up a binary tree. If all workers talked to the client instead, its link would carry $16pP$ bytes, in $16pP/b+4\tau$ seconds.
 
 
 # %%
@@ -551,7 +551,8 @@ def seconds(m, P, b, sizes, r=5e10, tau=1e-3, tree=True):
     w = sum(a * c for a, c in zip(sizes, sizes[1:]))
     F = 8 * w - 2 * sizes[0] * sizes[1] + 4 * sizes[-1] ** 2
     p = w + sum(sizes[1:])
-    return m / P * F / r + (np.log2(P) if tree else P) * (16 * p / b + 4 * tau)
+    communicate = np.log2(P) * (16 * p / b + 4 * tau) if tree else P * 16 * p / b + 4 * tau
+    return m / P * F / r + communicate
 
 
 # %%

@@ -1,7 +1,7 @@
 """Trainings on what is not in memory, for the face of the estimators.
 
-A memory-mapped file and a Dask array come here from `hashing`; an ordinary array never does. What is
-asked of all samples are the sums that notebook 16 derives, `scale`.
+A memory-mapped file and a Dask array come here from `hashing`; an ordinary array never does. What
+is asked of all samples are the sums that notebook 16 derives, `scale`.
 """
 
 import copy
