@@ -85,7 +85,7 @@ CONSTRAINTS: dict[str, list] = {
 }
 
 
-SCALING = ("ITQ", "ITQCCA", "UHBDNN", "SHBDNN", "DeepHashing")   # what `engine.spread` can train
+SCALING = ("ITQ", "ITQCCA", "UHBDNN", "SHBDNN", "DeepHashing")  # what `engine.spread` can train
 
 
 class StoppedEarly(UserWarning):

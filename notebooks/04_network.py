@@ -392,7 +392,8 @@ for l, h in enumerate(units, start=1):
     draw_matrix(ax, x, 4.4, h, m, f"$H^{{({l})}}$")
     if l < 4:
         draw_arrow(ax, (x + 0.85, 4.4), (x + 2.35, 4.4), f"$W^{{({l})}}\\cdot,\\ f$")
-        draw_matrix(ax, x + 1.6, 2.5, units[l], h, rf"$\frac{{\partial J}}{{\partial W^{{({l})}}}}$", COLOURS["sky"])
+        gradient = rf"$\frac{{\partial J}}{{\partial W^{{({l})}}}}$"
+        draw_matrix(ax, x + 1.6, 2.5, units[l], h, gradient, COLOURS["sky"])
         draw_arrow(ax, (x + 0.2, 3.5), (x + 1.0, 2.8), ls=":")
         draw_arrow(ax, (x + 3.0, 1.2), (x + 2.2, 2.0), ls=":")
     if l > 1:

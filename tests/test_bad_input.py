@@ -15,10 +15,10 @@ from sklearn.exceptions import NotFittedError
 
 import bdnn
 from bdnn import losses, metrics
-from bdnn.metrics import pack_codes, unpack_codes
 from bdnn.data import load, nearest_neighbours
 from bdnn.dcc import coordinate_descent
 from bdnn.lbfgs import minimize
+from bdnn.metrics import pack_codes, unpack_codes
 from bdnn.network import backward, forward, hidden_sizes, initial_weights, unflatten
 
 RNG = np.random.default_rng(0)

@@ -22,8 +22,8 @@ import numpy as np
 from tqdm import tqdm
 
 from bdnn import ITQ, SHBDNN, UHBDNN, DeepHashing, data
-from bdnn.files import atomic_path, versions
 from bdnn.course.records import append_row, code_hashes, read_rows
+from bdnn.files import atomic_path, versions
 from bdnn.metrics import evaluate
 from tools import called_from
 
