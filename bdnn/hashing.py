@@ -205,7 +205,7 @@ class Hasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             X, y = validate_data(self, X, y, dtype=self.dtype, ensure_min_samples=2)
             check_classes(y)
         else:
-            X = validate_data(self, X, dtype=self.dtype, ensure_min_samples=2)
+            X, y = validate_data(self, X, dtype=self.dtype, ensure_min_samples=2), None
         check_range(X)
         self._check_n_bits(len(X))
         return X.T, y
@@ -260,8 +260,9 @@ class Hasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         for start in range(0, max(1, len(rows)), BLOCK):
             with np.errstate(over="ignore", invalid="ignore"):
                 block = np.asarray(rows[start : start + BLOCK], dtype=self.dtype)
-                sums, H = block @ ones, self._project(block.T).T  # sums: quick, and seldom wrong
-            if not (all_finite(sums) or all_finite(block)) or not all_finite(H):
+                finite = all_finite(block @ ones) or all_finite(block)  # sums: quick, seldom wrong
+                H = self._project(block.T).T if finite else block
+            if not all_finite(H):
                 raise ValueError(
                     f"rows {start} to {start + len(block) - 1} of X hold NaN, infinity or values "
                     f"too large for the arithmetic of {block.dtype}"
