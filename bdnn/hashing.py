@@ -463,14 +463,16 @@ class NetworkHasher(Hasher):
                 if more or entry["score"] > best["score"]:  # scores of few samples are another's
                     best = entry | {"learned": self._network(state), "B": state.B}
                 history = [*run["history"], entry]
-                run.update(t=t + 1, state=state, best=best, history=history)  # at once
+                ended = t - best["round"] >= patience and entry["samples"] == n_train
+                found = {"t": t + 1, "state": state, "best": best, "history": history}
+                run.update(found, ended=ended)  # at once
                 file.write(run)
                 bar.update()
                 figures = {name: f"{entry[name]:.4g}" for name in ("objective", "score")}
                 bar.set_postfix(figures)
                 if callback is not None:
                     callback(min(1.0, (t + 1) / total))
-                if t - best["round"] >= patience and entry["samples"] == n_train:
+                if ended:
                     break
                 started = time.perf_counter()
         if run["best"] is None:
