@@ -126,11 +126,13 @@ class Hasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     columns, and may set `codes_`, last of all, if these are not the signs of what it projects; and
     ``_project(X)``, which gives the real values (n_bits, n_samples) whose signs are the bits. What
     it learns are attributes that end in an underscore: arrays, numbers, strings, or lists, tuples
-    and dicts of these; they are what :meth:`save` keeps.
+    and dicts of these; they are what :meth:`save` keeps. A method that trains for long tells
+    ``_so_far`` after every round what is to be kept if it is interrupted.
     """
 
     _requires_labels = False
     _parameter_constraints: dict[str, list] = {}
+    _found: dict[str, Any] | None = None  # by a training that is under way
 
     def fit(self, X: Any, y: ArrayLike | None = None) -> Self:
         """Learn the hash function.
@@ -170,7 +172,7 @@ class Hasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                 spread.fit(learner, X, y, **options)
             else:
                 X, y = learner._check_input(X, y)
-                learner._fit(X, y, **options)
+                learner._fit_or_stop(X, y, **options)
                 if not hasattr(learner, "codes_"):
                     learner.codes_ = learner._in_blocks(X.T, sgn, np.int8)
         finally:
@@ -179,6 +181,23 @@ class Hasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         for remark in self._remarks():
             warnings.warn(remark, stacklevel=3)
         return self
+
+    def _fit_or_stop(self, X, y, **options):
+        """Fit; if that is interrupted, keep what `_so_far` was told last, or raise."""
+        try:
+            self._fit(X, y, **options)
+        except KeyboardInterrupt:
+            if self._found is None:
+                raise
+            told = "interrupted: what was learned by then is kept"
+            warnings.warn(told, StoppedEarly, stacklevel=4)
+            vars(self).update(self._found)
+        finally:
+            vars(self).pop("_found", None)
+
+    def _so_far(self, **more):
+        """Note all that a long training has learned by now, and what is given by its name."""
+        self._found = {name: copy.copy(value) for name, value in learned(self).items()} | more
 
     @property
     def _by_sums(self):
@@ -334,6 +353,11 @@ class NetworkHasher(Hasher):
     ``_begin(start, X, train)``
         Rounds made and state where training goes on from another estimator of the class.
     """
+
+    @property
+    def n_iter_(self) -> int:
+        """Rounds made."""
+        return len(self.history_)
 
     def fit(
         self,
