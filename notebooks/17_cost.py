@@ -1,17 +1,18 @@
 # %% [markdown]
-# # Count what a step costs
+# # Count the cost of a training
 #
-# **What you will do.** Count the arithmetic and the memory traffic of every step of BDNN as functions of $D$, $m$, $L$ and $C$, verify
-# the count, and lay it beside recorded times.
+# *This page lies off the path (00 to 10, 14, 15): nothing there needs it.*
+#
+# **What you will do.** Count the operations of every step of UH-BDNN, set the counts beside measured times, and try the optimiser that the paper does not use: minibatches.
 #
 # **What you will learn**
 #
-# * why the matrix products are the floor of an evaluation, and how near to it the library comes;
-# * how to tell from two numbers whether a step waits for the processor or for the memory;
-# * which of $D$, $m$ and $L$ a training pays for, and how much;
-# * what limits each step, and what it would take to make it faster.
+# * what a forward pass, a backward pass, the loss terms, DCC and L-BFGS cost in terms of $m$, $D$, $p$ and $L$;
+# * why the same number of operations can take very different times;
+# * whether L-BFGS can use parallel machines, which the slides doubt, and what it pays for that;
+# * why a lower objective does not buy better retrieval, and what to take in practice.
 #
-# **What you need.** Notebooks 04 and 06 to 09. About 30 minutes to read; a few seconds to run.
+# **What you need.** Notebooks 04 to 08. About 35 minutes to read; a minute to run.
 
 # %% tags=["nbval-ignore-output"]
 import sys
@@ -27,352 +28,435 @@ from bdnn.files import show_versions
 show_versions()
 
 # %%
-import json
-from pathlib import Path
+from functools import partial
+from time import perf_counter
+from timeit import repeat
 
 import matplotlib.pyplot as plt
 import numpy as np
+from scipy import optimize
+from threadpoolctl import threadpool_limits
 
 # %%
-from bdnn.base import shortest_time
-from bdnn.network import flatten, hidden_sizes
 from bdnn.course.plotting import COLOURS, save_figure
-from bdnn.sh_bdnn import SupervisedObjective
-from bdnn.uh_bdnn import EncoderObjective
+from bdnn.data import load, nearest_neighbours
+from bdnn.dcc import coordinate_descent
+from bdnn.itq import itq_codes, range_scaling
+from bdnn.lbfgs import minimize, two_loop
+from bdnn.losses import balance, equality, independence
+from bdnn.metrics import precision_at_radius, sgn
+from bdnn.network import backward, flatten, forward, hidden_sizes, initial_weights, unflatten
+from bdnn.uh_bdnn import State, encoder_objective, principal_axes, ridge_decoder, terms
 
 # %% [markdown]
-# ## Operations
+# ## Count the operations of an evaluation
 #
-# A product of an $a\times b$ and a $b\times c$ matrix takes $2abc$ operations: for every entry $b$ multiplications and about as many additions.
-# *Count first, then read on:* which products does an evaluation of notebook 08 contain, for layers of $h_0=D$, $h_1$, $h_2$ and
-# $h_3=L$ units?
+# The product of an $a\times b$ and a $b\times c$ matrix takes $2abc$ operations: for every entry $b$ multiplications and about as many additions. *Count first, then read on:* which products does one evaluation of the encoder's objective contain, for layers of $h_1=D$, $h_2$, $h_3$ and $h_4=L$ units?
 #
 # | | product | operations per sample |
 # | --- | --- | --- |
-# | forward | $W^{(l)}H^{(l)}$ | $2h_{l-1}h_l$ for each of the three layers |
-# | moments | $HH^\top$ | $2L^2$ |
-# | slope | $MH$ | $2L^2$ |
-# | gradient of the weights | $\Delta^{(l+1)}H^{(l)\top}$ | $2h_{l-1}h_l$ for each layer |
-# | one layer back | $W^{(l)\top}\Delta^{(l+1)}$ | $2h_{l-1}h_l$, but not for the first layer |
+# | forward pass | $W^{(l)}H^{(l)}$ | $2h_lh_{l+1}$ for each of the three layers |
+# | independence | $HH^\top$, and $GH$ for its gradient | $4L^2$ |
+# | backward pass, weights | $\Delta^{(l+1)}H^{(l)\top}$ | $2h_lh_{l+1}$ for each layer |
+# | backward pass, one layer down | $W^{(l)\top}\Delta^{(l+1)}$ | $2h_lh_{l+1}$, but not for the first layer |
 #
 # Together
 #
 # $$
-# F=m\Big(6\sum_{l=1}^3h_{l-1}h_l-2Dh_1+4L^2\Big)\approx 4mDh_1\quad\text{for large }D. \tag{1}
+# F=m\Big(6\sum_{l=1}^3h_lh_{l+1}-2Dh_2+4L^2\Big). \tag{1}
 # $$
 #
-# Labels add next to nothing: the class sums $HY^\top$ are $mL$ additions, whatever $C$ is.
+# The other steps of a round are counted in the same way. L-BFGS, with $k$ pairs for $p$ parameters, the ridge decoder, and DCC with $n$ cycles take
+#
+# $$
+# F_{\text{direction}}\approx 8kp,\qquad F_{\text{decoder}}\approx 2mL(D+L),\qquad F_{\text{DCC}}\approx 2mL(D+nL). \tag{2}
+# $$
+#
+# Only the first of these does not grow with $m$. Equality and balance have no product; like the sigmoids, they are *elementwise*, a few operations for every entry of $H$.
 
 
 # %%
-def evaluation_operations(D, m, L):
-    """Eq. (1): operations in the matrix products of one objective and gradient."""
-    h = (D, *hidden_sizes(L), L)
-    layers = sum(a * b for a, b in zip(h, h[1:]))
-    return m * (6 * layers - 2 * D * h[1] + 4 * L**2)
+def evaluation_operations(sizes, m):
+    """Eq. (1)."""
+    products = [a * b for a, b in zip(sizes, sizes[1:])]
+    return m * (6 * sum(products) - 2 * products[0] + 4 * sizes[-1] ** 2)
 
-
-# %%
-print(
-    f"MNIST's shape, m = 10,000, 16 bits: {evaluation_operations(784, 10_000, 16) / 1e9:.4f} G operations"
-)
-share = 4 * 784 * 90 * 10_000 / evaluation_operations(784, 10_000, 16)
-print(f"the two products with X are {share:.1%} of them")
 
 # %% [markdown]
-# Is the count right? An array can count for itself: NumPy asks a subclass before it does anything with it. This one notes the operations of every
-# product that it takes part in.
+# Is the count right? An array can count for itself: NumPy asks a subclass before it does anything with it. This one notes the operations of every product in which it takes part, and, apart from them, one for every entry that any other function computes.
 
 
 # %%
 class Counted(np.ndarray):
-    """An array that counts the operations of its matrix products."""
+    """An array that counts what is done with it: products, and everything else."""
 
-    operations = 0
+    products = others = 0
 
     def __array_ufunc__(self, ufunc, method, *inputs, out=None, **options):
         inputs = [np.asarray(a) for a in inputs]
         if out is not None:
-            options["out"] = tuple(np.asarray(a) for a in out)
-        if ufunc is np.matmul:
-            (a, b), c = inputs[0].shape, inputs[1].shape[1]
-            Counted.operations += 2 * a * b * c
+            options["out"] = tuple(None if a is None else np.asarray(a) for a in out)
         result = getattr(ufunc, method)(*inputs, **options)
+        if ufunc is np.matmul:
+            Counted.products += 2 * inputs[0].size * inputs[1][0].size
+        else:
+            Counted.others += max(np.size(result), *(a.size for a in inputs))
         return result.view(Counted) if isinstance(result, np.ndarray) else result
 
 
 # %%
-def random_problem(D, m, L, rng):
-    sizes = (D, *hidden_sizes(L), L)
-    X, B = rng.random((D, m)), np.where(rng.random((L, m)) < 0.5, -1.0, 1.0)
-    Ws = [rng.standard_normal((b, a)) / np.sqrt(a) for a, b in zip(sizes, sizes[1:])]
-    theta = flatten(Ws, [np.zeros((len(W), 1)) for W in Ws])
-    return X, B, rng.integers(0, 10, m), sizes, theta
+def counted(step, *arrays):
+    """Operations of a step on these arrays: (in products, in all else)."""
+    Counted.products = Counted.others = 0
+    step(*(A.view(Counted) for A in arrays))
+    return Counted.products, Counted.others
 
 
 # %%
-def counted_operations(objective, theta):
-    """Operations of one evaluation, as the arrays count them."""
-    objective.workspace.outputs = [
-        [H.view(Counted) for H in block] for block in objective.workspace.outputs
-    ]
-    Counted.operations = 0
-    objective(theta.view(Counted))
-    return Counted.operations
-
-
-# %%
+LAMBDAS = (1e-5, 5e-2, 1e-2, 1e-6)
 rng = np.random.default_rng(0)
 for D, m, L in ((784, 300, 16), (50, 5000, 8), (128, 1000, 32)):
-    X, B, y, sizes, theta = random_problem(D, m, L, rng)
-    lambdas = (1e-3, 5.0, 1.0, 1e-4)
-    for objective in (
-        EncoderObjective(X, B, sizes, lambdas),
-        SupervisedObjective(X, B, y, sizes, lambdas),
-    ):
-        counted = counted_operations(objective, theta)
-        assert counted == evaluation_operations(D, m, L)
-    print(f"D = {D}, m = {m}, L = {L}: {counted:,} operations, as by Eq. (1)")
+    sizes = (D, *hidden_sizes(L), L)
+    X, B = rng.random((D, m)), sgn(rng.standard_normal((L, m)))
+    theta = flatten(*initial_weights(X, sizes, rng))
+    J = partial(encoder_objective, X=X, B=B, sizes=sizes, lambdas=LAMBDAS)
+    found, _ = counted(J, theta)
+    assert found == evaluation_operations(sizes, m)
+    print(f"D = {D}, m = {m}, L = {L}: {found:,} operations in products, as by Eq. (1)")
 
 # %% [markdown]
-# To the last operation, with and without labels, in one block and in two.
+# ## Set times beside counts
 #
-# ## Bytes
-#
-# A step can also wait for the memory. What has to come from there, or go there, at the least? With $b$ bytes a number (4 in float32):
-#
-# * an evaluation reads $X$ twice, once in each pass, and writes the outputs of the layers in the first and reads them in the second; codes
-#   are read twice:
-#
-# $$
-# T=mb\big(2D+2(h_1+h_2+L)+2L\big); \tag{2}
-# $$
-#
-# * the two loops of L-BFGS read $s$ and $y$ of each of $k$ pairs twice, $4kpb$ bytes for $p$ parameters, and do $8kp$ operations;
-# * DCC reads all codes for each of the $L$ bits of a cycle, $L^2mb$ bytes and $2L^2m$ operations; before that it does the product $W^\top X$;
-# * the similarity in its explicit form has $m^2$ entries, and this is all that need be said; from moments it is in (1);
-# * a Hamming distance of $L\le64$ bits reads one word and counts.
-#
-# What matters is the quotient: operations per byte. A processor that does 50 G operations in a second, and whose memory brings 10 GB, is balanced at
-# 5 operations per byte. A step with more waits for the processor, a step with less for the memory.
+# Now on real digits: 4,000 from MNIST, scaled and turned to their principal axes as `UHBDNN` does it. Of these, 500 are held out; they will be queries for validation. The test queries stay untouched on this page.
+
+# %%
+L = 16
+train = load("mnist5k").train.T.astype(np.float32)
+shift, scale = range_scaling(train)
+V = (train - train.mean(axis=1, keepdims=True)) / np.float32(scale)
+Z = principal_axes(V).T @ V  # (r, 4000)
+SIZES = (len(Z), *hidden_sizes(L), L)
+print(f"layers of {SIZES} units, {sum(a * b + b for a, b in zip(SIZES, SIZES[1:])):,} parameters")
 
 
 # %%
-def costs(D, m, L, bytes_each=4, pairs=100, queries=1000):
-    """For every step (operations, least traffic in bytes)."""
-    h1, h2 = hidden_sizes(L)
-    p = D * h1 + h1 + h1 * h2 + h2 + h2 * L + L
-    b = bytes_each
-    return {
-        "objective and gradient": (
-            evaluation_operations(D, m, L),
-            m * b * (2 * D + 2 * (h1 + h2 + L) + 2 * L),
-        ),
-        f"L-BFGS direction, {pairs} pairs": (8 * pairs * p, 4 * pairs * p * b),
-        "decoder (ridge)": (2 * m * D * L + 2 * m * L**2, m * b * (D + 2 * L)),
-        "DCC, its product W'X": (2 * m * D * L, m * b * (D + L)),
-        "DCC, one cycle": (2 * L**2 * m, L**2 * m * b),
-        "similarity, explicit": (4 * L * m**2, 3 * m**2 * b),
-        "similarity, from moments": (4 * L**2 * m, 3 * L * m * b),
-        "encoding": (2 * m * (D * h1 + h1 * h2 + h2 * L), m * (D * b + L // 8)),
-        f"distances, {queries} queries": (3 * queries * m, queries * m * 1),
-    }
+def problem(seed):
+    """Samples, queries held out, the queries' neighbours; codes and weights to start from."""
+    rng = np.random.default_rng(seed)
+    held, kept = np.split(rng.permutation(Z.shape[1]), [500])
+    X, Q = Z[:, kept], Z[:, held]
+    theta = flatten(*initial_weights(X, SIZES, rng))
+    return X, Q, nearest_neighbours(Q.T, X.T, 50), itq_codes(X, L, rng), theta
+
+
+# %% [markdown]
+# The steps of one round, each on its own; the direction with 20 pairs, DCC with one cycle.
+
+# %%
+X, Q, relevant, B, theta = problem(0)
+Ws, cs = unflatten(theta, SIZES)
+Hs, (W, c) = forward(Ws, cs, X), ridge_decoder(X, B, LAMBDAS[0])
+pairs = [(d, d + theta) for d in rng.random((20, theta.size), dtype=np.float32)]
+STEPS = {
+    "forward pass": (lambda X: forward(Ws, cs, X), X),
+    "terms": (lambda H, B: (equality(H, B), independence(H), balance(H)), Hs[-1], B),
+    "backward pass": (lambda *Hs: backward(Ws, Hs, Hs[-1] - B), *Hs),
+    "L-BFGS direction": (lambda g: two_loop(g, pairs), theta),
+    "ridge decoder": (lambda X, B: ridge_decoder(X, B, LAMBDAS[0]), X, B),
+    "DCC, one cycle": (lambda X: coordinate_descent(X, W, c, Hs[-1], 0.05, B, cycles=1), X),
+}
 
 
 # %%
-print("D = 784, m = 10,000, L = 16, float32     M operations  M bytes  operations per byte")
-for step, (operations, traffic) in costs(784, 10_000, 16).items():
-    print(
-        f"{step:38}  {operations / 1e6:14,.1f}  {traffic / 1e6:7,.1f}  {operations / traffic:12.2f}"
-    )
+def seconds(call, *arguments, times=7):
+    """The shortest time of several: what other programs do can only lengthen it."""
+    return min(repeat(lambda: call(*arguments), number=1, repeat=times))
 
-# %% [markdown]
-# Three kinds of steps. Evaluation, decoder, encoding and the product of DCC do tens of operations for each byte: they are bound by the
-# **processor**, and their floor is the speed of its matrix products. The directions of L-BFGS do half an operation per byte, the cycles of DCC likewise:
-# bound by the **memory**, or by the cache as long as $S$, $Y$ or the codes fit into it. The explicit similarity stands between, with far too much
-# of both: no tuning would save it, and the moments do without it.
-#
-# And this machine? (Not checked, as it differs everywhere.)
+
+# %%
+COUNTS = {name: counted(*step) for name, step in STEPS.items()}
+print("M operations       in products  elsewhere")
+for name, (products, others) in COUNTS.items():
+    print(f"{name:18} {products / 1e6:11.1f}  {others / 1e6:9.1f}")
 
 # %% tags=["nbval-ignore-output"]
-A, Z = rng.random((512, 512), dtype=np.float32), np.empty((512, 512), np.float32)
-rate = 2 * 512**3 / shortest_time(lambda: np.matmul(A, A, out=Z), 20)
-big = np.ones(32 * 2**20, np.float32)
-bandwidth = big.nbytes / shortest_time(lambda: big.sum(), 5)
-print(f"{rate / 1e9:.0f} G operations and {bandwidth / 1e9:.0f} GB in a second: ", end="")
-print(f"balanced at {rate / bandwidth:.0f} operations per byte")
-
-# %% [markdown]
-# ## What was measured
-#
-# Times do not repeat from machine to machine, nor from hour to hour on a shared one. `python3 course.py bench` therefore measures *ratios*: our step and
-# a reference in turn, pair by pair, and the median of the quotients. The rows below were recorded by
-# `python3 course.py bench --record notebooks/results/bench.json`: on one thread, in processor time, which other programs lengthen least.
+with threadpool_limits(limits=1):
+    TIMES = {name: seconds(*step) for name, step in STEPS.items()}
+print("one thread              ms   G operations in a second")
+for name, time in TIMES.items():
+    print(f"{name:18} {1e3 * time:7.2f}   {sum(COUNTS[name]) / time / 1e9:7.1f}")
 
 # %%
-bench = json.loads(Path("results/bench.json").read_text())
-print(f"{'':64}{'measured':>9}  {'goal':>7}")
-
-# %%
-for row in bench:
-    if row["goal"] is not None:
-        sign, mark = (">=" if row["at_least"] else "<="), "" if row["met"] else "  missed"
-        print(
-            f"{row['what'][:62]:62}\n    {row['case'][:58]:58}  {row['value']:9.3f}  {sign} {row['goal']:g}{mark}"
-        )
-
-# %% [markdown]
-# What the table says is what the model expects where the processor is the limit: an evaluation costs little more than its products. The rest are the sigmoids and
-# the passes over the layers, a share that is larger where the products are small: few dimensions, or float32, which halves the time of a product.
-# Where a goal is missed, the reason is named further down.
-#
-# ## The model beside the measurement
-#
-# One number is open in (1), the speed of the processor. We take it from the products at the base point, $D=784$, $m=10{,}000$, $L=16$, and the model has to
-# predict all other points.
-
-# %%
-sweeps = [row for row in bench if "sweep" in row["sizes"]]
-
-
-def products_seconds(row):
-    """Time of the products alone: that of the evaluation over the ratio of the two."""
-    return row["seconds"] / row["value"]
-
-
-# %%
-def predicted(row):
-    return evaluation_operations(*(row["sizes"][name] for name in ("D", "m", "L")))
-
-
-# %%
-at_base = [r for r in sweeps if tuple(r["sizes"][k] for k in ("m", "D", "L")) == (10_000, 784, 16)]
-speed = np.median([predicted(row) / products_seconds(row) for row in at_base])
-print(f"speed of the products when the bench ran: {speed / 1e9:.0f} G operations in a second")
-
-
-# %%
-def draw_panel(ax, name, label):
-    rows = [row for row in sweeps if row["sizes"]["sweep"] == name]
-    x = [row["sizes"][name] for row in rows]
-    _ = ax.loglog(x, [1e3 * predicted(row) / speed for row in rows], color="0.6", label="Eq. (1)")
-    for marker, colour, text, times in (
-        ("s", "vermillion", "products alone", [products_seconds(row) for row in rows]),
-        ("o", "blue", "objective and gradient", [row["seconds"] for row in rows]),
-    ):
-        milliseconds = np.multiply(1e3, times)
-        _ = ax.plot(x, milliseconds, marker, ls="", color=COLOURS[colour], label=text)
-    _ = ax.set(xlabel=label)
-    _ = ax.set_xticks(x, [f"{value:,}" for value in x], fontsize=7)
-    _ = ax.set_xticks([], minor=True)
-
-
-# %%
-fig, axes = plt.subplots(1, 3, figsize=(9, 3.2), layout="constrained")
-for ax, (name, label) in zip(axes, [("m", "samples m"), ("D", "dimensions D"), ("L", "bits L")]):
-    draw_panel(ax, name, label)
-_ = axes[0].set_ylabel("ms")
-_ = axes[0].legend()
+fig, ax = plt.subplots(figsize=(7, 2.8), layout="constrained")
+rows = np.arange(len(STEPS))
+for offset, (label, values, colour) in enumerate(
+    (
+        ("operations", [sum(COUNTS[name]) for name in STEPS], "sky"),
+        ("time", list(TIMES.values()), "vermillion"),
+    )
+):
+    shares = 100 * np.array(values) / sum(values)
+    _ = ax.barh(rows + 0.4 * offset, shares, 0.38, label=label, color=COLOURS[colour])
+_ = ax.set_yticks(rows + 0.2, list(STEPS))
+ax.invert_yaxis()
+_ = ax.set(xlabel="share of all six, in percent")
+_ = ax.legend()
 save_figure(fig, "17_cost")
 
 # %% [markdown]
-# The time of one SH-BDNN evaluation against $m$, $D$ and $L$, the other two at 10,000, 784 and 16. The grey line is Eq. (1) with one speed for all
-# points; squares are the products alone and circles the whole evaluation. Circles stand a little above squares everywhere, and both follow the line. Against
-# $m$ all is straight, of slope 1; against $D$ the line bends at the left, where what does not depend on $D$ takes over.
+# Each step's share of the operations and of the time, once each. (Times differ from machine to machine, so this page asserts none.) The passes do most of the work and are fast, because a matrix product uses every number it has fetched many times. The direction of L-BFGS and the terms use each number once or twice, so they wait for memory, and their share of the time is larger than their share of the work. Within the passes the same is true of the sigmoids.
+#
+# Nor is the table the whole story: in one round the passes and the terms run a hundred times, the direction too, the decoder and DCC once. **A training consists of evaluations**; the rest hardly counts. That leaves two questions: how fast one evaluation can be, and how many it takes.
+#
+# ## Use more threads
+#
+# A library for matrix products shares large ones among threads. Everything elementwise runs on one thread in NumPy. Here is the whole evaluation for different numbers of samples:
 
-# %%
-for row in sweeps:
-    name = row["sizes"]["sweep"]
-    quotient = products_seconds(row) * speed / predicted(row)
-    print(f"{name} = {row['sizes'][name]:6,}: products {quotient:.2f} of the prediction, ", end="")
-    print(f"evaluation {row['value']:.2f} of its products")
+# %% tags=["nbval-ignore-output"]
+print("samples   1 thread            2 threads")
+for n in (128, 1024, 3500, 14_000):
+    part = np.resize(np.arange(3500), n)
+    data = X[:, part], B[:, part], SIZES, LAMBDAS
+    print(f"{n:7,}", end="")
+    for threads in (1, 2):
+        with threadpool_limits(limits=threads):
+            time = seconds(encoder_objective, theta, *data, times=30)
+        speed = evaluation_operations(SIZES, n) / time / 1e9
+        print(f"   {1e3 * time:6.2f} ms {speed:4.0f} G/s", end="")
+    print()
 
 # %% [markdown]
-# ## What limits each step
+# Read the columns downwards. Small batches are slower per sample: the calls and the parameters themselves have to be paid for each time, whatever $m$ is. Very large ones are slower again, because their layers no longer fit into the cache. Then read across. A second thread needs large products to be worth its while; it never doubles the speed, because everything elementwise stays on one thread; and where another program has the second core, it does harm. More machines help better: an evaluation is a sum over samples, so each machine can take its part, sigmoids included. Notebook 16 does that, with two small reductions for each evaluation.
 #
-# | step | limit | what was done | what is left |
-# | --- | --- | --- | --- |
-# | objective and gradient | matrix products | two passes over blocks, kept memory, no $m\times m$ and no $m\times D$ array (notebooks 04, 08, 09) | sigmoids and slopes: 10 to 25 % |
-# | L-BFGS | memory: $4kp$ numbers | vectors updated in place, inner products straight from BLAS (notebook 06) | with 100 pairs it reads 118 MB in an iteration, from memory, since the evaluation before it has displaced them from the cache |
-# | decoder | the product $XB^\top$ | closed form in place of iterations (notebook 08) | nothing |
-# | DCC | the product $W^\top X$, then the cache | $W^\top W$ and $W^\top X$ once for all cycles; stop when nothing changes (notebook 07) | nothing |
-# | similarity | none | never formed (notebooks 05, 09) | nothing |
-# | encoding | matrix products | blocks of samples, each in the memory of the one before; bits packed at once | check and scaling of the input, and the sigmoids: 40 % of the time; with tanh for the sigmoids, their factors in the weights, we came to 1.3 of the products at best |
-# | evaluation of codes | the sort of each query's distances | a sort of bytes, which counts in place of comparing; blocks of queries; with numba a loop that counts and does not sort (notebook 02) | the distances: a quarter of the time |
+# ## Compare L-BFGS with minibatches
 #
-# ## Beside PyTorch
-#
-# PyTorch does the same products with another library: Intel's MKL in its builds for these processors, where the builds of NumPy have OpenBLAS; autograd then pays for what it keeps
-# and allocates. So two things are in a ratio to PyTorch, the libraries and the programs. To tell them apart, the bench was run a second time with a NumPy that was built over MKL (CONTRIBUTING says how),
-# and it times the products alone in both. From our evaluation over PyTorch's, $a$, ours over our products, $b$, and our products over PyTorch's, $c$, follows what share of its own time PyTorch
-# spends on products: $a/(bc)$. No program that does these products in that library can be below it.
+# The slides end with a doubt: L-BFGS does not use parallel machines as the optimisers do with which networks are trained today. The usual one is Adam (Kingma and Ba, 2015). It takes a few samples at a time, divides a running mean of the gradient by a running root mean square, entry by entry, and goes a step of the length that a schedule prescribes. It has no line search and never sees the objective. It takes ten lines:
 
 
 # %%
-def ratios(name, method="UH-BDNN"):
-    """For each case (our time over PyTorch's, products' share of PyTorch's time)."""
-    rows = json.loads(Path(f"results/{name}.json").read_text())
-    value = {(row["what"], row["case"]): row["value"] for row in rows}
-    found = {}
-    for what, case in value:
-        if what.startswith("products alone"):
-            step = f"{method}, objective and gradient / "
-            a, b = value[step + "PyTorch", case], value[step + "its products", case]
-            found[case] = a, a / (b * value[what, case])
-    return found
+def adam(objective, theta, m, rng, epochs, n=128, rate=1e-2):
+    """Adam on batches of n samples; the rate falls to 0 along a cosine."""
+    batches = [np.array_split(rng.permutation(m), m // n) for _ in range(epochs)]
+    mean, square, n_steps = 0.0, 0.0, epochs * (m // n)
+    for t, batch in enumerate((batch for epoch in batches for batch in epoch), start=1):
+        _, g = objective(theta, batch)
+        mean = 0.9 * mean + 0.1 * g
+        square = 0.999 * square + 0.001 * g**2
+        step = mean / (1 - 0.9**t) / (np.sqrt(square / (1 - 0.999**t)) + 1e-8)
+        theta = theta - rate / 2 * (1 + np.cos(np.pi * t / n_steps)) * step
+    return theta
 
-
-# %%
-print(f"{'UH-BDNN over PyTorch':36}{'OpenBLAS':>9}{'MKL':>7}   products / PyTorch")
-over_mkl = ratios("bench_mkl")
-for case, (ratio, _) in ratios("bench").items():
-    print(f"{case:36}{ratio:9.2f}{over_mkl[case][0]:7.2f}{over_mkl[case][1]:12.2f}")
 
 # %% [markdown]
-# With the same library below both we are ahead in every case, by 2 to 22 %. With the libraries as they are installed, PyTorch is ahead in float32, where OpenBLAS takes a fifth to a third more time for the same product, and we
-# are ahead in float64 up to 16 bits. The goal of 0.8 was set on a machine where PyTorch spent six tenths of its time on products. Here it is seven to eight tenths; what 0.8 leaves for all else, sigmoids, slopes and sums, is then a
-# few hundredths of the products, and at 64 bits in float64 less than nothing. An evaluation with other arithmetic would be needed, not another program for this one.
+# **Departure.** Independence and balance are no sums over samples. A batch puts its own second moments in the place of those of all samples, and thereby minimises a slightly different objective: Eq. (6) of notebook 16.
 #
-# ### On two threads
-#
-# Of two threads each does whole blocks of 2,048 samples (notebook 16), so that the result does not depend on their number; a reference shares every product.
+# Its rivals are our own L-BFGS and SciPy's L-BFGS-B, which is compiled:
+
 
 # %%
-for row in json.loads(Path("results/bench_two_threads.json").read_text()):
-    if row["what"] == "UH-BDNN, objective and gradient / its products" and row["sizes"]["L"] == 16:
-        print(f"{row['case']:36}{row['value']:6.2f}")
+def lbfgs(objective, theta, m, rng, max_iter):
+    return minimize(objective, theta, max_iter=max_iter).x
+
+
+def lbfgs_of_scipy(objective, theta, m, rng, max_iter):
+    def in_double_precision(x):
+        J, g = objective(x.astype(np.float32))
+        return J, g.astype(np.float64)
+
+    options = {"maxiter": max_iter, "maxcor": 20}
+    x0 = theta.astype(np.float64)
+    found = optimize.minimize(in_double_precision, x0, jac=True, method="L-BFGS-B", options=options)
+    return found.x.astype(np.float32)
+
 
 # %% [markdown]
-# A thousand samples are one block, which keeps one thread busy and takes twice the time of shared products. Ten thousand are five, in three rounds of two threads where two and a half would do. At 60,000 both threads are busy to
-# the end, and the ratio is nearly that of one thread. With 214 dimensions the products are small, all else weighs more, and this row varies most from run to run.
+# All of them train the whole UH-BDNN: four rounds of decoder, encoder and codes (Eq. (1) of notebook 08). Only the encoder step differs.
+
+
+# %%
+def trained(encoder_step, seed, n_rounds=4):
+    """Final objective, P@2 of the held-out queries, passes over the samples, and seconds."""
+    X, Q, relevant, B, theta = problem(seed)
+    rng, m, seen = np.random.default_rng(seed), X.shape[1], 0
+
+    def objective(theta, part=slice(None)):
+        nonlocal seen
+        data = X[:, part], B[:, part]
+        seen += data[0].shape[1]
+        return encoder_objective(theta, *data, SIZES, LAMBDAS)
+
+    started = perf_counter()
+    for _ in range(n_rounds):
+        W, c = ridge_decoder(X, B, LAMBDAS[0])
+        theta = encoder_step(objective, theta, m, rng)
+        H = forward(*unflatten(theta, SIZES), X)[-1]
+        state = State(theta, W, c, H, B)
+        B = coordinate_descent(X, W, c, H, LAMBDAS[1], B)
+    spent = perf_counter() - started
+    J = sum(terms(X, state, SIZES, LAMBDAS).values())
+    codes = [sgn(forward(*unflatten(theta, SIZES), A)[-1]).T for A in (Q, X)]
+    return J, 100 * precision_at_radius(*codes, relevant), seen / m, spent
+
+
+# %%
+RIVALS = {
+    "L-BFGS": {n: partial(lbfgs, max_iter=n) for n in (20, 50, 100)},
+    "SciPy's L-BFGS-B": {100: partial(lbfgs_of_scipy, max_iter=100)},
+    "Adam": {n: partial(adam, epochs=n) for n in (5, 10, 20)},
+}
+with threadpool_limits(limits=1):
+    RUNS = {
+        (name, n): np.array([trained(step, seed) for seed in range(3)])  # (3 seeds, 4)
+        for name, steps in RIVALS.items()
+        for n, step in steps.items()
+    }
+
+# %% tags=["nbval-ignore-output"]
+print("means of three seeds           passes  seconds   J        P@2 % (lowest to highest)")
+for (name, n), runs in RUNS.items():
+    J, P, passes, spent = runs.mean(axis=0)
+    what = f"{name}, {n} {'epochs' if name == 'Adam' else 'iterations'}"
+    print(f"{what:30} {passes:6.0f}  {spent:7.2f}   {J:.3f}   ", end="")
+    print(f"{P:.1f} ({runs[:, 1].min():.1f} to {runs[:, 1].max():.1f})")
+
+# %%
+LOWEST = np.min([runs[:, 0] for runs in RUNS.values()], axis=0)  # of each seed
+fig, axes = plt.subplots(1, 2, figsize=(8, 3.4), layout="constrained")
+for (name, steps), marker, colour in zip(RIVALS.items(), "so^", ("blue", "sky", "vermillion")):
+    runs = np.array([RUNS[name, n] for n in steps])  # (settings, seeds, 4)
+    spent = runs[:, :, 3].mean(axis=1)
+    style = {"marker": marker, "color": COLOURS[colour], "label": name, "capsize": 3}
+    for ax, values in zip(axes, (runs[:, :, 0] - LOWEST, runs[:, :, 1])):
+        mean = values.mean(axis=1)
+        reach = abs(np.array([values.min(axis=1), values.max(axis=1)]) - mean)
+        _ = ax.errorbar(spent, mean, reach, **style)
+for ax in axes:
+    _ = ax.set(xscale="log", xlabel="seconds of training")
+    _ = ax.set_xticks([0.5, 1, 2, 4], ["0.5", "1", "2", "4"])
+    _ = ax.set_xticks([], minor=True)
+_ = axes[0].set(title="objective above the lowest found", ylim=0)
+_ = axes[1].set(title="precision within radius 2 (%)")
+_ = axes[0].legend()
+save_figure(fig, "17_optimisers")
+
+# %% [markdown]
+# Means over three seeds, and bars from the lowest to the highest. The left panel keeps falling for all of them. The right panel is flat as soon as the left one is near its floor: from there on, the seed decides more than the optimiser does.
+
+
+# %%
+def mean_of(name, n):
+    return RUNS[name, n].mean(axis=0)
+
+
+full, half, few = mean_of("L-BFGS", 100), mean_of("L-BFGS", 50), mean_of("Adam", 5)
+assert (RUNS["Adam", 5][:, 0] > RUNS["L-BFGS", 100][:, 0]).all()
+assert abs(few[1] - full[1]) < 3 and abs(half[1] - full[1]) < 3
+assert abs(mean_of("SciPy's L-BFGS-B", 100)[1] - full[1]) < 3
+assert mean_of("L-BFGS", 20)[1] < few[1] and full[2] > 18 * few[2]
+print(f"passes over the samples: Adam {few[2]:.0f}, L-BFGS more than 18 times as many")
+print("objective, in every seed: higher with Adam. P@2: the same within three points")
+
+# %% [markdown]
+# Five epochs of Adam in each round find nearly what a hundred iterations of L-BFGS find, in a twentieth of the passes and at a higher objective. The time falls less, to about a sixth on our machine: small batches are slower per sample, and each has to update all parameters. **Half of the gain needs no other optimiser**: fifty iterations of L-BFGS in place of a hundred do as well. But twenty do not, and where that border lies has to be found by trying, just like Adam's rate (Exercise 17.4). SciPy's program, from the same formulas, ends at the same height; it takes a little longer, because it computes in double precision.
+#
+# ## Ask what the objective buys
+#
+# Why does a lower objective not retrieve better? The network imitates the codes $B$, so their own retrieval is what it can hope for, and the last bits that it learns to imitate are of little use. Train one encoder step for the codes of ITQ, look at the bits that it misses, and compare with as many bits that are wrong at random:
+
+
+# %%
+X, Q, relevant, _, theta = problem(0)
+m, samples, rng = X.shape[1], np.hstack([X, Q]), np.random.default_rng(0)
+B = itq_codes(samples, L, rng)  # of the queries, too, to see which of their bits are missed
+J = partial(encoder_objective, X=X, B=B[:, :m], sizes=SIZES, lambdas=LAMBDAS)
+
+
+# %%
+def precision(codes):
+    """P@2 of codes (L, samples and queries), in percent."""
+    return 100 * precision_at_radius(codes[:, m:].T, codes[:, :m].T, relevant)
+
+
+# %%
+IMITATIONS = {}
+for n in (50, 100, 400):
+    H = forward(*unflatten(minimize(J, theta, max_iter=n).x, SIZES), samples)[-1]
+    missed = sgn(H) != B
+    at_random = np.where(rng.random(B.shape) < missed.mean(), -B, B)
+    size = np.median(abs(H[missed])), np.median(abs(H[~missed]))
+    IMITATIONS[n] = missed[:, m:].mean(), precision(sgn(H)), precision(at_random), *size
+
+# %% tags=["nbval-ignore-output"]
+print(f"codes of ITQ: P@2 {precision(B):.1f} %")
+for n, (missed, P, P_random, wrong, right) in IMITATIONS.items():
+    print(f"{n:3d} iterations: {100 * missed:4.1f} % of the queries' bits missed, ", end="")
+    print(f"|h| {wrong:.2f} (others {right:.2f}), P@2 {P:.1f} %; at random {P_random:.1f} %")
+
+# %%
+_, P, P_random, wrong, right = IMITATIONS[100]
+assert precision(B) - P < 3 < P - P_random and wrong < right / 3
+print("after 100 iterations P@2 is within 3 points of the codes that are imitated;")
+print("as many errors at random cost more than 3 points beyond that;")
+print("|h| is less than a third as large where a bit is missed")
+
+# %% [markdown]
+# A bit that the network misses belongs to a sample near the border of that bit, where $h$ is close to 0. Its neighbours lie on both sides of the border anyway, so few of them are lost or won when the sample changes sides. A sum of squares works hardest on exactly these samples; a ranking hardly notices them. (One seed is an anecdote; two others looked the same.) What decides in the end is the codes, and those come from ITQ and DCC, whatever the optimiser.
+#
+# ## Answer the doubt
+#
+# Let $P$ processors share an evaluation, and let it take them $r$ seconds to add up what they found. With $n_e$ evaluations of all $m$ samples, or $n_s$ steps of $n$ samples, which are too few to be shared,
+#
+# $$
+# T_{\text{L-BFGS}}=n_e\Big(\frac{m}{P}\,\tau+r\Big),\qquad T_{\text{Adam}}=n_s\,n\,\tau, \tag{3}
+# $$
+#
+# where $\tau$ is the time for one sample. What no machine can shorten is the number of steps that have to wait for each other:
+
+# %%
+n_steps = 4 * 5 * (3500 // 128)
+assert 400 < full[2] < 500
+print("one after the other: L-BFGS 400 to 500 evaluations of 3,500 samples each,")
+print(f"                     Adam {n_steps} steps of {3500 // (3500 // 128)} samples each")
+
+# %% [markdown]
+# So the doubt has the matter upside down. L-BFGS parallelises *better*: its work comes in fewer and much larger pieces. But it has twenty times as much of it. By Eq. (3), with $r=0$, twenty processors are needed merely to catch up with Adam on one. On one machine minibatches win.
+#
+# | you have | take |
+# | --- | --- |
+# | up to some ten thousand vectors | L-BFGS, as `UHBDNN` does: no rate to try, seconds to a few minutes. If that is too long, halve `max_iter` |
+# | many more | a sample first: `UHBDNN` makes its first rounds on 10,000 vectors (notebook 08). If the rounds on all of them take too long, train on a random part |
+# | millions, and retraining every day | this objective with Adam, in the framework of your choice. Try the rate on held-out queries, and make sure that there are enough steps: 3,500 samples in batches of 1,024 are three steps an epoch, and five epochs are then far too few |
+# | a cluster on which the data lies anyway | L-BFGS with two small reductions for each evaluation (notebook 16) |
+#
+# L-BFGS stays the method of the course. It is the paper's, it shows every mistake in a gradient at once, and its result depends on no schedule. **What this page has not shown:** larger data, longer codes, SH-BDNN. Its comparison rests on three seeds, 500 queries and one data set.
 #
 # ## What we have now
 #
-# A model of the cost with one free number, which predicts times across two orders of magnitude; and a table of recorded
-# ratios with their goals. Nothing is exported.
+# Counts of all steps that agree with the arrays' own, (1) and (2); times beside them; and an answer to the doubt, (3). Nothing is exported.
 #
 # ## Exercises
 #
-# **17.1** (on paper) In (1) the first layer counts four products' worth of $h_0h_1$ and the others six. Why, and what would the gradient with respect to $X$ cost?
+# **17.1** (on paper) In (1) the first layer counts four times $Dh_2$ and the others six times $h_lh_{l+1}$. Why? What would the gradient with respect to $X$ cost?
 #
 # <details><summary>Hint</summary> One of the three products of a layer is not needed for the first. </details>
 #
-# **17.2** `UHBDNN` gives the encoder $r$ principal axes in place of $D$ dimensions. After how many evaluations has this paid for the
-# rotation $P^\top X$, and for the second moments $XX^\top$ before it? Compute it for $D=784$ and $r=214$.
+# **17.2** (in code) `UHBDNN` gives the encoder $r$ principal axes in place of $D$ dimensions. After how many evaluations has this paid for the rotation $P^\top X$ and for the second moments $XX^\top$ before it? Compute it for $D=784$ and $r=204$.
 #
-# <details><summary>Hint</summary> Compare $2Drm$ and $2D^2m$ with the difference of (1) at $D$ and at $r$. </details>
+# <details><summary>Hint</summary> Compare $2Drm+2D^2m$ with the difference of (1) at $D$ and at $r$. </details>
 #
-# **17.3** How many pairs may L-BFGS remember for its direction to take at most 5 % of an evaluation? Use the balance of 5 operations per byte for a machine of 50 G operations
-# per second, at $m=10{,}000$ and at $60{,}000$.
+# **17.3** (on paper) Let the reductions of an evaluation take $r=1$ ms. Take the numbers of steps from above, $m=10^6$, batches of 129 and $\tau=2$ µs, and suppose that neither number of steps changes with $m$. From how many processors on is L-BFGS faster than Adam on one? What has become of the twenty?
 #
-# <details><summary>Hint</summary> Time of the direction: $4kpb$ over 10 GB per second. Time of the evaluation: (1) over the speed. </details>
+# <details><summary>Hint</summary> Set the two times of (3) equal and solve for $P$. How many epochs does Adam make? </details>
 #
-# **17.4** Give the explicit similarity the class `Counted`, and find the $m$ at which it costs as much as a whole evaluation from moments.
+# **17.4** (in code) Train with Adam for five epochs in one encoder step for the codes of ITQ, at the rates $10^{-3}$, $10^{-2}$, $10^{-1}$ and 1, in batches of 128. How wide is the range of rates that serve? How do you choose without looking at test queries?
 #
-# <details><summary>Hint</summary> Two products, $H^\top H$ and $HV$: $4Lm^2$ operations. </details>
+# <details><summary>Hint</summary> The function `adam` of this page; the objective on all training samples, or P@2 of queries held out. </details>
+#
+# Solutions: `solutions/17_solutions`.
 #
 # ## Further reading
 #
-# * S. Williams, A. Waterman and D. Patterson, *Roofline: an insightful visual performance model for multicore architectures*, Communications of the ACM, 2009: operations per byte.
-# * K. Goto and R. van de Geijn, *Anatomy of high-performance matrix multiplication*, ACM Transactions on Mathematical Software, 2008: how a product comes near the speed of the processor.
-# * J. Nocedal and S. Wright, *Numerical Optimization*, chapter 7: the cost of the two loops.
+# * Williams, Waterman and Patterson, *Roofline: an Insightful Visual Performance Model for Multicore Architectures*, Communications of the ACM, 2009: operations per byte, and what a step waits for.
+# * Kingma and Ba, *Adam: A Method for Stochastic Optimization*, ICLR 2015.
+# * Le, Ngiam, Coates, Lahiri, Prochnow and Ng, *On Optimization Methods for Deep Learning*, ICML 2011: L-BFGS against stochastic gradients, and when parallel hardware helps which of them.
+# * Bottou, Curtis and Nocedal, *Optimization Methods for Large-Scale Machine Learning*, SIAM Review 2018: why the first passes are worth most.
