@@ -22,7 +22,7 @@ from bdnn.itq import itq_rotation, principal_directions
 from bdnn.lbfgs import minimize
 from bdnn.losses import squared_norm
 from bdnn.metrics import sgn
-from bdnn.network import backward, flatten, forward, unflatten
+from bdnn.network import backward, flatten, forward, layer_memory, unflatten
 
 __all__ = [
     "DeepHashing",
@@ -206,7 +206,13 @@ def dh_terms(
     return terms, dH, dWs, [alpha3 * d for d in dcs_decay]
 
 
-def dh_objective(theta: Array, X: Array, sizes: Sequence[int], **options) -> tuple[float, Array]:
+def dh_objective(
+    theta: Array,
+    X: Array,
+    sizes: Sequence[int],
+    memory: Sequence[list[Array] | None] = (None, None),
+    **options,
+) -> tuple[float, Array]:
     """The objective of Deep Hashing and its gradient: Eqs. (2), (13) of notebook 10.
 
     Parameters
@@ -217,6 +223,8 @@ def dh_objective(theta: Array, X: Array, sizes: Sequence[int], **options) -> tup
         Samples, centred.
     sizes : sequence of int
         Units of the layers: D, ..., L.
+    memory : pair of lists of arrays, optional
+        From `network.layer_memory`.
     **options
         alphas, y, alpha, reduction: as for :func:`dh_terms`.
 
@@ -226,9 +234,9 @@ def dh_objective(theta: Array, X: Array, sizes: Sequence[int], **options) -> tup
     gradient : array (p,)
     """
     Ws, cs = unflatten(theta, sizes)
-    Hs = forward(Ws, cs, X, "tanh", "tanh")
+    Hs = forward(Ws, cs, X, "tanh", "tanh", out=memory[0])
     terms, dH, dWs_own, dcs_own = dh_terms(Hs[-1], Ws, cs, **options)
-    dWs, dcs = backward(Ws, Hs, dH, "tanh", "tanh")
+    dWs, dcs = backward(Ws, Hs, dH, "tanh", "tanh", out=memory[1])
     dWs = [dW + own for dW, own in zip(dWs, dWs_own)]
     dcs = [dc + own for dc, own in zip(dcs, dcs_own)]
     return sum(terms.values()), flatten(dWs, dcs)
@@ -438,7 +446,8 @@ class DeepHashing(NetworkHasher):
         return {"alphas": (self.alpha1, self.alpha2, self.alpha3), "reduction": self.reduction}
 
     def _states(self, X, y, rng, t, state):
-        sizes, options = self._sizes(len(X)), self._options(y)
+        sizes = self._sizes(len(X))
+        options = {"memory": layer_memory(X, sizes), **self._options(y)}
         N = self.alpha1 + (X.shape[1] if self.reduction == "sum" else 1)  # of Eq. (14)
 
         def fun(theta):

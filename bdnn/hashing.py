@@ -126,11 +126,13 @@ class Hasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     columns, and may set `codes_`, last of all, if these are not the signs of what it projects; and
     ``_project(X)``, which gives the real values (n_bits, n_samples) whose signs are the bits. What
     it learns are attributes that end in an underscore: arrays, numbers, strings, or lists, tuples
-    and dicts of these; they are what :meth:`save` keeps.
+    and dicts of these; they are what :meth:`save` keeps. A method that trains for long tells
+    ``_so_far`` after every round what is to be kept if it is interrupted.
     """
 
     _requires_labels = False
     _parameter_constraints: dict[str, list] = {}
+    _found: dict[str, Any] | None = None  # by a training that is under way
 
     def fit(self, X: Any, y: ArrayLike | None = None) -> Self:
         """Learn the hash function.
@@ -170,7 +172,7 @@ class Hasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                 spread.fit(learner, X, y, **options)
             else:
                 X, y = learner._check_input(X, y)
-                learner._fit(X, y, **options)
+                learner._fit_or_stop(X, y, **options)
                 if not hasattr(learner, "codes_"):
                     learner.codes_ = learner._in_blocks(X.T, sgn, np.int8)
         finally:
@@ -179,6 +181,23 @@ class Hasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         for remark in self._remarks():
             warnings.warn(remark, stacklevel=3)
         return self
+
+    def _fit_or_stop(self, X, y, **options):
+        """Fit; if that is interrupted, keep what `_so_far` was told last, or raise."""
+        try:
+            self._fit(X, y, **options)
+        except KeyboardInterrupt:
+            if self._found is None:
+                raise
+            told = "interrupted: what was learned by then is kept"
+            warnings.warn(told, StoppedEarly, stacklevel=4)
+            vars(self).update(self._found)
+        finally:
+            vars(self).pop("_found", None)
+
+    def _so_far(self, **more):
+        """Note all that a long training has learned by now, and what is given by its name."""
+        self._found = {name: copy.copy(value) for name, value in learned(self).items()} | more
 
     @property
     def _by_sums(self):
@@ -205,7 +224,7 @@ class Hasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             X, y = validate_data(self, X, y, dtype=self.dtype, ensure_min_samples=2)
             check_classes(y)
         else:
-            X = validate_data(self, X, dtype=self.dtype, ensure_min_samples=2)
+            X, y = validate_data(self, X, dtype=self.dtype, ensure_min_samples=2), None
         check_range(X)
         self._check_n_bits(len(X))
         return X.T, y
@@ -260,8 +279,9 @@ class Hasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         for start in range(0, max(1, len(rows)), BLOCK):
             with np.errstate(over="ignore", invalid="ignore"):
                 block = np.asarray(rows[start : start + BLOCK], dtype=self.dtype)
-                sums, H = block @ ones, self._project(block.T).T  # sums: quick, and seldom wrong
-            if not (all_finite(sums) or all_finite(block)) or not all_finite(H):
+                finite = all_finite(block @ ones) or all_finite(block)  # sums: quick, seldom wrong
+                H = self._project(block.T).T if finite else block
+            if not all_finite(H):
                 raise ValueError(
                     f"rows {start} to {start + len(block) - 1} of X hold NaN, infinity or values "
                     f"too large for the arithmetic of {block.dtype}"
@@ -333,6 +353,11 @@ class NetworkHasher(Hasher):
     ``_begin(start, X, train)``
         Rounds made and state where training goes on from another estimator of the class.
     """
+
+    @property
+    def n_iter_(self) -> int:
+        """Rounds made."""
+        return len(self.history_)
 
     def fit(
         self,
@@ -462,14 +487,16 @@ class NetworkHasher(Hasher):
                 if more or entry["score"] > best["score"]:  # scores of few samples are another's
                     best = entry | {"learned": self._network(state), "B": state.B}
                 history = [*run["history"], entry]
-                run.update(t=t + 1, state=state, best=best, history=history)  # at once
+                ended = t - best["round"] >= patience and entry["samples"] == n_train
+                found = {"t": t + 1, "state": state, "best": best, "history": history}
+                run.update(found, ended=ended)  # at once
                 file.write(run)
                 bar.update()
                 figures = {name: f"{entry[name]:.4g}" for name in ("objective", "score")}
                 bar.set_postfix(figures)
                 if callback is not None:
                     callback(min(1.0, (t + 1) / total))
-                if t - best["round"] >= patience and entry["samples"] == n_train:
+                if ended:
                     break
                 started = time.perf_counter()
         if run["best"] is None:

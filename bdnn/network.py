@@ -24,6 +24,7 @@ __all__ = [
     "identity",
     "identity_slope",
     "initial_weights",
+    "layer_memory",
     "sigmoid",
     "sigmoid_slope",
     "tanh_slope",
@@ -155,6 +156,12 @@ def backward(
         if l > 0:  # nobody asks for the gradient of X
             dH = np.matmul(Ws[l].T, Delta, out=out and out[l - 1])
     return dWs, dcs
+
+
+def layer_memory(X: Array, sizes: Sequence[int]) -> tuple[list[Array], list[Array]]:
+    """Memory for `out` of :func:`forward` and for that of :func:`backward`."""
+    Hs, Deltas = ([np.empty((h, X.shape[1]), X.dtype) for h in sizes[1:]] for _ in range(2))
+    return Hs, Deltas
 
 
 def flatten(Ws: list[Array], cs: list[Array]) -> Array:

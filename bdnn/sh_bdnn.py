@@ -28,7 +28,7 @@ from bdnn.losses import (
     weight_decay,
 )
 from bdnn.metrics import sgn
-from bdnn.network import backward, flatten, forward, initial_weights, unflatten
+from bdnn.network import backward, flatten, forward, initial_weights, layer_memory, unflatten
 from bdnn.uh_bdnn import SAMPLE, DeepEncoder, encoder_objective, stages
 
 __all__ = [
@@ -53,6 +53,7 @@ def supervised_objective(
     y: Array,
     sizes: Sequence[int],
     lambdas: Sequence[float],
+    memory: Sequence[list[Array] | None] = (None, None),
 ) -> tuple[float, Array]:
     """The objective of SH-BDNN for given codes, and its gradient: Eqs. (1), (2) of notebook 09.
 
@@ -66,6 +67,8 @@ def supervised_objective(
         Units of the layers: D, ..., L.
     lambdas : four floats
         Weights of weight decay, equality, independence and balance.
+    memory : pair of lists of arrays, optional
+        From `network.layer_memory`.
 
     Returns
     -------
@@ -74,11 +77,12 @@ def supervised_objective(
     """
     lambda1, *lambdas = lambdas
     Ws, cs = unflatten(theta, sizes)
-    Hs = forward(Ws, cs, X)
+    Hs = forward(Ws, cs, X, out=memory[0])
     H, weights = Hs[-1], (1, *lambdas)  # (L, m)
     code_terms = pairwise_similarity(H, y), equality(H, B), independence(H), balance(H)
     decay, dWs_decay = weight_decay(Ws)
-    dWs, dcs = backward(Ws, Hs, sum(w * dH for w, (_, dH) in zip(weights, code_terms)))
+    dH = sum(w * dH for w, (_, dH) in zip(weights, code_terms))
+    dWs, dcs = backward(Ws, Hs, dH, out=memory[1])
     J = lambda1 * decay + sum(w * J for w, (J, _) in zip(weights, code_terms))
     return J, flatten([dW + lambda1 * d for dW, d in zip(dWs, dWs_decay)], dcs)
 
@@ -152,8 +156,9 @@ def sh_bdnn(
     max_iter : int
         Iterations of L-BFGS in each round.
     """
+    fixed = {"X": X, "y": y, "sizes": sizes, "lambdas": lambdas, "memory": layer_memory(X, sizes)}
     while True:
-        J = partial(supervised_objective, X=X, B=B, y=y, sizes=sizes, lambdas=lambdas)
+        J = partial(supervised_objective, B=B, **fixed)
         theta = minimize(J, theta, max_iter=max_iter).x  # step 1, Eqs. (1), (2)
         Ws, cs = unflatten(theta, sizes)
         R = turn_to_codes(forward(Ws, cs, X)[-1])  # Eq. (6)

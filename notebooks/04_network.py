@@ -469,6 +469,12 @@ def backward(
     return dWs, dcs
 
 
+def layer_memory(X: Array, sizes: Sequence[int]) -> tuple[list[Array], list[Array]]:
+    """Memory for `out` of :func:`forward` and for that of :func:`backward`."""
+    Hs, Deltas = ([np.empty((h, X.shape[1]), X.dtype) for h in sizes[1:]] for _ in range(2))
+    return Hs, Deltas
+
+
 # %%
 dWs, dcs = backward(Ws, Hs, H4 - T)
 by_hand = [dW1, dW2, dW3, dc1, dc2, dc3]
@@ -479,7 +485,7 @@ for name, ours, hand in zip("dW1 dW2 dW3 dc1 dc2 dc3".split(), dWs + dcs, by_han
 # %% [markdown]
 # Each layer costs two matrix products on the way back, as large as the one on the way forward (the first layer only one). Objective and gradient together therefore cost about three forward passes at most, *whatever the number of weights*.
 #
-# A word on `out`. For 60,000 samples the first hidden layer fills 24 MB, and to get new memory of that size at every evaluation costs a good part of the time of the products. A training evaluates hundreds of times with arrays of the same shapes. So `forward` and `backward` can be given arrays to write to; without them they make new ones, and the numbers are the same.
+# A word on `out`. For 60,000 samples the first hidden layer fills 24 MB, and to get new memory of that size at every evaluation costs a good part of the time of the products. A training evaluates hundreds of times with arrays of the same shapes. So `forward` and `backward` can be given arrays to write to, which `layer_memory` makes once; without them they make new ones, and the numbers are the same.
 #
 # ## Put all parameters into one vector
 #

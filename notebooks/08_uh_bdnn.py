@@ -90,7 +90,15 @@ from bdnn.itq import fixed_signs, itq_codes, range_scaling
 from bdnn.lbfgs import minimize
 from bdnn.losses import balance, equality, independence, reconstruction, weight_decay
 from bdnn.metrics import sgn
-from bdnn.network import backward, flatten, forward, hidden_sizes, initial_weights, unflatten
+from bdnn.network import (
+    backward,
+    flatten,
+    forward,
+    hidden_sizes,
+    initial_weights,
+    layer_memory,
+    unflatten,
+)
 
 # %% [markdown]
 # The page itself, outside the module, takes its data, figures and measures from:
@@ -224,7 +232,12 @@ print(f"gradient at the decoder: about 1e{np.log10(ratio):.0f} of that at 0")
 
 # %% tags=["export"]
 def encoder_objective(
-    theta: Array, X: Array, B: Array, sizes: Sequence[int], lambdas: Sequence[float]
+    theta: Array,
+    X: Array,
+    B: Array,
+    sizes: Sequence[int],
+    lambdas: Sequence[float],
+    memory: Sequence[list[Array] | None] = (None, None),
 ) -> tuple[float, Array]:
     """The terms of the objective that see the encoder: Eqs. (4), (5) of notebook 08.
 
@@ -238,6 +251,8 @@ def encoder_objective(
         Units of the layers: D, ..., L.
     lambdas : four floats
         Weights of weight decay, equality, independence and balance.
+    memory : pair of lists of arrays, optional
+        From `network.layer_memory`: kept between evaluations, it saves time.
 
     Returns
     -------
@@ -246,14 +261,15 @@ def encoder_objective(
     """
     lambda1, lambda2, lambda3, lambda4 = lambdas
     Ws, cs = unflatten(theta, sizes)
-    Hs = forward(Ws, cs, X)
+    Hs = forward(Ws, cs, X, out=memory[0])
     H = Hs[-1]  # (L, m), outputs of the code layer
     J1, dWs_decay = weight_decay(Ws)
     J2, dH2 = equality(H, B)
     J3, dH3 = independence(H)
     J4, dH4 = balance(H)
     J = lambda1 * J1 + lambda2 * J2 + lambda3 * J3 + lambda4 * J4  # Eq. (4)
-    dWs, dcs = backward(Ws, Hs, lambda2 * dH2 + lambda3 * dH3 + lambda4 * dH4)  # Eq. (5)
+    dH = lambda2 * dH2 + lambda3 * dH3 + lambda4 * dH4  # Eq. (5)
+    dWs, dcs = backward(Ws, Hs, dH, out=memory[1])
     return J, flatten([dW + lambda1 * d for dW, d in zip(dWs, dWs_decay)], dcs)
 
 
@@ -316,9 +332,10 @@ def uh_bdnn(
     max_iter : int
         Iterations of L-BFGS in each round.
     """
+    fixed = {"X": X, "sizes": sizes, "lambdas": lambdas, "memory": layer_memory(X, sizes)}
     while True:
         W, c = ridge_decoder(X, B, lambdas[0])  # step 1, Eq. (3)
-        J = partial(encoder_objective, X=X, B=B, sizes=sizes, lambdas=lambdas)
+        J = partial(encoder_objective, B=B, **fixed)
         theta = minimize(J, theta, max_iter=max_iter).x  # step 2, Eqs. (4), (5)
         H = forward(*unflatten(theta, sizes), X)[-1]
         yield State(theta, W, c, H, B)
@@ -328,7 +345,7 @@ def uh_bdnn(
 def terms(
     X: Array, state: State, sizes: Sequence[int], lambdas: Sequence[float]
 ) -> dict[str, float]:
-    """Every term of the objective times its weight, by name; their sum is Eq. (1) of notebook 08."""
+    """Every term of Eq. (1) of notebook 08 times its weight, by name; their sum is J."""
     lambda1, lambda2, lambda3, lambda4 = lambdas
     theta, W, c, H, B = state
     Ws, _ = unflatten(theta, sizes)
@@ -581,7 +598,7 @@ N_INIT = 20  # codes to start from that are tried
 
 # %% tags=["export"]
 def initial_codes(X: Array, L: int, rng: np.random.Generator, n_init: int = N_INIT) -> Array:
-    """Codes (L, m) to start from: of several by ITQ those that a linear decoder reconstructs best."""
+    """Codes (L, m) to start from: of several by ITQ those from which X is reconstructed best."""
     tried = [itq_codes(X, L, rng) for _ in range(n_init)]
     return min(tried, key=lambda B: reconstruction(X, B, *ridge_decoder(X, B, 1e-5))[0])
 

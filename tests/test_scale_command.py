@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from bdnn import data
-from bdnn.course.records import code_hashes
+from bdnn.course.records import REVISIONS
 from tools import scale as measurements
 
 
@@ -55,7 +55,7 @@ def test_measurements_are_recorded_once(tmp_path, monkeypatch, capsys):
     assert list(tmp_path.iterdir()) == [record]
     (row,) = map(json.loads, record.read_text().splitlines())
     assert row["measurement"] == "file:ITQ" and row["n_samples"] == 3000
-    assert row["code"] == code_hashes()["ITQ"]
+    assert row["revision"] == REVISIONS["ITQ"]
     measurements.main(command)
     assert "file:ITQ: recorded" in capsys.readouterr().out
     assert len(record.read_text().splitlines()) == 1

@@ -22,7 +22,7 @@ import numpy as np
 from tqdm import tqdm
 
 from bdnn import ITQ, SHBDNN, UHBDNN, DeepHashing, data
-from bdnn.course.records import append_row, code_hashes, read_rows
+from bdnn.course.records import REVISIONS, append_row, read_rows
 from bdnn.files import atomic_path, versions
 from bdnn.metrics import evaluate
 from tools import called_from
@@ -130,7 +130,7 @@ def measure(name, path, m, argv):
         "n_features": D,
     }
     row |= json.loads(run.stdout.splitlines()[-1])
-    row |= {"versions": versions(), "code": code_hashes()[method]}
+    row |= {"versions": versions(), "revision": REVISIONS[method]}
     return row | {"command": shlex.join(["python3", "course.py", "scale", *argv])}
 
 

@@ -629,10 +629,10 @@ class BinaryAutoencoder(Hasher):
         axes, m = P[:, : min(self.n_axes, len(A))], A.shape[1]
         chosen = np.sort(rng.choice(m, min(self.n_samples, m), replace=False))
         U = (A[:, chosen] - mean).T @ axes
-        self._alternate(A, chosen, (np.ascontiguousarray(U, np.float64), axes, mean))
+        self._alternate(A, chosen, (np.ascontiguousarray(U, np.float64), axes, mean), scale)
         self.W_ /= scale
 
-    def _alternate(self, X, chosen, coordinates):
+    def _alternate(self, X, chosen, coordinates, scale):
         """Rounds of codes, decoder and encoder with growing mu."""
         H = sgn(self._project(X))
         B, mu = H.copy(), self.mu
@@ -647,10 +647,11 @@ class BinaryAutoencoder(Hasher):
                 entry = {"error": _reconstruct(X, H)[0], "mu": mu, "disagreement": wrong}
                 entry |= {"objective": error + mu * 4 * self.n_bits * wrong}
                 self.history_.append(entry | {"improved": improved})
+                self.n_iter_ = len(self.history_) - 1
+                self._so_far(W_=self.W_ / scale)
                 if wrong == 0 or improved == 0:
                     break
                 mu *= self.growth
-        self.n_iter_ = len(self.history_) - 1
 
     def _fit_encoder(self, X, B, H, chosen, coordinates, bar):
         """Train every hyperplane anew, keep it if it errs less; H follows. Returns how many."""

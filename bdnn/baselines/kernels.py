@@ -250,6 +250,7 @@ class SupervisedDiscreteHashing(_KernelHasher):
             F = self.W_ @ K + self.c_
             entry = {"alternation": t, **self._terms(Y, B, F), "flips": flips}
             self.history_.append(entry | {"seconds": time.perf_counter() - started})
+            self._so_far(codes_=B.T.astype(np.int8))
             if t == self.max_alternations:
                 break
             old, zero = B, np.zeros((len(Y), 1), B.dtype)
@@ -434,7 +435,6 @@ class KernelSupervisedHashing(_KernelHasher):
         drawn = as_generator(self.random_state).permutation(len(y))[: self.n_samples]
         K = self._centred_kernel(X[:, drawn], X[:, drawn[: self.n_anchors]])
         self._learn_bits(K, one_hot(y[drawn], len(self.classes_), K.dtype))
-        self.c_ = np.zeros((self.n_bits, 1), K.dtype)
 
     def _learn_bits(self, K, T):
         """One bit after the other, each the better of the spectral and the refined solution."""
@@ -456,6 +456,8 @@ class KernelSupervisedHashing(_KernelHasher):
             entry = {"iteration": k + 1, "objective": similarity_loss(B, T, L)}
             entry |= {"refined": best == 1, "seconds": time.perf_counter() - started}
             self.history_.append(entry)
+            self.c_ = np.zeros((len(B), 1), K.dtype)
+            self._so_far()
 
 
 def _stable_factor(K):
@@ -647,9 +649,8 @@ class BinaryReconstructiveEmbedding(_KernelHasher):
         else:
             T = unit_factors(X[:, drawn])
         W = rng.standard_normal((self.n_bits, len(K)))
-        self._improve(W, K.astype(np.float64), T)
-        self.W_ = (W / np.linalg.norm(W, axis=1, keepdims=True)).astype(K.dtype)
         self.c_ = np.zeros((self.n_bits, 1), K.dtype)
+        self._improve(W, K.astype(np.float64), T)
 
     def _improve(self, W, K, T):
         """Passes over the weights, until one lowers the loss by next to nothing."""
@@ -662,5 +663,7 @@ class BinaryReconstructiveEmbedding(_KernelHasher):
             entry = {"iteration": t, "objective": J, "moved": moved, "seconds": seconds}
             self.history_.append(entry)
             self.n_iter_ = t
+            self.W_ = (W / np.linalg.norm(W, axis=1, keepdims=True)).astype(self.c_.dtype)
+            self._so_far()
             if t and self.history_[-2]["objective"] - J <= self.tol * J:
                 break
