@@ -186,25 +186,8 @@ print("one thread              ms   G operations in a second")
 for name, time in TIMES.items():
     print(f"{name:18} {1e3 * time:7.2f}   {sum(COUNTS[name]) / time / 1e9:7.1f}")
 
-# %%
-fig, ax = plt.subplots(figsize=(7, 2.8), layout="constrained")
-rows = np.arange(len(STEPS))
-for offset, (label, values, colour) in enumerate(
-    (
-        ("operations", [sum(COUNTS[name]) for name in STEPS], "sky"),
-        ("time", list(TIMES.values()), "vermillion"),
-    )
-):
-    shares = 100 * np.array(values) / sum(values)
-    _ = ax.barh(rows + 0.4 * offset, shares, 0.38, label=label, color=COLOURS[colour])
-_ = ax.set_yticks(rows + 0.2, list(STEPS))
-ax.invert_yaxis()
-_ = ax.set(xlabel="share of all six, in percent")
-_ = ax.legend()
-save_figure(fig, "17_cost")
-
 # %% [markdown]
-# Each step's share of the operations and of the time, once each. (Times differ from machine to machine, so this page asserts none.) The passes do most of the work and are fast, because a matrix product uses every number it has fetched many times. The direction of L-BFGS and the terms use each number once or twice, so they wait for memory, and their share of the time is larger than their share of the work. Within the passes the same is true of the sigmoids.
+# Times differ from machine to machine, so this page asserts none. Look at the last column: the passes are the fastest, because a matrix product uses many times every number that it has fetched. The direction of L-BFGS uses each number once or twice and waits for memory. Within the passes the same is true of the sigmoids.
 #
 # Nor is the table the whole story: in one round the passes and the terms run a hundred times, the direction too, the decoder and DCC once. **A training consists of evaluations**; the rest hardly counts. That leaves two questions: how fast one evaluation can be, and how many it takes.
 #
@@ -220,7 +203,7 @@ for n in (128, 1024, 3500, 14_000):
     print(f"{n:7,}", end="")
     for threads in (1, 2):
         with threadpool_limits(limits=threads):
-            time = seconds(encoder_objective, theta, *data, times=30)
+            time = seconds(encoder_objective, theta, *data, times=10)
         speed = evaluation_operations(SIZES, n) / time / 1e9
         print(f"   {1e3 * time:6.2f} ms {speed:4.0f} G/s", end="")
     print()

@@ -31,6 +31,7 @@ GATES = [
     project.formatting,
     project.lock,
     project.address,
+    project.results,
 ]
 
 

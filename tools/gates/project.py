@@ -2,18 +2,27 @@
 
 import json
 import re
+from collections import Counter
 from itertools import chain
 from pathlib import Path
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from bdnn.course.records import read_folder
 from tools.export import stray_modules
 from tools.notebooks import Problem
 from tools.style import ruff
 
 STYLED = ("notebooks", "bdnn", "tests", "tools", "course.py")
 PIN = re.compile(r"^([a-z0-9-]+)==(\S+)(?: ; .*)? \\\n    --hash=sha256:", re.MULTILINE)
+MNIST = "mnist", "60000 train, 60000 database"
+RESULTS = {  # name in README's table: method, ground truth, data, split
+    "UH-BDNN": ("UHBDNN", "knn50", *MNIST),
+    "ITQ": ("ITQ", "knn50", *MNIST),
+    "SH-BDNN": ("SHBDNN", "labels", *MNIST),
+    "SDH": ("SupervisedDiscreteHashing", "labels", *MNIST),
+}
 PLACE = re.compile(
     r"(colab\.research\.google\.com/github|mybinder\.org/v2/gh|raw\.githubusercontent\.com"
     r"|github\.com)/([\w.-]+)/([\w-]+)"
@@ -75,6 +84,31 @@ def address(course):
     for line in (f"repository-code: {course.address}", f"version: {course.project['version']}"):
         if line not in citation:
             yield Problem("CITATION.cff", f"lacks the line `{line}`", "copy it from pyproject.toml")
+
+
+def results(course):
+    """README's table of results states the means of the recorded rows, one for each seed."""
+    readme = (course.root / "README.md").read_text(encoding="utf-8").splitlines()
+    folder = read_folder(course.root / "notebooks" / "results")
+    rows = [row for name, rows in folder.items() if name != "ablations.jsonl" for row in rows]
+    for name, entry in RESULTS.items():
+        stated = next((line for line in readme if line.startswith(f"| {name} |")), "")
+        found = [mean_precision(rows, (*entry, bits)) for bits in (8, 16, 24, 32)]
+        if None not in found and re.findall(r"\| (\d+\.\d) ", stated) != found:
+            what = f"the recorded runs of {name} say {', '.join(found)}"
+            yield Problem("README.md", what, "copy these figures into its table of results")
+
+
+def mean_precision(rows, entry):
+    """Mean precision within radius 2 of the latest revision, with the settings of most rows."""
+    keys = "method", "ground_truth", "data", "split", "bits"
+    rows = [row for row in rows if tuple(map(row.get, keys)) == entry]
+    rows = [row for row in rows if row["revision"] == max(r["revision"] for r in rows)]
+    usual = Counter(json.dumps(row["settings"]) for row in rows).most_common(1)
+    seeds = {
+        r["seed"]: r["precision_at_2"] for r in rows if json.dumps(r["settings"]) == usual[0][0]
+    }
+    return f"{sum(seeds.values()) / len(seeds):.1f}" if seeds else None
 
 
 def findings(course, *arguments):
