@@ -56,6 +56,7 @@ def scale_notebook(root):
     return next(n for n in find(root) if n.text.as_posix() == SCALE)
 
 
+@pytest.mark.slow
 def test_a_course_is_built_from_its_texts_and_passes_every_gate(root, monkeypatch, capsys):
     assert run(root, monkeypatch) == 0
     lines = capsys.readouterr().out.splitlines()

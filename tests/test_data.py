@@ -997,6 +997,7 @@ def test_real_mnist_has_the_published_content():
     assert d.labels.train[:5].tolist() == [5, 0, 4, 1, 9]
 
 
+@pytest.mark.slow
 def test_real_cifar10():
     folder_with("cifar10_effnetlite0_pca800.npz")
     d = load("cifar10", ground_truth="labels", n_query=1000)
@@ -1004,6 +1005,7 @@ def test_real_cifar10():
     assert np.bincount(d.labels.train).tolist() == 10 * [5000]
 
 
+@pytest.mark.slow
 def test_real_mnist_under_the_protocol_of_deep_hashing():
     folder_with("mnist.npz")
     d = load("mnist", protocol="dh", seed=1)

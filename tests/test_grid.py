@@ -42,6 +42,7 @@ def test_every_point_for_every_seed(small, capsys):
     assert found.find("UHBDNN", explore.defaults("UHBDNN"))["codes"]
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on(small, monkeypatch):
     trained, train = [], grid.train
 
@@ -62,6 +63,7 @@ def test_an_interrupted_run_goes_on(small, monkeypatch):
     assert len(trained) == 2 + 4
 
 
+@pytest.mark.slow
 def test_other_settings_are_another_grid(small, monkeypatch):
     run(small, 0)
     before = small.read_text()

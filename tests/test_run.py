@@ -122,6 +122,7 @@ def test_under_protocol_dh_a_file_is_told_by_the_split_of_the_seed(tmp_path):
     assert run.same_run(second, *identities(*line, "1"))
 
 
+@pytest.mark.slow
 def test_what_was_measured_before_an_error_is_printed(figures, tmp_path, capsys, monkeypatch):
     measure = run.measure
 
