@@ -300,7 +300,7 @@ def test_more_bits_than_samples(n_bits):
         refuses(name, f"n_bits={n_bits} .* 60", n_bits=n_bits)
 
 
-@pytest.mark.parametrize("n_bits", [8, 20, 60])
+@pytest.mark.parametrize("n_bits", [8, 20, pytest.param(60, marks=pytest.mark.slow)])
 def test_more_bits_than_features(n_bits):
     for name in zoo.SETTINGS:
         fitted = zoo.make(name, n_bits).fit(X, Y)

@@ -56,6 +56,7 @@ def scale_notebook(root):
     return next(n for n in find(root) if n.text.as_posix() == SCALE)
 
 
+@pytest.mark.slow
 def test_a_course_is_built_from_its_texts_and_passes_every_gate(root, monkeypatch, capsys):
     assert run(root, monkeypatch) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -76,6 +77,7 @@ def test_a_course_is_built_from_its_texts_and_passes_every_gate(root, monkeypatc
     assert [cell.id for cell in nb.cells] == [f"cell-{k:03d}" for k in range(1, len(nb.cells) + 1)]
 
 
+@pytest.mark.slow
 def test_building_twice_gives_the_same_bytes(root):
     export.write_modules(root, find(root))
     notebook = scale_notebook(root)
@@ -85,6 +87,7 @@ def test_building_twice_gives_the_same_bytes(root):
     assert (root / notebook.path).read_bytes() == once
 
 
+@pytest.mark.slow
 def test_a_failing_cell_is_named_and_the_old_notebook_stays(root, monkeypatch, capsys):
     (root / "notebooks/03_scale.ipynb").write_text("the old one")
     edit(root, "print(f", 'raise RuntimeError("no such luck")\nprint(f')
@@ -98,6 +101,7 @@ def test_a_failing_cell_is_named_and_the_old_notebook_stays(root, monkeypatch, c
     assert names == ["03_scale.ipynb", "03_scale.py", "04_use.py", "solutions"]
 
 
+@pytest.mark.slow
 def test_a_cell_that_writes_to_stderr_is_named(root):
     export.write_modules(root, find(root))
     edit(root, "print(f", 'print("careful", file=sys.stderr)\nprint(f')

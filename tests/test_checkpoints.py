@@ -334,7 +334,13 @@ PACKAGE = os.path.dirname(bdnn.__file__)
 LINES = 20  # of each method, where Ctrl-C comes
 
 
-@pytest.mark.parametrize("name", zoo.SETTINGS)
+SLOW = ("SHBDNN", "SupervisedDiscreteHashing")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in zoo.SETTINGS],
+)
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_ctrl_c_at_any_line_leaves_a_whole_estimator(name, digits, tmp_path):
     """What was fitted before, or a training that ended early; never some of each."""

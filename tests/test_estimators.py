@@ -33,13 +33,22 @@ def test_every_estimator_is_here():
     assert estimators == set(zoo.SETTINGS)
 
 
+QUICK = ("ITQ", "UHBDNN", "SHBDNN")  # whose checks are not slow
+
+
+@parametrize_with_checks([zoo.make(name, 3) for name in QUICK])
+def test_scikit_learn_checks(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.slow
 @parametrize_with_checks(
     [
-        *(zoo.make(name, 3) for name in zoo.SETTINGS),
+        *(zoo.make(name, 3) for name in zoo.SETTINGS if name not in QUICK),
         zoo.make("BinaryReconstructiveEmbedding", 3, targets="distances"),
     ]
 )
-def test_scikit_learn_checks(estimator, check):
+def test_scikit_learn_checks_of_the_others(estimator, check):
     check(estimator)
 
 

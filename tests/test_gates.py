@@ -352,6 +352,7 @@ def test_a_rebuilt_notebook_passes_again(root):
     assert problems(root) == []
 
 
+@pytest.mark.slow
 def test_the_command_prints_all_problems_and_fails(root):
     shutil.copytree(ROOT / "tools", root / "tools")
     edit("bdnn/scale.py", "1e-12", "1e-9")(root)

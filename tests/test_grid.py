@@ -27,6 +27,7 @@ def run(path, *seeds):
     return [found["about"], *found["rows"]]
 
 
+@pytest.mark.slow
 def test_every_point_for_every_seed(small, capsys):
     about, *rows = run(small, 3, 5)
     assert "12 trainings" in capsys.readouterr().out
@@ -41,6 +42,7 @@ def test_every_point_for_every_seed(small, capsys):
     assert found.find("UHBDNN", explore.defaults("UHBDNN"))["codes"]
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on(small, monkeypatch):
     trained, train = [], grid.train
 
@@ -61,6 +63,7 @@ def test_an_interrupted_run_goes_on(small, monkeypatch):
     assert len(trained) == 2 + 4
 
 
+@pytest.mark.slow
 def test_other_settings_are_another_grid(small, monkeypatch):
     run(small, 0)
     before = small.read_text()
@@ -73,6 +76,7 @@ def test_other_settings_are_another_grid(small, monkeypatch):
     assert small.read_text() == before
 
 
+@pytest.mark.slow
 def test_other_seeds_stay_behind_those_that_are_asked_for(small):
     _, *before = run(small, 3, 5)
     about, *after = run(small, 5)

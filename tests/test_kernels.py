@@ -420,6 +420,7 @@ def test_bre_without_labels_needs_and_heeds_none(digits, labels):
         small(BinaryReconstructiveEmbedding).fit(digits.train)
 
 
+@pytest.mark.slow
 def test_bre_without_labels_keeps_neighbours():
     images, found = load("mnist5k"), []
     for passes in (0, 1):

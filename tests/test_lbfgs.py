@@ -104,6 +104,7 @@ def test_network_minimum(seed):
 
 @pytest.mark.rounding
 @pytest.mark.parametrize("problems", [quadratics, rosenbrocks, encoders])
+@pytest.mark.slow
 def test_evaluations_equal_settings(problems):
     ratios = []
     for fun, x0 in problems():
@@ -115,6 +116,7 @@ def test_evaluations_equal_settings(problems):
 
 @pytest.mark.rounding
 @pytest.mark.parametrize("problems", [quadratics, rosenbrocks, encoders])
+@pytest.mark.slow
 def test_evaluations_defaults(problems):
     ratios, excess = [], []
     for fun, x0 in problems():

@@ -346,6 +346,7 @@ def test_help_teaches(command, capsys):
         assert cli.parser().parse_args(cli.shlex.split(example)).command == command
 
 
+@pytest.mark.slow
 def test_as_a_process(files):
     """Exit codes as the shell sees them, and a reader that closes the pipe early."""
     run = [sys.executable, "-m", "bdnn"]
@@ -362,6 +363,7 @@ def test_as_a_process(files):
 ENCODE = "encode model.bdnn train.npy --output"
 
 
+@pytest.mark.slow
 def test_a_name_that_the_terminal_cannot_show(files, tmp_path):
     line = [sys.executable, "-m", "bdnn", *ENCODE.split(), f"{tmp_path}/ü.npy"]
     env = os.environ | {"PYTHONIOENCODING": "ascii"}
@@ -382,6 +384,7 @@ def test_a_name_that_is_no_text(files, tmp_path):
 
 @pytest.mark.skipif(os.name == "nt", reason="needs a POSIX shell")
 @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+@pytest.mark.slow
 def test_closed_output(closed, files, tmp_path):
     line = f"{shlex.quote(sys.executable)} -m bdnn {ENCODE} {tmp_path}/codes.npy {closed}"
     done = subprocess.run(line, shell=True, capture_output=True)

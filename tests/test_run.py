@@ -28,6 +28,7 @@ def start(*arguments):
     run.main(["--data", "digits", *arguments])
 
 
+@pytest.mark.slow
 def test_table_and_figure(figures, capsys):
     settings = '{"max_alternations": 1, "max_iter": 5}'
     start("--bits", "8", "16", "--settings", settings)
@@ -121,6 +122,7 @@ def test_under_protocol_dh_a_file_is_told_by_the_split_of_the_seed(tmp_path):
     assert run.same_run(second, *identities(*line, "1"))
 
 
+@pytest.mark.slow
 def test_what_was_measured_before_an_error_is_printed(figures, tmp_path, capsys, monkeypatch):
     measure = run.measure
 
@@ -201,6 +203,7 @@ def test_rounding_of_recorded_numbers():
 # --- several seeds, the protocol of Deep Hashing, data without labels
 
 
+@pytest.mark.slow
 def test_means_over_the_seeds(figures, capsys):
     start("--bits", "16", "8", "--methods", "itqcca", "itq", "--seeds", "0", "1", "2")
     output = capsys.readouterr().out
@@ -227,6 +230,7 @@ def test_summary_of_rows_known_by_hand():
     assert run.table(rows).splitlines()[5].split()[:5] == ["A", "8", "0", "labels", "0.50"]
 
 
+@pytest.mark.slow
 def test_protocol_dh_draws_a_split_for_each_seed(figures, tmp_path, monkeypatch, capsys):
     path = tmp_path / "rows.jsonl"
     seen, measure = [], run.measure
@@ -347,6 +351,7 @@ def small_paper(figures, tmp_path, monkeypatch):
     return folder
 
 
+@pytest.mark.slow
 def test_one_command_makes_both_tables_in_one(small_paper, figures, capsys):
     run.main(["--paper", "--settings", QUICK])
     output = capsys.readouterr().out

@@ -21,6 +21,7 @@ def samples(tmp_path_factory):
 
 @pytest.mark.rounding
 @pytest.mark.parametrize("method", measurements.METHODS)
+@pytest.mark.slow
 def test_recorded_trainings_from_a_file(samples, method):
     row = measurements.from_file(samples, method)
     assert row["objectives"][-1] < row["objectives"][0]
@@ -47,6 +48,7 @@ def test_ctrl_c_ends_it_without_a_traceback(monkeypatch):
     assert end.value.code == 130
 
 
+@pytest.mark.slow
 def test_measurements_are_recorded_once(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(measurements, "NAMES", ["file:ITQ"])
     record = tmp_path / "scale.jsonl"

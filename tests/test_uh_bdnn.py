@@ -285,6 +285,7 @@ def test_units_of_the_input_do_not_matter(digits):
 
 
 @pytest.mark.rounding
+@pytest.mark.slow
 def test_retrieval_is_near_that_of_itq(digits):
     """On 1,500 digits no method is far ahead: this finds faults, not merits."""
 
