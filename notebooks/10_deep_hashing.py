@@ -813,7 +813,7 @@ class SupervisedDeepHashing(DeepHashing):
 # %%
 from bdnn import metrics
 
-rows, labels = Z.T, dataset.labels.train  # the axes hold 97 % of the mean square, and are fewer
+rows, labels = Z.T, dataset.labels.train  # the axes hold 95 % of the mean square, and are fewer
 
 
 def split(seed, n=1500, n_held=500):
