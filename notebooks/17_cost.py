@@ -45,7 +45,15 @@ from bdnn.itq import itq_codes, range_scaling
 from bdnn.lbfgs import minimize, two_loop
 from bdnn.losses import balance, equality, independence
 from bdnn.metrics import precision_at_radius, sgn
-from bdnn.network import backward, flatten, forward, hidden_sizes, initial_weights, unflatten
+from bdnn.network import (
+    backward,
+    flatten,
+    forward,
+    hidden_sizes,
+    initial_weights,
+    layer_memory,
+    unflatten,
+)
 from bdnn.uh_bdnn import State, encoder_objective, principal_axes, ridge_decoder, terms
 
 # %% [markdown]
@@ -199,7 +207,7 @@ for name, time in TIMES.items():
 print("samples   1 thread            2 threads")
 for n in (128, 1024, 3500, 14_000):
     part = np.resize(np.arange(3500), n)
-    data = X[:, part], B[:, part], SIZES, LAMBDAS
+    data = X[:, part], B[:, part], SIZES, LAMBDAS, layer_memory(X[:, part], SIZES)
     print(f"{n:7,}", end="")
     for threads in (1, 2):
         with threadpool_limits(limits=threads):
@@ -261,12 +269,14 @@ def trained(encoder_step, seed, n_rounds=4):
     """Final objective, P@2 of the held-out queries, passes over the samples, and seconds."""
     X, Q, relevant, B, theta = problem(seed)
     rng, m, seen = np.random.default_rng(seed), X.shape[1], 0
+    memory = layer_memory(X, SIZES)
 
-    def objective(theta, part=slice(None)):
+    def objective(theta, batch=None):
         nonlocal seen
-        data = X[:, part], B[:, part]
-        seen += data[0].shape[1]
-        return encoder_objective(theta, *data, SIZES, LAMBDAS)
+        seen += m if batch is None else len(batch)
+        if batch is None:
+            return encoder_objective(theta, X, B, SIZES, LAMBDAS, memory)
+        return encoder_objective(theta, X[:, batch], B[:, batch], SIZES, LAMBDAS)
 
     started = perf_counter()
     for _ in range(n_rounds):

@@ -2,8 +2,7 @@
 
 Each ratio is the median over pairs of calls in turn, so that a machine whose speed drifts slows
 both sides. On one thread processor time is measured, on several the clock on the wall. PyTorch and
-faiss are compared with where they are installed; where one is not, its rows are left out. Of
-several threads we share the blocks of samples, as `fit` does, and a reference its products.
+faiss are compared with where they are installed; where one is not, its rows are left out.
 """
 
 import argparse
@@ -17,7 +16,6 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from bdnn.files import atomic_path, check_writable, versions
-from bdnn.sources import with_blocks_in_threads
 from tests.benchmarks import objectives, optimiser, retrieval
 from tests.benchmarks.measure import Stopwatch
 from tools import called_from
@@ -55,7 +53,6 @@ def measure(options):
         torch.set_num_threads(options.threads)
     with (
         threadpool_limits(limits=options.threads),
-        with_blocks_in_threads(),
         tqdm(disable=None, leave=False) as bar,
     ):
         for name in options.only:
