@@ -43,6 +43,7 @@ __all__ = [
     "SAMPLE",
     "State",
     "UHBDNN",
+    "best_codes",
     "encoder_objective",
     "growing",
     "initial_codes",
@@ -121,6 +122,16 @@ def encoder_objective(
     return J, flatten([dW + lambda1 * d for dW, d in zip(dWs, dWs_decay)], dcs)
 
 
+def best_codes(X: Array, W: Array, c: Array, H: Array, lambda2: float, B: Array) -> Array:
+    """Codes (L, m) by DCC from three starts, the best of them for each sample.
+
+    The arguments are those of `dcc.coordinate_descent`.
+    """
+    found = [coordinate_descent(X, W, c, H, lambda2, start) for start in (B, sgn(H), 0 * B)]
+    loss = [((X - W @ F - c) ** 2).sum(0) + lambda2 * ((H - F) ** 2).sum(0) for F in found]
+    return np.choose(np.argmin(loss, axis=0), found)  # loss (3, m): Eq. (6) for each sample
+
+
 class State(NamedTuple):
     """What a round of UH-BDNN leaves behind."""
 
@@ -161,7 +172,7 @@ def uh_bdnn(
         theta = minimize(J, theta, max_iter=max_iter).x  # step 2, Eqs. (4), (5)
         H = forward(*unflatten(theta, sizes), X)[-1]
         yield State(theta, W, c, H, B)
-        B = coordinate_descent(X, W, c, H, lambdas[1], B)  # step 3, Eq. (6)
+        B = best_codes(X, W, c, H, lambdas[1], B)  # step 3, Eq. (6)
 
 
 def terms(
@@ -261,7 +272,7 @@ def growing(
             if B.shape[1] < n:  # samples join
                 H = forward(*unflatten(theta, sizes), Xn)[-1]
                 B = sgn(H)
-            B = coordinate_descent(Xn, W, c, H, lambdas[1], B)  # the step 3 that is due
+            B = best_codes(Xn, W, c, H, lambdas[1], B)  # the step 3 that is due
         for state in islice(uh_bdnn(Xn, B, theta, sizes, lambdas, max_iter), end - t):
             yield state
         t = end

@@ -42,12 +42,11 @@ import numpy as np
 from dask import array as da
 from numpy import ndarray as Array
 
-from bdnn.dcc import coordinate_descent
 from bdnn.itq import procrustes_rotation
 from bdnn.losses import squared_norm
 from bdnn.metrics import sgn
 from bdnn.network import backward, flatten, forward, unflatten
-from bdnn.uh_bdnn import ridge_decoder
+from bdnn.uh_bdnn import best_codes, ridge_decoder
 
 # %%
 import json
@@ -378,7 +377,7 @@ def new_codes(x, *rest):
     H = outputs(theta, network, x.T)
     codes = B[0].T.astype(H.dtype) if B else sgn(H)
     if W is not None:
-        codes = coordinate_descent(x.T, W, c, H, lambda2, codes)
+        codes = best_codes(x.T, W, c, H, lambda2, codes)
     return codes.T.astype(np.int8)
 
 

@@ -222,34 +222,7 @@ def test_a_kernel_sees_none_of_the_persons_own_settings(root, monkeypatch):
 # The other commands
 
 
-def test_the_tests_run_cheapest_first(monkeypatch):
-    monkeypatch.setattr(test, "other_kernels", lambda: "Haswell")
-    titles = [[title for title, _, _ in group] for group in test.full_steps()]
-    assert titles == [
-        ["check"],
-        ["types", "site"],
-        ["unit tests"],
-        ["unit tests, Haswell"],
-        ["notebooks"],
-        ["notebooks, Haswell"],
-        ["browser tests"],
-    ]
-
-
-def test_the_first_group_that_fails_ends_the_run(monkeypatch):
-    ran = []
-
-    def fake_run(group, env):
-        ran.extend(title for title, _, _ in group)
-        return 3 if len(ran) == 3 else 0
-
-    monkeypatch.setattr(test, "warm_up", lambda: None)
-    monkeypatch.setattr(test, "run", fake_run)
-    monkeypatch.setattr(test.sys, "argv", ["test"])
-    assert test.main() == 3
-    assert ran == ["check", "types", "site"]
-
-
+@pytest.mark.slow
 def test_the_notebooks_are_executed_and_compared(root):
     write(root, "tests/nbval_sanitize.cfg", (ROOT / "tests/nbval_sanitize.cfg").read_text())
     export.write_modules(root, find(root))

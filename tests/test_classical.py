@@ -640,7 +640,7 @@ def test_more_bits_than_features(method):
     assert len(np.unique(est.codes_.T, axis=0)) > (3 if method is KMeansHashing else 10)
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error", "ignore:. of 3 bits are the same")
 @METHODS
 def test_constant_features_and_repeated_samples(method):
     X = np.zeros((40, 5))

@@ -45,3 +45,31 @@ def test_the_tests_of_the_library_need_no_tools():
     names = {path.name for path in steps.library_tests()}
     assert {"test_bad_input.py", "test_scale.py", "test_uh_bdnn.py"} <= names
     assert not names & {"test_course.py", "test_gates.py", "test_build.py", "test_run.py"}
+
+
+def test_the_tests_run_cheapest_first(monkeypatch):
+    monkeypatch.setattr(steps, "other_kernels", lambda: "Haswell")
+    titles = [[title for title, _, _ in group] for group in steps.full_steps()]
+    assert titles == [
+        ["check"],
+        ["types", "site"],
+        ["unit tests"],
+        ["unit tests, Haswell"],
+        ["notebooks"],
+        ["notebooks, Haswell"],
+        ["browser tests"],
+    ]
+
+
+def test_the_first_group_that_fails_ends_the_run(monkeypatch):
+    ran = []
+
+    def fake_run(group, env):
+        ran.extend(title for title, _, _ in group)
+        return 3 if len(ran) == 3 else 0
+
+    monkeypatch.setattr(steps, "warm_up", lambda: None)
+    monkeypatch.setattr(steps, "run", fake_run)
+    monkeypatch.setattr(steps.sys, "argv", ["test"])
+    assert steps.main() == 3
+    assert ran == ["check", "types", "site"]
