@@ -45,7 +45,15 @@ from bdnn.itq import itq_codes, range_scaling
 from bdnn.lbfgs import minimize, two_loop
 from bdnn.losses import balance, equality, independence
 from bdnn.metrics import precision_at_radius, sgn
-from bdnn.network import backward, flatten, forward, hidden_sizes, initial_weights, unflatten
+from bdnn.network import (
+    backward,
+    flatten,
+    forward,
+    hidden_sizes,
+    initial_weights,
+    layer_memory,
+    unflatten,
+)
 from bdnn.uh_bdnn import State, encoder_objective, principal_axes, ridge_decoder, terms
 
 # %% [markdown]
@@ -199,7 +207,7 @@ for name, time in TIMES.items():
 print("samples   1 thread            2 threads")
 for n in (128, 1024, 3500, 14_000):
     part = np.resize(np.arange(3500), n)
-    data = X[:, part], B[:, part], SIZES, LAMBDAS
+    data = X[:, part], B[:, part], SIZES, LAMBDAS, layer_memory(X[:, part], SIZES)
     print(f"{n:7,}", end="")
     for threads in (1, 2):
         with threadpool_limits(limits=threads):
@@ -209,7 +217,7 @@ for n in (128, 1024, 3500, 14_000):
     print()
 
 # %% [markdown]
-# Read the columns downwards. Small batches are slower per sample: the calls and the parameters themselves have to be paid for each time, whatever $m$ is. Very large ones are slower again, because their layers no longer fit into the cache. Then read across. A second thread needs large products to be worth its while; it never doubles the speed, because everything elementwise stays on one thread; and where another program has the second core, it does harm. More machines help better: an evaluation is a sum over samples, so each machine can take its part, sigmoids included. Notebook 16 does that, with two small reductions for each evaluation.
+# Read the columns downwards. Small batches are slower per sample: the calls and the parameters themselves have to be paid for each time, whatever $m$ is. Very large ones are slower again, because their layers no longer fit into the cache. Then read across. A second thread needs large products to be worth its while; it never doubles the speed, because everything elementwise stays on one thread; and where another program has the second core, as was the case when the stored output was made, the threads wait for each other and two can be far slower than one. (With both cores free, an evaluation for 60,000 samples of 784 dimensions took 349 ms on one thread and 212 ms on two.) More machines help better: an evaluation is a sum over samples, so each machine can take its part, sigmoids included. Notebook 16 does that, with two small reductions for each evaluation.
 #
 # ## Compare L-BFGS with minibatches
 #
@@ -261,12 +269,14 @@ def trained(encoder_step, seed, n_rounds=4):
     """Final objective, P@2 of the held-out queries, passes over the samples, and seconds."""
     X, Q, relevant, B, theta = problem(seed)
     rng, m, seen = np.random.default_rng(seed), X.shape[1], 0
+    memory = layer_memory(X, SIZES)
 
-    def objective(theta, part=slice(None)):
+    def objective(theta, batch=None):
         nonlocal seen
-        data = X[:, part], B[:, part]
-        seen += data[0].shape[1]
-        return encoder_objective(theta, *data, SIZES, LAMBDAS)
+        seen += m if batch is None else len(batch)
+        if batch is None:
+            return encoder_objective(theta, X, B, SIZES, LAMBDAS, memory)
+        return encoder_objective(theta, X[:, batch], B[:, batch], SIZES, LAMBDAS)
 
     started = perf_counter()
     for _ in range(n_rounds):
@@ -317,7 +327,7 @@ for ax in axes:
     _ = ax.set(xscale="log", xlabel="seconds of training")
     _ = ax.set_xticks([0.5, 1, 2, 4], ["0.5", "1", "2", "4"])
     _ = ax.set_xticks([], minor=True)
-_ = axes[0].set(title="objective above the lowest found", ylim=0)
+_ = axes[0].set(title="objective above the lowest found", ylim=-0.004)
 _ = axes[1].set(title="precision within radius 2 (%)")
 _ = axes[0].legend()
 save_figure(fig, "17_optimisers")
@@ -340,7 +350,7 @@ print(f"passes over the samples: Adam {few[2]:.0f}, L-BFGS more than 18 times as
 print("objective, in every seed: higher with Adam. P@2: the same within three points")
 
 # %% [markdown]
-# Five epochs of Adam in each round find nearly what a hundred iterations of L-BFGS find, in a twentieth of the passes and at a higher objective. The time falls less, to about a sixth on our machine: small batches are slower per sample, and each has to update all parameters. **Half of the gain needs no other optimiser**: fifty iterations of L-BFGS in place of a hundred do as well. But twenty do not, and where that border lies has to be found by trying, just like Adam's rate (Exercise 17.4). SciPy's program, from the same formulas, ends at the same height; it takes a little longer, because it computes in double precision.
+# Five epochs of Adam in each round find nearly what a hundred iterations of L-BFGS find, in a twentieth of the passes and at a higher objective. The time falls less, to about a sixth on our machine: small batches are slower per sample, and each has to update all parameters. **Part of the gain needs no other optimiser**: fifty iterations of L-BFGS in place of a hundred do as well, in half the time. But twenty do not, and where that border lies has to be found by trying, just like Adam's rate (Exercise 17.4). SciPy's program, from the same formulas, ends at the same height; it takes a little longer, because it keeps its vectors in double precision.
 #
 # ## Ask what the objective buys
 #

@@ -6,7 +6,7 @@ rows are there are left out, so that an interrupted run goes on where it stopped
 file      a training on 4,000,000 x 128 float32, 2 GB, from a file, and the memory it took
 same      the same method on the first 40,000 of these samples, from the file and from memory
 evaluate  all measures of 1,000 queries against the codes of all samples, from a file
-cluster   evaluations of the encoder's objective on one and on two processes, and the bytes moved
+cluster   evaluations of the encoder's objective on one and on two processes
 """
 
 import argparse
@@ -16,6 +16,7 @@ import shlex
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -36,13 +37,13 @@ QUERIES, CLASSES = 1000, 10
 METHODS = {cls.__name__: cls for cls in (ITQ, UHBDNN, SHBDNN, DeepHashing)}
 WHOLE = {  # settings for the whole file: few steps, as memory is what it measures
     "ITQ": {"n_iter": 50},
-    "UHBDNN": {"init": "random", "n_init": 1, "max_alternations": 1, "max_iter": 3},
+    "UHBDNN": {"max_alternations": 1, "max_iter": 3},
     "SHBDNN": {"max_alternations": 1, "max_iter": 3},
     "DeepHashing": {"max_iter": 5},
 }
 PART = {  # and for its first samples
     "ITQ": {"n_iter": 50},
-    "UHBDNN": {"n_init": 1, "max_alternations": 2, "max_iter": 20},
+    "UHBDNN": {"max_alternations": 2, "max_iter": 20},
     "SHBDNN": {"max_alternations": 2, "max_iter": 20},
     "DeepHashing": {"max_iter": 20},
 }
@@ -224,37 +225,36 @@ def cluster(path, _):
 
 
 def timed_evaluations(client, path, m, repetitions=5):
-    """Seconds and bytes of an evaluation for the first m samples of the file.
+    """Seconds of an evaluation for the first m samples of the file.
 
     `seconds` are those of the clock, `worker_seconds` the processor time of the busiest worker.
     """
     from dask import array as da
 
-    from bdnn.engine.scale import DaskSamples, SentBytes
+    from bdnn.engine.scale import Network, bdnn_terms, objective
     from bdnn.network import flatten, hidden_sizes, initial_weights
-    from bdnn.sources import blockwise, stored
-    from bdnn.uh_bdnn import encoder_objective
 
     rows = np.load(path, mmap_mode="r")[:m] / np.float32(255)
-    X = DaskSamples.of(da.from_array(rows, chunks=(25_000, D)), "float32")
+    codes = np.where(rows[:, :BITS] > 0.1, np.float32(1), np.float32(-1))
+    classes = np.zeros((m, 1), np.int64)  # all one class: no labels
+    samples = [da.from_array(A, chunks=(25_000, -1)).persist() for A in (rows, classes, codes)]
     sizes = (D, *hidden_sizes(BITS), BITS)
-    theta = flatten(*initial_weights(X, sizes, np.random.default_rng(SEED)))
-    B = stored(lambda X: np.where(X[:BITS] > 0.1, 1, -1).astype(np.int8), blockwise(abs, X))
-    objective = encoder_objective(X, B, sizes, (1e-5, 5e-2, 1e-2, 1e-6))
-    objective(theta)
+    theta = flatten(*initial_weights(rows[:10_000].T, sizes, np.random.default_rng(SEED)))
+    of_codes = partial(bdnn_terms, (1e-5, 5e-2, 1e-2, 1e-6))
+    network = Network(sizes, ("sigmoid", "identity"), 1)
+    evaluate_once = partial(objective, theta, network, samples, of_codes, lambda theta: ({}, 0.0))
+    evaluate_once()
     seconds, used = [], client.run(time.process_time)
-    with SentBytes(client) as sent:
-        for _ in range(repetitions):
-            started = time.perf_counter()
-            objective(theta)
-            seconds.append(time.perf_counter() - started)
+    for _ in range(repetitions):
+        started = time.perf_counter()
+        evaluate_once()
+        seconds.append(time.perf_counter() - started)
     busiest = max(now - used[worker] for worker, now in client.run(time.process_time).items())
     return {
         "n_workers": len(used),
         "m": m,
         "seconds": min(seconds),
         "worker_seconds": busiest / repetitions,
-        "bytes_sent": sent.total / repetitions,
         "parameters": len(theta),
         "cores": os.cpu_count(),
     }
