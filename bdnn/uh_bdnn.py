@@ -191,7 +191,7 @@ def terms(
     }
 
 
-ENERGY = 0.97  # share of the mean square that the principal axes keep
+ENERGY = 0.95  # share of the mean square that the principal axes keep
 
 
 def principal_axes(X: Array, energy: float = ENERGY) -> Array:
@@ -224,7 +224,7 @@ def initial_codes(X: Array, L: int, rng: np.random.Generator, n_init: int = N_IN
     return min(tried, key=lambda B: reconstruction(X, B, *ridge_decoder(X, B, 1e-5))[0])
 
 
-SAMPLE, ROUNDS = 10_000, 5  # where samples are many: a first sample, and the rounds on it
+SAMPLE, ROUNDS = 20_000, 5  # where samples are many: a first sample, and the rounds on it
 
 
 def stages(m: int, n_rounds: int) -> list[tuple[int, int]]:
@@ -393,7 +393,7 @@ class UHBDNN(DeepEncoder):
         lambda3: float = 1e-2,
         lambda4: float = 1e-6,
         hidden: Sequence[int] | None = None,
-        max_alternations: int = 10,
+        max_alternations: int = 7,
         max_iter: int = 100,
         n_validation: int = 2000,
         n_neighbors: int = 50,
