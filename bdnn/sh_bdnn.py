@@ -246,6 +246,7 @@ class SHBDNN(DeepEncoder):
         `SAMPLE_LENGTH`, along the principal axes.
     """
 
+    _energy = 0.9
     _requires_labels = True
     _parameter_constraints = {"init": [StrOptions({"classes", "itq"})]}
 
@@ -259,8 +260,8 @@ class SHBDNN(DeepEncoder):
         lambda4: float = 1e-4,
         hidden: Sequence[int] | None = None,
         init: str = "classes",
-        max_alternations: int = 10,
-        max_iter: int = 50,
+        max_alternations: int = 8,
+        max_iter: int = 100,
         n_validation: int = 2000,
         patience: int = 3,
         dtype: DTypeLike = "float32",

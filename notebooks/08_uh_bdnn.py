@@ -763,6 +763,8 @@ class DeepEncoder(NetworkHasher):
     and chooses the scale.
     """
 
+    _energy = ENERGY
+
     @property
     def _lambdas(self):
         return self.lambda1, self.lambda2, self.lambda3, self.lambda4
@@ -784,7 +786,7 @@ class DeepEncoder(NetworkHasher):
         self.shift_ = X.mean(axis=1, keepdims=True)
         V = X - self.shift_
         scale = X.dtype.type(self._scale(X, V))
-        P = principal_axes(V)  # (D, r), Eq. (7)
+        P = principal_axes(V, self._energy)  # (D, r), Eq. (7)
         self.axes_ = P.T / scale  # (r, D)
         return P.T @ V / scale
 
