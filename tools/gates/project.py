@@ -9,7 +9,6 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from bdnn.course.records import read_folder
 from tools.export import stray_modules
 from tools.notebooks import Problem
 from tools.style import ruff
@@ -89,8 +88,9 @@ def address(course):
 def results(course):
     """README's table of results states the means of the recorded rows, one for each seed."""
     readme = (course.root / "README.md").read_text(encoding="utf-8").splitlines()
-    folder = read_folder(course.root / "notebooks" / "results")
-    rows = [row for name, rows in folder.items() if name != "ablations.jsonl" for row in rows]
+    paths = sorted((course.root / "notebooks" / "results").glob("*.jsonl"))
+    texts = [path.read_text(encoding="utf-8") for path in paths if path.stem != "ablations"]
+    rows = [json.loads(line) for text in texts for line in text.splitlines()]
     for name, entry in RESULTS.items():
         stated = next((line for line in readme if line.startswith(f"| {name} |")), "")
         found = [mean_precision(rows, (*entry, bits)) for bits in (8, 16, 24, 32)]
