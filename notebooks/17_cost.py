@@ -217,7 +217,7 @@ for n in (128, 1024, 3500, 14_000):
     print()
 
 # %% [markdown]
-# Read the columns downwards. Small batches are slower per sample: the calls and the parameters themselves have to be paid for each time, whatever $m$ is. Very large ones are slower again, because their layers no longer fit into the cache. Then read across. A second thread needs large products to be worth its while; it never doubles the speed, because everything elementwise stays on one thread; and where another program has the second core, as was the case when the stored output was made, the threads wait for each other and two can be far slower than one. (With both cores free, an evaluation for 60,000 samples of 784 dimensions took 349 ms on one thread and 212 ms on two.) More machines help better: an evaluation is a sum over samples, so each machine can take its part, sigmoids included. Notebook 16 does that, with two small reductions for each evaluation.
+# Read the columns downwards. Small batches are slower per sample: the calls and the parameters themselves have to be paid for each time, whatever $m$ is. Very large ones are slower again, because their layers no longer fit into the cache. Then read across. A second thread needs large products to be worth its while; it never doubles the speed, because everything elementwise stays on one thread; and where another program has the second core, as was the case when the stored output was made, the threads wait for each other and two can be far slower than one. More machines help better: an evaluation is a sum over samples, so each machine can take its part, sigmoids included. Notebook 16 does that, with two small reductions for each evaluation.
 #
 # ## Compare L-BFGS with minibatches
 #
