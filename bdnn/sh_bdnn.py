@@ -29,7 +29,7 @@ from bdnn.losses import (
 )
 from bdnn.metrics import sgn
 from bdnn.network import backward, flatten, forward, initial_weights, layer_memory, unflatten
-from bdnn.uh_bdnn import SAMPLE, DeepEncoder, encoder_objective, stages
+from bdnn.uh_bdnn import DeepEncoder, encoder_objective, stages
 
 __all__ = [
     "SAMPLE_LENGTH",
@@ -261,7 +261,7 @@ class SHBDNN(DeepEncoder):
         lambda4: float = 1e-4,
         hidden: Sequence[int] | None = None,
         init: str = "classes",
-        max_alternations: int = 8,
+        max_alternations: int = 10,
         max_iter: int = 100,
         n_validation: int = 2000,
         patience: int = 3,
@@ -317,8 +317,7 @@ class SHBDNN(DeepEncoder):
     def _begin(self, start, X, train):
         theta = self._theta(start, len(X))
         H = self._outputs(theta, X)
-        t = stages(X.shape[1], self._n_rounds())[-2][1] if X.shape[1] > 2 * SAMPLE else 0
-        return t, State(theta, H, sgn(H))
+        return self._whole_from(X.shape[1]), State(theta, H, sgn(H))
 
     def _terms(self, X, y, state):
         return supervised_terms(y, state, self._sizes(len(X)), self._lambdas)

@@ -876,10 +876,11 @@ def trained(seed):
     """The start codes, and for each method its last network (a function) and its objective."""
     train, _ = split(seed)
     X, rng = Z[:, train], np.random.default_rng(seed)
+    N = alphas[0] + X.shape[1]  # of Eq. (14)
 
     def fun(theta):
         J, gradient = dh_objective(theta, X, sizes, alphas=alphas)
-        return J / (m + 100), gradient / np.float32(m + 100)
+        return J / N, gradient / np.float32(N)
 
     def dh(theta):
         return partial(forward, *unflatten(theta, sizes), hidden="tanh", last="tanh")
@@ -891,7 +892,7 @@ def trained(seed):
     weights = flatten(*initial_weights(X, wide, rng))
     *_, uh = islice(uh_bdnn(X, B0, weights, wide, LAMBDAS, 25), 4)
     networks = dh(start), dh(last), dh(best), partial(forward, *unflatten(uh.theta, wide))
-    objectives = *(fun(theta)[0] * (m + 100) for theta in (start, last, best)), np.nan
+    objectives = *(fun(theta)[0] * N for theta in (start, last, best)), np.nan
     return B0, uh.B, networks, objectives
 
 
@@ -945,10 +946,11 @@ print("the longer the fit, the fewer outputs disagree with their code")
 def two_bits():
     X, rng = Z[:, split(0)[0]], np.random.default_rng(0)
     small, wide = (len(Z), 46, 18, 2), (len(Z), *hidden_sizes(2), 2)
+    N = alphas[0] + X.shape[1]
 
     def fun(theta):
         J, gradient = dh_objective(theta, X, small, alphas=alphas)
-        return J / (m + 100), gradient / np.float32(m + 100)
+        return J / N, gradient / np.float32(N)
 
     start = flatten(*initial_network(X, small, rng, "itq"))
     first = forward(*unflatten(start, small), X, "tanh", "tanh")[-1]
