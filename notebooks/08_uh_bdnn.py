@@ -1011,8 +1011,12 @@ PUBLISHED = {
     "UHBDNN": {8: 0.53, 16: 6.80, 24: 29.38, 32: 38.50},
     "ITQ": {8: 0.51, 16: 5.87, 24: 23.92, 32: 36.35},
 }
+wanted = {"data": "mnist", "ground_truth": "knn50", "split": "60000 train, 60000 database"}
+files = read_folder("results")
+found = [row for name in files if name != "ablations.jsonl" for row in files[name]]
+found = [row for row in found if wanted.items() <= row.items()]
 recorded = {}  # for method and bits: the rows of the latest revision, one for each seed
-for row in sorted(read_folder("results")["mnist.jsonl"], key=lambda row: row["revision"]):
+for row in sorted(found, key=lambda row: row["revision"]):
     rows = recorded.setdefault((row["method"], row["bits"]), {})
     if any(other["revision"] < row["revision"] for other in rows.values()):
         rows.clear()
