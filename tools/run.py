@@ -280,8 +280,6 @@ def report(runs, args):
         stem = f"run_{rows[0]['data']}" + ("_dh" if args.protocol == "dh" else "")
         stem += f"_{truth}" if len(truths) > 1 else ""
         print(f"figure: {plotting.draw_comparison(group, stem)}")
-        if path := plotting.draw_history(group, f"{stem}_objective"):
-            print(f"figure: {path}")
     print("imbalance and dependence: 0 is best, 1 worst; empty balls count as precision 0")
     if args.record:
         print(f"results: {args.record}")
