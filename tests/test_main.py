@@ -254,7 +254,7 @@ def test_compare_leaves_out_what_needs_labels(files, tmp_path, capsys):
             "train train.npy --method itq --checkpoint c",
             "--checkpoint is for uhbdnn, shbdnn, dh, supd",
         ),
-        ("encode train.npy train.npy", "train.npy is not a bdnn model, or was damaged"),
+        ("encode train.npy train.npy", "train.npy is no model file of bdnn: another kind"),
         ("encode absent.bdnn train.npy", "No such file"),
         ("search model.bdnn train.npy query.npy -k 0", "k must be a whole number"),
         ("search model.bdnn train.npy query.npy --radius -1", "radius must be a whole number"),
