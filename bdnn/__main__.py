@@ -117,11 +117,8 @@ def train(args):
     """Learn a hash function and save it."""
     writable(args.model, args.checkpoint)
     X, y = training_vectors(args.data, args.labels)
-    settings = {"n_bits": args.bits, "random_state": args.seed, "verbose": sys.stderr.isatty()}
-    known = compare.parameters(args.method)
     compare.check_settings(args.settings, [args.method])
-    settings = {name: value for name, value in settings.items() if name in known}
-    estimator = compare.METHODS[args.method](**settings | args.settings)
+    estimator = compare.make(args.method, args.bits, args.seed, args.settings)
     if y is None and compare.supervised([args.method]):
         raise ValueError(
             f"{args.method} learns from labels, and {args.data} has none; see --labels"
@@ -251,15 +248,15 @@ def compare_methods(args):
         truth = "labels" if dataset.labels is not None else "knn"
     k = min(args.neighbours, len(dataset.database))
     dataset = data.with_ground_truth(dataset, truth, k)
-    print(compare.describe(dataset))
+    print(dataset)
     rows = []
     runs = [(bits, name) for bits in args.bits for name in methods]
     try:
         for bits, name in tqdm(runs, unit="run", disable=not sys.stderr.isatty()):
             estimator = compare.make(name, bits, args.seed, args.settings)
             row = {"method": type(estimator).__name__, "bits": bits, "seed": args.seed}
-            settings = compare.settings_of(estimator)
-            row |= {"ground_truth": dataset.ground_truth, "settings": settings}
+            row["ground_truth"] = dataset.ground_truth
+            row["settings"] = compare.settings_of(estimator)
             rows.append(compare.measure(estimator, dataset, row))
     finally:  # where a run fails, those before it are not lost
         if rows:

@@ -24,7 +24,6 @@ from bdnn.course.compare import (
     cell,
     check_bits,
     check_settings,
-    describe,
     json_object,
     make,
     measure,
@@ -367,11 +366,11 @@ def parse(argv):
 
 
 def described(run, truths, args):
-    """One line that states the data, the split and the ground truths of the runs."""
+    """The data of a run with all ground truths of the runs: its text states them and the split."""
     dataset = source(run.data, args.protocol, split_seed(args, run.seed))
     if args.n_train is not None:
         dataset = fewer(dataset, args.n_train, run.seed)
-    return describe(replace(dataset, ground_truth=" and ".join(truths)))
+    return replace(dataset, ground_truth=" and ".join(truths))
 
 
 def identity(method, bits, seed, truth, dataset, args):

@@ -15,7 +15,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
-from sklearn.utils import get_tags
 
 import bdnn
 from bdnn import metrics
@@ -33,7 +32,6 @@ __all__ = [
     "cell",
     "check_bits",
     "check_settings",
-    "describe",
     "json_object",
     "make",
     "measure",
@@ -103,7 +101,7 @@ def json_object(text: str) -> dict[str, Any]:
 
 def supervised(names: Iterable[str]) -> list[str]:
     """Those of the methods that need labels."""
-    return [name for name in names if get_tags(METHODS[name]()).target_tags.required]
+    return [name for name in names if METHODS[name]._requires_labels]
 
 
 def parameters(name: str) -> Mapping[str, inspect.Parameter]:
@@ -143,16 +141,6 @@ def usable(names: list[str], dataset: Dataset, lenient: bool) -> list[str]:
     if needy:
         print(f"left out, because {dataset.name} has no labels: {', '.join(needy)}")
     return [name for name in names if name not in needy]
-
-
-def describe(dataset: Dataset) -> str:
-    """One line that states the data, the split and the ground truth."""
-    return (
-        f"{dataset.name}: {len(dataset.train)} training vectors, {len(dataset.database)} in the "
-        f"database, {len(dataset.query)} queries, {dataset.train.shape[1]} dimensions; "
-        f"ground truth {dataset.ground_truth}"
-        + ("; protocol dh, each seed draws its own split" if dataset.protocol == "dh" else "")
-    )
 
 
 def make(name: str, bits: int, seed: int, settings: Row) -> Hasher:
@@ -312,7 +300,7 @@ def write_report(path: StrPath, rows: list[Row], dataset: Dataset, command: str)
     settings = {row["method"]: row["settings"] for row in rows}
     page = PAGE.format(
         title=html.escape(f"Hashing methods compared on {dataset.name}"),
-        data=html.escape(describe(dataset)),
+        data=html.escape(str(dataset)),
         table=_html_table(_lines(rows)),
         legend=LEGEND,
         caption=CAPTION,
