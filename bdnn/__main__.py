@@ -15,7 +15,6 @@ import numpy as np
 from tqdm import tqdm
 
 from bdnn import data, metrics
-from bdnn.checks import check_whole_number
 from bdnn.course import compare
 from bdnn.files import atomic_path, check_writable, load
 
@@ -118,11 +117,8 @@ def train(args):
     """Learn a hash function and save it."""
     writable(args.model, args.checkpoint)
     X, y = training_vectors(args.data, args.labels)
-    settings = {"n_bits": args.bits, "random_state": args.seed, "verbose": sys.stderr.isatty()}
-    known = compare.parameters(args.method)
     compare.check_settings(args.settings, [args.method])
-    settings = {name: value for name, value in settings.items() if name in known}
-    estimator = compare.METHODS[args.method](**settings | args.settings)
+    estimator = compare.make(args.method, args.bits, args.seed, args.settings)
     if y is None and compare.supervised([args.method]):
         raise ValueError(
             f"{args.method} learns from labels, and {args.data} has none; see --labels"
@@ -163,8 +159,7 @@ def search(args):
         database = model.encode(data.read_vectors(args.database, args.labels)[0])
     codes = model.encode(query_vectors(args.query, args.labels))
     if args.radius is None:
-        check_whole_number("k", args.k, 1)
-        indices, distances = nearest(codes, database, min(args.k, len(database)))
+        indices, distances = metrics.nearest(codes, database, min(args.k, len(database)))
         found, told = {}, f"{indices.shape[1]} items for each of {len(codes)} queries"
     else:
         indices, distances = within(codes, database, args.radius)
@@ -204,22 +199,8 @@ def query_vectors(path, labels):
         return data.read_vectors(path)[0]
 
 
-def nearest(queries: np.ndarray, database: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows (n_query, k) of the nearest codes and their distances; of equal ones the lower row."""
-    indices = np.empty((len(queries), k), np.int64)
-    distances = np.empty((len(queries), k), np.int16)
-    step = max(1, 2**22 // len(database))
-    bar = tqdm(range(0, len(queries), step), desc="search", disable=not sys.stderr.isatty())
-    for start in bar:
-        rows = slice(start, start + step)
-        D = metrics.hamming_distances(queries[rows], database)
-        indices[rows] = np.argsort(D, axis=1, kind="stable")[:, :k]
-        distances[rows] = np.take_along_axis(D, indices[rows], axis=1)
-    return indices, distances
-
-
 def within(queries: np.ndarray, database: np.ndarray, radius: int) -> tuple[list, list]:
-    """For each query the rows within the radius and their distances; in the order of `nearest`."""
+    """For each query the rows within the radius and their distances; nearest first."""
     indices, distances = [], []
     for query, items in zip(queries, metrics.items_within(queries, database, radius)):
         D = np.bitwise_count(query ^ database[items]).sum(axis=1, dtype=np.int16)
@@ -265,17 +246,17 @@ def compare_methods(args):
     truth = args.ground_truth
     if truth == "auto":
         truth = "labels" if dataset.labels is not None else "knn"
-    options = {"n_neighbors": min(args.neighbours, len(dataset.database))}
-    dataset = data.load(args.data, labels=args.labels, ground_truth=truth, **options)
-    print(compare.describe(dataset))
+    k = min(args.neighbours, len(dataset.database))
+    dataset = data.with_ground_truth(dataset, truth, k)
+    print(dataset)
     rows = []
     runs = [(bits, name) for bits in args.bits for name in methods]
     try:
         for bits, name in tqdm(runs, unit="run", disable=not sys.stderr.isatty()):
             estimator = compare.make(name, bits, args.seed, args.settings)
             row = {"method": type(estimator).__name__, "bits": bits, "seed": args.seed}
-            settings = compare.settings_of(estimator)
-            row |= {"ground_truth": dataset.ground_truth, "settings": settings}
+            row["ground_truth"] = dataset.ground_truth
+            row["settings"] = compare.settings_of(estimator)
             rows.append(compare.measure(estimator, dataset, row))
     finally:  # where a run fails, those before it are not lost
         if rows:

@@ -13,10 +13,10 @@ import gzip
 import hashlib
 import io
 import os
-import struct
 import tarfile
 import warnings
 from collections.abc import Callable
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -47,24 +47,16 @@ __all__ = [
     "with_ground_truth",
 ]
 
-# The four files of MNIST: SHA-256 of the .gz as published, and of the idx file inside it.
+# The four files of MNIST, with the SHA-256 of each as published.
 MNIST_FILES = {
     "train-images-idx3-ubyte.gz": (
-        "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
-        "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+        "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"
     ),
     "train-labels-idx1-ubyte.gz": (
-        "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
-        "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+        "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c"
     ),
-    "t10k-images-idx3-ubyte.gz": (
-        "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
-        "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-    ),
-    "t10k-labels-idx1-ubyte.gz": (
-        "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
-        "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
-    ),
+    "t10k-images-idx3-ubyte.gz": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+    "t10k-labels-idx1-ubyte.gz": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
 }
 MNIST_ADDRESSES = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
@@ -80,7 +72,6 @@ SIFT1M_ADDRESS = "ftp://ftp.irisa.fr/local/texmex/corpus/sift.tar.gz"
 # Neighbours are kept on disk when finding them takes more multiplications than this (seconds).
 KEEP_NEIGHBOURS_FROM = 10**10
 BLOCK_ENTRIES = 2**23
-MISSING = ("", "#N/A", "<NA>", "N/A", "NA", "NULL", "None", "n/a", "null")  # to pandas, as is NaN
 QUERIES_PER_CLASS = 100  # of the protocol "dh"
 
 
@@ -240,25 +231,7 @@ def with_ground_truth(
     n_neighbors: int = 50,
     data_home: StrPath | None = None,
 ) -> Dataset:
-    """The same vectors with other right answers.
-
-    Parameters
-    ----------
-    dataset : Dataset
-    ground_truth : {"knn", "labels", None}
-    n_neighbors : int
-    data_home : path, optional
-        All as for :func:`load`.
-
-    Returns
-    -------
-    Dataset
-
-    Raises
-    ------
-    ValueError
-        For an unknown ground truth, labels that are not there, or too many neighbours.
-    """
+    """The same vectors with other right answers; the arguments are those of :func:`load`."""
     check_option("ground_truth", ground_truth, ("knn", "labels", None))
     if ground_truth == "knn":
         relevant = _kept_neighbours(dataset, n_neighbors, _cache_folder(data_home))
@@ -350,37 +323,22 @@ def _kept_neighbours(dataset, k, cache):
     query, database = dataset.query, dataset.database
     if query.size * len(database) < KEEP_NEIGHBOURS_FROM:
         return nearest_neighbours(query, database, k)
-    path = cache / f"neighbours-{_digest(query, database)[:16]}-{k}.bin"
-    shape = (len(query), k)
-    return _kept(path, shape, np.int32, lambda: nearest_neighbours(query, database, k))
+    path = cache / f"neighbours-{_digest(query, database)[:16]}-{k}.npz"
+    return _kept(path, lambda: nearest_neighbours(query, database, k))
 
 
-def _kept(path, shape, dtype, compute):
-    """An array from the file, or computed and kept there; its bytes stand behind their SHA-256."""
-    array = _read_kept(path, shape, dtype)
-    if array is None:
-        array = compute()
-        raw = array.astype(np.dtype(dtype).newbyteorder("<")).tobytes()
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with atomic_path(path) as temporary:
-                temporary.write_bytes(hashlib.sha256(raw).digest() + raw)
-        except OSError as error:
-            warnings.warn(f"{path.name} could not be kept in {path.parent}: {error}", stacklevel=3)
-    return array
-
-
-def _read_kept(path, shape, dtype):
-    """What :func:`_kept` wrote, or None if it is absent or damaged."""
+def _kept(path, compute):
+    """An array from a file of the cache, or computed and kept there; an .npz tells damage."""
+    with suppress(OSError, ValueError):  # absent, or damaged
+        return _read_npz(path, ["kept"])["kept"]
+    array = compute()
     try:
-        stored = path.read_bytes()
-    except OSError:
-        return None
-    digest, raw = stored[:32], stored[32:]
-    dtype = np.dtype(dtype)
-    if hashlib.sha256(raw).digest() != digest or len(raw) != dtype.itemsize * np.prod(shape):
-        return None
-    return np.frombuffer(raw, dtype=dtype.newbyteorder("<")).astype(dtype).reshape(shape)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(path) as temporary, open(temporary, "wb") as file:
+            np.savez(file, kept=array)
+    except OSError as error:
+        warnings.warn(f"{path.name} could not be kept in {path.parent}: {error}", stacklevel=3)
+    return array
 
 
 def _digest(*arrays):
@@ -429,8 +387,11 @@ def _as_labels(y, X, what):
     return y.astype(np.int64) if y.dtype.kind in "bui" else y
 
 
-def _dataset(name, train, database, query, labels, description):
-    """Check the parts and put them together; ``database`` None is the training set."""
+def _dataset(name, train, database, query, labels, description, n_query=None):
+    """Check the parts and put them together; of the queries the first `n_query` are kept.
+
+    Where `database` is None it is the training set; `labels` are those of the three parts, or None.
+    """
     train, image_shape = _as_vectors(train, f"{name}: train")
     query, _ = _as_vectors(query, f"{name}: query")
     database = train if database is None else _as_vectors(database, f"{name}: database")[0]
@@ -439,6 +400,9 @@ def _dataset(name, train, database, query, labels, description):
     if labels is not None:
         parts = zip(labels, (train, database, query), Labels._fields)
         labels = Labels(*(_as_labels(y, X, f"{name}: labels of {part}") for y, X, part in parts))
+    if n_query is not None:
+        _check_n_query(n_query, len(query))
+        query, labels = query[:n_query], labels and labels._replace(query=labels.query[:n_query])
     return Dataset(name, train, database, query, labels, None, "none", image_shape, description)
 
 
@@ -491,15 +455,6 @@ def _deep_hashing_split(dataset, rng):
     )
 
 
-def _official(name, train, database, query, labels, n_query, description):
-    """Keep the split that the data come with, and the first ``n_query`` queries of it."""
-    if n_query is not None:
-        _check_n_query(n_query, len(query))
-        query = query[:n_query]
-        labels = labels and (labels[0], labels[1], labels[2][:n_query])
-    return _dataset(name, train, database, query, labels, description)
-
-
 def _check_n_query(n_query, most):
     check_whole_number("n_query", n_query, 1)
     if n_query > most:
@@ -525,70 +480,59 @@ def _load_mnist5k(rng, n_query, cache):
 
 
 def _load_mnist(rng, n_query, cache):
-    path = _data_folder() / "mnist.npz"
-    if path.is_file():
-        z = _read_npz(path, ("images", "labels", "split"))
-        parts = [z[key][z["split"] == s] for s in (0, 1) for key in ("images", "labels")]
+    if (_data_folder() / "mnist.npz").is_file():
+        images, labels, split = _read_large("mnist", "mnist.npz", ["images", "labels", "split"])
+        train, y_train, query, y_query = [A[split == s] for s in (0, 1) for A in (images, labels)]
     else:
-        path = cache / "mnist"
-        by_hand = f"put the files {', '.join(MNIST_FILES)} into {path}"
-        parts = [
-            _read_idx(_fetch([a + file for a in MNIST_ADDRESSES], digest, path, by_hand))
-            for file, (digest, _) in MNIST_FILES.items()
-        ]
-    for part, (file, (_, digest)) in zip(parts, MNIST_FILES.items()):
-        if hashlib.sha256(_idx_bytes(part)).hexdigest() != digest:
-            raise ValueError(f"{path} is damaged: it does not hold the content of MNIST's {file}")
-    train, y_train, query, y_query = parts
+        folder = cache / "mnist"
+        by_hand = f"put the files {', '.join(MNIST_FILES)} into {folder}"
+        raw = []
+        for file, digest in MNIST_FILES.items():
+            path = _fetch([a + file for a in MNIST_ADDRESSES], digest, folder, by_hand)
+            raw.append(gzip.decompress(Path(path).read_bytes()))
+        # idx files: behind a head of 16 bytes the pixels, behind one of 8 the labels
+        train, query = (np.frombuffer(r, np.uint8, offset=16).reshape(-1, 28, 28) for r in raw[::2])
+        y_train, y_query = (np.frombuffer(r, np.uint8, offset=8) for r in raw[1::2])
     description = "MNIST, pixels 0..255; official split, database = training set."
     labels = (y_train, y_train, y_query)
-    return _official("mnist", train, None, query, labels, n_query, description)
+    return _dataset("mnist", train, None, query, labels, description, n_query)
 
 
 def _load_cifar10(rng, n_query, cache):
-    path = _data_folder() / "cifar10_effnetlite0_pca800.npz"
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"cifar10 needs {path.name} (features of the CIFAR-10 images: `features`, `labels`, "
-            f"`split`), and it is not in {path.parent}; it is not downloaded. Set BDNN_DATA to the "
-            "folder that has it, or load features of your own by their path"
-        )
-    z = _read_npz(path, ("features", "labels", "split"))
-    train, query = z["split"] == 0, z["split"] == 1
-    X, y = z["features"], z["labels"]
+    file, names = "cifar10_effnetlite0_pca800.npz", ["features", "labels", "split"]
+    X, y, split = _read_large("cifar10", file, names)
+    train, query = split == 0, split == 1
     description = "CIFAR-10, EfficientNet-Lite0 features, PCA to 800; official split."
     labels = (y[train], y[train], y[query])
-    return _official("cifar10", X[train], None, X[query], labels, n_query, description)
+    return _dataset("cifar10", X[train], None, X[query], labels, description, n_query)
 
 
 def _load_cifar10_hog(rng, n_query, cache):
     images, y, lossy = _cifar10_images(cache)
-    path = cache / f"hog-{_digest(images)[:16]}.bin"
-    X = _kept(path, (len(images), HOG_DIMENSIONS), np.float32, lambda: _histograms(images))
+    X = _kept(cache / f"hog-{_digest(images)[:16]}.npz", lambda: _histograms(images))
     train, query = slice(0, 5 * CIFAR10_BATCH), slice(5 * CIFAR10_BATCH, None)
+    name = "cifar10-hog-jpeg" if lossy else "cifar10-hog"
     description = "CIFAR-10, histograms of oriented gradients of the pixels; official split."
     if lossy:
         description += " The pixels went through JPEG."
     labels = (y[train], y[train], y[query])
-    name = "cifar10-hog-jpeg" if lossy else "cifar10-hog"
-    return _official(name, X[train], None, X[query], labels, n_query, description)
-
-
-HOG_DIMENSIONS = 324  # 9 orientations in 2 x 2 cells of 3 x 3 overlapping blocks
+    return _dataset(name, X[train], None, X[query], labels, description, n_query)
 
 
 def _histograms(images):
-    """Histograms of oriented gradients of colour images (n, 32, 32, 3), 324 for each."""
+    """Histograms of oriented gradients of colour images (n, 32, 32, 3), 324 for each.
+
+    These are 9 orientations in 2 x 2 cells of 3 x 3 overlapping blocks.
+    """
     try:
         from skimage.feature import hog
     except ImportError as error:
         raise ModuleNotFoundError(
             "cifar10-hog needs scikit-image: pip install 'bdnn[hog]'"
         ) from error
-    X = np.empty((len(images), HOG_DIMENSIONS), dtype=np.float32)
-    for i, image in enumerate(tqdm(images, desc="gradient histograms", delay=5, leave=False)):
-        X[i] = hog(image, pixels_per_cell=(8, 8), cells_per_block=(2, 2), channel_axis=-1)
-    return X
+    options = {"pixels_per_cell": (8, 8), "cells_per_block": (2, 2), "channel_axis": -1}
+    bar = tqdm(images, desc="gradient histograms", delay=5, leave=False)
+    return np.stack([hog(image, **options).astype(np.float32) for image in bar])
 
 
 def _cifar10_images(cache):
@@ -597,48 +541,27 @@ def _cifar10_images(cache):
     if (folder / CIFAR10_FOLDER).is_dir():
         files = [(folder / CIFAR10_FOLDER / file).read_bytes() for file in CIFAR10_FILES]
     elif (folder / "cifar10_jpeg.npz").is_file():
-        return *_decode_cifar10(folder / "cifar10_jpeg.npz"), True
+        names = ["jpeg", "offsets", "labels"]
+        jpeg, offsets, y = _read_large("cifar10-hog", "cifar10_jpeg.npz", names)
+        images = [Image.open(io.BytesIO(raw)) for raw in np.split(jpeg, offsets[1:-1])]
+        return np.stack(images), y, True
     else:
         by_hand = f"unpack it into {folder}, or set BDNN_DATA to the folder that has it"
         path = _fetch([CIFAR10_ADDRESS], CIFAR10_DIGEST, cache, by_hand)
         with tarfile.open(path) as archive:
             files = [archive.extractfile(f"{CIFAR10_FOLDER}/{f}").read() for f in CIFAR10_FILES]
-    return *_read_cifar10(files), False
-
-
-def _read_cifar10(files):
-    """The six files of the binary version: 10,000 times a label and 3 x 32 x 32 bytes each."""
-    records = []
-    for name, raw in zip(CIFAR10_FILES, files):
-        record = np.frombuffer(raw, dtype=np.uint8)
-        if record.size != CIFAR10_BATCH * 3073 or record[::3073].max() > 9:
-            raise ValueError(f"{CIFAR10_FOLDER}/{name} is damaged: not 10,000 images of CIFAR-10")
-        records.append(record.reshape(CIFAR10_BATCH, 3073))
-    records = np.concatenate(records)
+    for file, raw in zip(CIFAR10_FILES, files):
+        if len(raw) != CIFAR10_BATCH * 3073:
+            raise ValueError(f"{CIFAR10_FOLDER}/{file} is damaged: not 10,000 images of CIFAR-10")
+    records = np.frombuffer(b"".join(files), np.uint8).reshape(-1, 3073)  # label, 3 x 32 x 32
     images = records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
-    return np.ascontiguousarray(images), records[:, 0]
-
-
-def _decode_cifar10(path):
-    """The images of ``cifar10_jpeg.npz``, which must stand in official order."""
-    z = _read_npz(path, ("jpeg", "offsets", "labels", "split"))
-    if not np.array_equal(z["split"], np.repeat([0, 1], [5 * CIFAR10_BATCH, CIFAR10_BATCH])):
-        raise ValueError(f"{path}: the images are not 50,000 of training, then 10,000 of test")
-    files = np.split(z["jpeg"], z["offsets"][1:-1])
-    images = [np.asarray(Image.open(io.BytesIO(file.tobytes()))) for file in files]
-    return np.stack(images), z["labels"]
+    return np.ascontiguousarray(images), records[:, 0], False
 
 
 def _load_sift(rng, n_query, cache):
-    path = _data_folder() / "sift_bsds.npz"
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"sift needs {path.name} (SIFT descriptors: `learn`, `base`, `query`), and it is not "
-            f"in {path.parent}; it is not downloaded. Set BDNN_DATA to the folder that has it"
-        )
-    z = _read_npz(path, ("learn", "base", "query"))
+    learn, base, query = _read_large("sift", "sift_bsds.npz", ["learn", "base", "query"])
     description = "SIFT descriptors of BSDS500 photographs (not SIFT1M); learn, base, query."
-    return _official("sift", z["learn"], z["base"], z["query"], None, n_query, description)
+    return _dataset("sift", learn, base, query, None, description, n_query)
 
 
 def _load_sift1m(rng, n_query, cache):
@@ -663,7 +586,16 @@ DATASETS: dict[str, Callable] = {
 }
 
 
-# --- files ----------------------------------------------------------------------------------
+def _read_large(name, file, arrays):
+    """Arrays of a file of BDNN_DATA."""
+    path = _data_folder() / file
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{name} needs {file} with {', '.join(arrays)}, and it is not in {path.parent}; it is "
+            "not downloaded. Set BDNN_DATA to the folder that has it"
+        )
+    found = _read_npz(path, arrays)
+    return [found[array] for array in arrays]
 
 
 def _fetch(addresses, digest, folder, by_hand):
@@ -689,18 +621,7 @@ def _fetch(addresses, digest, folder, by_hand):
     )
 
 
-def _read_idx(path):
-    """Array of an idx file: two zero bytes, type, number of axes, sizes, then bytes."""
-    with gzip.open(path) as file:
-        raw = file.read()
-    sizes = struct.unpack(f">{raw[3]}I", raw[4 : 4 + 4 * raw[3]])
-    return np.frombuffer(raw, dtype=np.uint8, offset=4 + 4 * raw[3]).reshape(sizes)
-
-
-def _idx_bytes(array):
-    """Undo :func:`_read_idx`, for unsigned bytes (type 8)."""
-    header = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape)
-    return header + np.ascontiguousarray(array).tobytes()
+# --- files of one's own ---------------------------------------------------------------------
 
 
 def read_vectors(
@@ -744,18 +665,17 @@ def read_vectors(
     arrays = _read_file(path, labels)
     if "X" not in arrays:
         raise ValueError(f"{path} must hold the array X; it holds {_names(arrays)}")
-    X = _as_vectors(arrays["X"], f"{path.name}: X")[0]
-    y = arrays.get("y")
+    X, y = _as_vectors(arrays["X"], f"{path.name}: X")[0], arrays.get("y")
     return X, None if y is None else _as_labels(y, X, f"{path.name}: labels")
 
 
 def _read_path(name, rng, n_query, labels):
+    """A data set of one's own: a file with a matrix or with a split, or a folder of .fvecs."""
     path = Path(name).expanduser()
     if path.suffix not in READERS and not path.exists():
-        known = ", ".join(DATASETS)
         raise ValueError(
-            f"data set {str(name)!r} is not known. Known are: {known}; or give the path of a file "
-            f"({', '.join(READERS)}), or of a folder with .fvecs files"
+            f"data set {str(name)!r} is not known. Known are: {', '.join(DATASETS)}; or give the "
+            f"path of a file ({', '.join(READERS)}), or of a folder with .fvecs files"
         )
     if path.is_dir():
         if labels is not None:
@@ -763,13 +683,22 @@ def _read_path(name, rng, n_query, labels):
         return _read_fvecs_folder(path, n_query)
     arrays = _read_file(path, labels)
     if "X" in arrays:
-        return _own_pool(path, arrays, rng, n_query)
-    if "train" in arrays and "query" in arrays:
-        return _own_split(path, arrays, n_query)
-    raise ValueError(
-        f"{path} must hold X (and perhaps y), or train and query (and perhaps database and labels "
-        f"of each as train_labels, ...); it holds {_names(arrays)}"
-    )
+        X, image_shape = _as_vectors(arrays["X"], f"{path.stem}: X")
+        X = X.reshape(len(X), *image_shape) if image_shape else X
+        default, description = min(max(len(X) // 10, 1), 1000), f"{path.name}; random split."
+        return _hold_out(path.stem, X, arrays.get("y"), n_query, rng, description, default)
+    if "train" not in arrays or "query" not in arrays:
+        raise ValueError(
+            f"{path} must hold X (and perhaps y), or train and query (and perhaps database and "
+            f"labels of each as train_labels, ...); it holds {_names(arrays)}"
+        )
+    database = "database" if "database" in arrays else "train"
+    keys = [f"{part}_labels" for part in ("train", database, "query")]
+    y = [arrays[key] for key in keys if key in arrays]
+    if 0 < len(y) < 3:
+        raise ValueError(f"{path} must hold either none or all of {', '.join(dict.fromkeys(keys))}")
+    parts = arrays["train"], arrays.get("database"), arrays["query"]
+    return _dataset(path.stem, *parts, y or None, f"{path.name}; its own split.", n_query)
 
 
 def is_data_file(name: StrPath | None) -> bool:
@@ -777,8 +706,11 @@ def is_data_file(name: StrPath | None) -> bool:
     return name is not None and Path(name).suffix.lower() in READERS
 
 
-def _names(arrays):
-    return ", ".join(arrays) or "nothing"
+def _names(arrays, most=10):
+    """The first of the names, for a message."""
+    names = list(map(str, arrays))
+    more = f", ... ({len(names)} in all)" if len(names) > most else ""
+    return ", ".join(names[:most]) + more or "nothing"
 
 
 def _read_file(path, labels):
@@ -788,26 +720,32 @@ def _read_file(path, labels):
     reader = READERS.get(path.suffix.lower())
     if reader is None:
         raise ValueError(f"{path}: a data file must be one of {', '.join(READERS)}")
-    if is_data_file(labels):
-        return reader(path, None) | {"y": _read_labels(Path(labels).expanduser())}
-    return reader(path, labels)
+    if not is_data_file(labels):
+        return reader(path, labels)
+    path_of_labels = Path(labels).expanduser()
+    found = _read_file(path_of_labels, None)
+    y = found.get("X" if path_of_labels.suffix.lower() == ".npy" else "y")
+    if y is None:
+        raise ValueError(
+            f"{path_of_labels} must hold labels, y or a column label; it holds {_names(found)}"
+        )
+    return reader(path, None) | {"y": y}
 
 
-def _read_labels(path):
-    """Labels from a file of their own."""
-    arrays = _read_file(path, None)
-    if path.suffix.lower() == ".npy":
-        return arrays["X"]
-    if "y" not in arrays:
-        raise ValueError(f"{path} must hold labels, y or a column label; it holds {_names(arrays)}")
-    return arrays["y"]
+@contextmanager
+def _reading(path, kind):
+    """Say of whatever a reader stumbles over that the file is damaged, or of another kind."""
+    try:
+        yield
+    except ImportError:  # what reads .parquet is not installed
+        raise
+    except Exception as error:  # a damaged file can raise nearly anything
+        raise ValueError(f"{path} is damaged or not {kind}: {error}") from error
 
 
 def _read_named(path, labels):
     """Arrays of a .npz or .mat file."""
-    arrays = _read_numpy(path) if path.suffix.lower() == ".npz" else _read_matlab(path, labels)
-    if not isinstance(arrays, dict):
-        raise ValueError(f"{path} is damaged or not an .npz file")
+    arrays = _read_npz(path) if path.suffix.lower() == ".npz" else _read_matlab(path, labels)
     if labels is not None:
         if labels not in arrays:
             held = _names(arrays)
@@ -826,84 +764,49 @@ def _read_matrix(path, labels):
 
 
 def _read_matlab(path, labels):
-    """Arrays of a .mat file; vectors as rows or columns become flat, text becomes strings."""
-    try:
-        held = loadmat(path)
-    except NotImplementedError:
-        raise ValueError(
-            f"{path} was saved as MATLAB 7.3, which is another format: save it with "
-            "save(file, 'X', 'y', '-v7')"
-        ) from None
-    except Exception as error:  # a damaged file can raise nearly anything
-        raise ValueError(f"{path} is damaged or not a MATLAB file: {error}") from error
-    arrays = {name: value for name, value in held.items() if not name.startswith("__")}
-    for name, value in arrays.items():
-        if name in ("y", labels) or name.endswith("_labels") or value.dtype.kind == "O":
-            arrays[name] = _flat(value)
+    """Arrays of a .mat file; labels are flat, text among them strings."""
+    with _reading(path, "a MATLAB file up to version 7"):
+        arrays = {name: A for name, A in loadmat(path).items() if not name.startswith("__")}
+        flat = [name for name in arrays if name in ("y", labels) or name.endswith("_labels")]
+        simple = loadmat(path, variable_names=flat, simplify_cells=True)
+    for name in flat:
+        y = np.atleast_1d(simple[name])
+        arrays[name] = y.astype(str) if y.dtype.kind == "O" else y
     return arrays
-
-
-def _flat(value):
-    """Labels of a .mat file as a vector: of numbers, of a char matrix, of a cell array of text."""
-    value = value.toarray() if issparse(value) else value
-    cells = value.ravel().tolist() if value.dtype.kind == "O" else []
-    if cells and all(isinstance(c, np.ndarray) and c.dtype.kind == "U" for c in cells):
-        return np.array(["".join(c.ravel()) for c in cells])
-    return np.char.rstrip(value.ravel()) if value.dtype.kind == "U" else value.ravel()
 
 
 def _read_table(path, labels):
     """Numbers and labels of a .csv or .parquet file."""
     from pandas import read_parquet  # here: it takes a while to import
 
-    try:
-        if path.suffix.lower() == ".csv":
-            table = _read_csv(path)
-        else:
-            table = read_parquet(path, engine="pyarrow")
-    except ImportError:
-        raise ImportError(
-            f"{path}: .parquet files need pyarrow: pip install 'bdnn[parquet]'"
-        ) from None
-    except Exception as error:  # a damaged file can raise nearly anything
-        raise ValueError(f"{path} is damaged or not a table: {error}") from error
+    with _reading(path, "a table"):
+        csv = path.suffix.lower() == ".csv"
+        table = _read_csv(path) if csv else read_parquet(path, engine="pyarrow")
+        table.columns = table.columns.astype(str)
     if table.empty:
         raise ValueError(f"{path} holds no rows")
-    table.columns = [str(name).strip() for name in table.columns]
-    column = "label" if labels is None else labels
-    found = np.count_nonzero(table.columns == column)
-    if not found and labels is not None:
-        some = _some(table.columns)
-        raise MissingLabelsError(f"{path} has no column {labels!r}; it has {some}")
-    if found > 1:
-        raise ValueError(f"{path} has {found} columns {column!r}, spaces aside: rename all but one")
-    arrays = {"y": _label_column(path, table.pop(column))} if found else {}
-    if table.shape[1]:
-        arrays["X"] = _number_columns(path, table)
-    return arrays
-
-
-def _label_column(path, column):
-    if column.isna().any():
-        first = int(np.flatnonzero(column.isna())[0])
-        raise ValueError(f"{path}: column {column.name!r} has no label in row {first}")
-    y = column.to_numpy()
-    return y if y.dtype.kind in "buif" else y.astype(str)
-
-
-def _number_columns(path, table):
-    for k, (name, column) in enumerate(table.items()):
-        if column.dtype.kind not in "buif":
+    column, arrays = "label" if labels is None else labels, {}
+    if column in table:
+        y = table.pop(column)
+        if y.isna().any():
+            raise ValueError(f"{path}: column {column!r} has no label in row {y.isna().argmax()}")
+        arrays["y"] = y.to_numpy() if y.dtype.kind in "buif" else y.to_numpy().astype(str)
+    elif labels is not None:
+        raise MissingLabelsError(f"{path} has no column {labels!r}; it has {_names(table)}")
+    for k, name in enumerate(table):
+        if table[name].dtype.kind not in "buif":
             raise ValueError(
-                f"{path}: column {name!r} does not hold numbers, but {column.iloc[0]!r}; leave it "
-                "out, or name it as the labels"
+                f"{path}: column {name!r} does not hold numbers, but {table[name].iloc[0]!r}; "
+                "leave it out, or name it as the labels"
             )
         if name.startswith("Unnamed:"):
             raise ValueError(
                 f"{path}: column {k} has no name. If it counts the rows, leave it out (pandas: "
                 "to_csv(path, index=False))"
             )
-    return table.to_numpy(np.float64, na_value=np.nan)
+    if table.shape[1]:
+        arrays["X"] = table.to_numpy(np.float64, na_value=np.nan)
+    return arrays
 
 
 def _read_csv(path):
@@ -912,35 +815,15 @@ def _read_csv(path):
     from pandas.errors import ParserWarning
 
     with open(path, encoding="utf-8-sig") as file:
-        first = next((line for line in file if line.strip()), "")
-    separator = next((sign for sign in "\t;" if sign in first), ",")
-    header = None if _are_numbers(first, separator) else 0
-    with warnings.catch_warnings(action="error", category=ParserWarning):
-        try:
-            return read_csv(path, sep=separator, header=header, index_col=False)
-        except ParserWarning:
-            raise ValueError("its rows have more fields than its first line has names") from None
-
-
-def _are_numbers(line, separator):
-    """Whether a line holds numbers, other than the names 0, 1, ... that pandas gives columns.
-
-    Beside a number, an empty field and a word that pandas reads as missing are numbers, too.
-    """
-    fields = [field.strip(' "') for field in line.strip("\r\n").split(separator)]
-    try:
-        numbers = [float(field) for field in fields if field not in MISSING]
-    except ValueError:
-        return False
-    names = fields if fields[0] else fields[1:]  # the first is empty above the names of rows
-    counted = len(fields) > 1 and names == [str(k) for k in range(len(names))]
-    return len(numbers) > 0 and not counted
-
-
-def _some(names, most=10):
-    """The first of many names."""
-    shown = ", ".join(names[:most])
-    return f"{shown}, ... ({len(names)} in all)" if len(names) > most else shown
+        line = next((line for line in file if line.strip()), "")
+    separator = next((sign for sign in "\t;" if sign in line), ",")
+    options = {"sep": separator, "index_col": False, "skipinitialspace": True}
+    first = read_csv(path, header=None, nrows=1, **options)
+    row = first.iloc[0].dropna().tolist()
+    numbers = all(dtype.kind in "buif" for dtype in first.dtypes)
+    counted = len(row) > 1 and row == list(range(len(row)))  # the names that pandas gives columns
+    with warnings.catch_warnings(action="error", category=ParserWarning):  # rows of other lengths
+        return read_csv(path, header=None if numbers and not counted else 0, **options)
 
 
 READERS: dict[str, Callable] = {
@@ -954,90 +837,51 @@ READERS: dict[str, Callable] = {
 }
 
 
-def _own_pool(path, arrays, rng, n_query):
-    X, image_shape = _as_vectors(arrays["X"], f"{path.stem}: X")
-    X = X.reshape(len(X), *image_shape) if image_shape else X
-    default = min(max(len(X) // 10, 1), 1000)
-    description = f"{path.name}; random split."
-    return _hold_out(path.stem, X, arrays.get("y"), n_query, rng, description, default)
-
-
-def _own_split(path, arrays, n_query):
-    database = "database" if "database" in arrays else "train"
-    keys = [f"{part}_labels" for part in ("train", database, "query")]
-    labels = [arrays[key] for key in keys] if all(key in arrays for key in keys) else None
-    if labels is None and any(key in arrays for key in keys):
-        raise ValueError(f"{path} must hold either none or all of {', '.join(dict.fromkeys(keys))}")
-    description = f"{path.name}; its own split."
-    parts = arrays["train"], arrays.get("database"), arrays["query"]
-    return _official(path.stem, *parts, labels, n_query, description)
-
-
 def read_array(path: StrPath) -> np.ndarray:
     """The array of a .npy file, of any kind of numbers; never unpickles.
 
-    Raises
-    ------
-    ValueError
-        If the file is damaged, or of another format.
-    FileNotFoundError
-        If there is no such file.
+    Raises a ValueError if the file is damaged or of another format, and a FileNotFoundError.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"there is no file {path}")
-    array = _read_numpy(path)
-    if isinstance(array, dict):
-        raise ValueError(f"{path} is damaged or not an .npy file: it holds several arrays")
+    with _reading(path, "an .npy file"):
+        array = np.load(path, allow_pickle=False)
+        if not isinstance(array, np.ndarray):
+            raise ValueError("it holds several arrays")
     return array
 
 
-def _read_numpy(path):
-    """Array of a .npy file, or dict of the arrays of a .npz file; never unpickles."""
-    try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return loaded
-        with loaded:
-            return {key: loaded[key] for key in loaded.files}
-    except Exception as error:  # a damaged file can raise nearly anything
-        what = (
-            "it holds objects, such as None, or no arrays at all"
-            if "pickle" in str(error)
-            else error
-        )
-        raise ValueError(f"{path} is damaged or not a plain NumPy file: {what}") from error
-
-
-def _read_npz(path, keys):
-    arrays = _read_numpy(path)
-    if not isinstance(arrays, dict) or not set(keys) <= set(arrays):
-        raise ValueError(f"{path} must be an .npz file with the arrays {', '.join(keys)}")
+def _read_npz(path, names=()):
+    """The arrays of a .npz file, those of the names among them; never unpickles."""
+    with _reading(path, "an .npz file"), np.load(path, allow_pickle=False) as archive:
+        arrays = dict(archive)
+    if not set(names) <= set(arrays):
+        raise ValueError(f"{path} must be an .npz file with the arrays {', '.join(names)}")
     return arrays
 
 
 def _read_fvecs_folder(folder, n_query):
     """A set in the form of the TEXMEX corpus: ``*_base``, ``*_query``, perhaps ``*_learn``."""
-    files = {}
+    parts = {}
     for part in ("learn", "base", "query"):
         found = sorted(folder.glob(f"*_{part}.fvecs"))
         if len(found) > 1 or (not found and part != "learn"):
             raise FileNotFoundError(
                 f"{folder} must hold one *_{part}.fvecs file, found {len(found)}"
             )
-        files[part] = found[0] if found else None
-    base, query = _read_vecs(files["base"]), _read_vecs(files["query"])
-    train, database = (_read_vecs(files["learn"]), base) if files["learn"] else (base, None)
+        parts[part] = _read_vecs(found[0]) if found else None
+    learn, base, query = parts.values()
+    train, database = (base, None) if learn is None else (learn, base)
     description = f"Vectors of {folder.name}: learn, base and query as they come."
-    return _official(folder.name, train, database, query, None, n_query, description)
+    return _dataset(folder.name, train, database, query, None, description, n_query)
 
 
 def _read_vecs(path):
     """Vectors of a .fvecs or .bvecs file: each is its length as int32, then its entries."""
     entry = np.dtype("<f4" if path.suffix.lower() == ".fvecs" else "u1")
-    raw = np.fromfile(path, dtype=np.uint8)
-    D = int.from_bytes(raw[:4].tobytes(), "little", signed=True)
-    width = 4 + D * entry.itemsize
-    whole = D > 0 and raw.size % width == 0
-    if not whole or np.any(raw.reshape(-1, width)[:, :4] != raw[:4]):
-        raise ValueError(f"{path} is damaged or not an {path.suffix} file")
-    return np.ascontiguousarray(raw.reshape(-1, width)[:, 4:]).view(entry)
+    with _reading(path, f"an {path.suffix} file"):
+        raw = np.fromfile(path, np.uint8)
+        rows = raw.reshape(-1, 4 + int(raw[:4].view("<i4")[0]) * entry.itemsize)
+        if np.any(rows[:, :4] != raw[:4]):
+            raise ValueError("its vectors differ in length")
+    return np.ascontiguousarray(rows[:, 4:]).view(entry)

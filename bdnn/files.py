@@ -135,14 +135,10 @@ def save(estimator: "Hasher", path: StrPath) -> None:
 def load(path: StrPath) -> "Hasher":
     """Read an estimator that its method `save` wrote.
 
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ModelFileError
-        If the file is not a bdnn model, was damaged, or names a class that bdnn does not have.
+    Raises a ModelFileError if the file is no model of bdnn, was damaged, or names a class that bdnn
+    does not have; and a FileNotFoundError.
     """
-    header, arrays = _read_archive(path, FORMAT, "bdnn model")
+    header, arrays = _read_archive(path, FORMAT, "model file")
     known = _known_classes()
     try:
         name, state = str(header["class"]), _decode(header["state"], arrays)
@@ -220,15 +216,7 @@ class Checkpoint:
         self.written = time.monotonic()
 
     def read(self) -> dict[str, Any] | None:
-        """The content that was kept last, or None.
-
-        Raises
-        ------
-        ValueError
-            If the file belongs to another training.
-        ModelFileError
-            If it is no checkpoint, or was damaged.
-        """
+        """The content that was kept last, or None; a ValueError if it is another training's."""
         if self.path is None or not Path(self.path).exists():
             return None
         header, arrays = _read_archive(self.path, CHECKPOINT_FORMAT, "checkpoint")
@@ -250,18 +238,22 @@ def _write_archive(path, header, arrays):
 def _read_archive(path, kind, name):
     """Header and arrays of a file of this kind, verified against its digest."""
     with open(path, "rb") as file:
+        if not zipfile.is_zipfile(file):
+            raise ModelFileError(f"{path} is no {name} of bdnn: another kind of file, or cut short")
         try:
             with zipfile.ZipFile(file) as archive:  # nothing in it may be larger than it is itself
                 if sum(info.file_size for info in archive.infolist()) > os.stat(path).st_size:
                     raise ValueError("its parts are larger than the file")
             file.seek(0)
             with np.load(file, allow_pickle=False) as archive:
-                arrays = {key: archive[key] for key in archive.files}
+                arrays = dict(archive)
+            if "header" not in arrays:
+                raise ValueError("it has no header")
             header = json.loads(str(arrays.pop("header")))
             digest, found = header.pop("digest"), header["format"]
             sound = found == kind and digest == _digest(header, arrays)
         except Exception as error:  # whatever the parsers of zip, npy and JSON stumble over
-            raise ModelFileError(f"{path} is not a {name}, or was damaged: {error}") from error
+            raise ModelFileError(f"{path} is no {name} of bdnn, or was damaged: {error}") from error
     if found in BEFORE:
         raise ModelFileError(
             f"{path} was written by bdnn 0.1, which kept networks in another form: train the model "
@@ -269,8 +261,8 @@ def _read_archive(path, kind, name):
         )
     if not sound:
         raise ModelFileError(
-            f"{path} was damaged, is no {name}, or was made by another version of the file format: "
-            "its checksum does not match. Save it again, or fetch the file again"
+            f"{path} is no {name} of bdnn, was damaged, or was made by another version of the file "
+            "format: its checksum does not match. Save it again, or fetch the file again"
         )
     return header, arrays
 

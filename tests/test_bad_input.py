@@ -503,7 +503,7 @@ def test_minimize(case):
         ("a seed below 0", lambda p: load("digits", seed=-1), ValueError, "random_state|seed"),
         ("a model not there", lambda p: bdnn.load(p / "m"), FileNotFoundError, "No such file"),
         ("a folder as model", lambda p: bdnn.load(p), IsADirectoryError, "Is a directory"),
-        ("vectors as model", lambda p: bdnn.load(vectors(p)), bdnn.ModelFileError, "is not a bdnn"),
+        ("vectors as model", lambda p: bdnn.load(vectors(p)), bdnn.ModelFileError, "no model file"),
         ("a model as vectors", lambda p: load(model(p)), ValueError, "must hold X"),
         ("to a folder not there", lambda p: fitted_itq().save(p / "a/b"), FileNotFoundError, "a/"),
         ("to a folder", lambda p: fitted_itq().save(p), IsADirectoryError, "irectory"),

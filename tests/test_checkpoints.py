@@ -199,7 +199,7 @@ def test_damaged_and_foreign_checkpoints(digits, tmp_path, often):
     with pytest.raises(bdnn.ModelFileError, match="is no checkpoint"):
         make("UHBDNN").fit(*digits, checkpoint=path)
     path.write_bytes(whole)
-    with pytest.raises(bdnn.ModelFileError, match="is no bdnn model"):
+    with pytest.raises(bdnn.ModelFileError, match="is no model file"):
         bdnn.load(path)
 
 

@@ -142,20 +142,14 @@ def test_network_diagram_shows_every_term_inside_the_figure(supervised):
 METHODS = ["ITQ", "ITQCCA", "UHBDNN", "SHBDNN", "DeepHashing", "SupervisedDeepHashing"]
 
 
-STEPS = {"UHBDNN": "round", "SHBDNN": "alternation"}  # the latter in rows recorded earlier
-
-
 def some_rows(bits=(16, 32), seeds=3, methods=METHODS):
     """Rows as `course.py run` makes them; values are such that a mean is known by hand."""
     rows = []
     for i, method in enumerate(methods):
         for L in bits:
             for seed in range(seeds):
-                step = STEPS.get(method, "iteration")
-                history = [{step: 10 * k, "objective": L / (k + 1) + seed} for k in range(4)]
                 value = {"precision_at_2": 10.0 * i + L + seed, "map_standard": 50.0 + seed}
-                row = {"method": method, "bits": L, "seed": seed, **value}
-                rows.append(row | {"history": [{}] if "ITQ" in method else history})
+                rows.append({"method": method, "bits": L, "seed": seed, **value})
     return rows
 
 
@@ -172,9 +166,6 @@ def test_every_method_has_its_own_colour_and_marker():
     looks = [plotting.method_style(method) for method in METHODS]
     for key in ("label", "color", "marker"):
         assert len({look[key] for look in looks}) == len(METHODS)
-    other = plotting.method_style("KSH")
-    assert other["label"] == "KSH" and other == plotting.method_style("KSH")
-    assert other["color"] not in [look["color"] for look in looks]
 
 
 @pytest.mark.parametrize("bits", [(16,), (16, 32, 64), (8, 16, 24, 32, 48, 64, 128)])
@@ -203,27 +194,6 @@ def test_comparison_of_single_runs_and_of_methods_at_other_lengths(kept_figures)
     lines = [drawn.lines[0] for drawn in kept_figures[0].axes[0].containers]
     assert [len(line.get_xdata()) for line in lines] == [1, 1]
     assert [round(line.get_xdata()[0]) for line in lines] == [0, 1]
-
-
-def test_history_has_a_panel_for_each_method(kept_figures, folder):
-    path = plotting.draw_history(some_rows(), "objective")
-    assert path == folder / "objective.svg" and path.stat().st_size > 5000
-    panels = [ax for ax in kept_figures[0].axes if ax.axison]
-    titles = [ax.get_title(loc="left") for ax in panels]
-    assert titles == ["UH-BDNN", "SH-BDNN", "DH", "supervised DH"]  # ITQ has no objective
-    steps = [ax.get_xlabel() for ax in panels]
-    assert steps == ["round", "alternation", "iteration", "iteration"]
-    for ax in panels:
-        assert len(ax.lines) == 2 * 3  # a line for each length and seed
-        assert {tuple(line.get_xdata()) for line in ax.lines} == {(0, 10, 20, 30)}
-        assert len({line.get_marker() for line in ax.lines}) == 2
-    np.testing.assert_allclose(panels[0].lines[1].get_ydata(), [17, 9, 19 / 3, 5])
-    assert [t.get_text() for t in kept_figures[0].legends[0].get_texts()] == ["16 bits", "32 bits"]
-
-
-def test_history_without_an_objective_draws_nothing(folder):
-    assert plotting.draw_history(some_rows(methods=["ITQ", "ITQCCA"]), "objective") is None
-    assert not (folder / "objective.svg").exists()
 
 
 def test_a_plane_shows_its_numbers_from_the_bottom_up():

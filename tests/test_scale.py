@@ -166,6 +166,21 @@ def test_what_needs_samples_in_memory_says_so(tmp_path):
         SHBDNN(**SMALL).fit(in_chunks(X), Y[:-1])
 
 
+@pytest.mark.parametrize("name", ["ITQ", "UHBDNN"])
+def test_ctrl_c_while_the_codes_of_a_file_are_found_leaves_no_half(name, tmp_path, monkeypatch):
+    estimator, compute = clone(MODELS[name]), da.Array.compute
+
+    def stop(A, **options):
+        if A.dtype == np.int8 and A.shape == (M, estimator.n_bits):
+            raise KeyboardInterrupt
+        return compute(A, **options)
+
+    monkeypatch.setattr(da.Array, "compute", stop)
+    with pytest.raises(KeyboardInterrupt):
+        estimator.fit(in_a_file(X, tmp_path))
+    assert not hasattr(estimator, "codes_")
+
+
 def test_a_supervised_method_of_few_samples():
     """No more than the first rounds of a training want: they are loaded."""
     few, y = some_rows(500), Y[:500]

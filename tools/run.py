@@ -24,7 +24,6 @@ from bdnn.course.compare import (
     cell,
     check_bits,
     check_settings,
-    describe,
     json_object,
     make,
     measure,
@@ -280,8 +279,6 @@ def report(runs, args):
         stem = f"run_{rows[0]['data']}" + ("_dh" if args.protocol == "dh" else "")
         stem += f"_{truth}" if len(truths) > 1 else ""
         print(f"figure: {plotting.draw_comparison(group, stem)}")
-        if path := plotting.draw_history(group, f"{stem}_objective"):
-            print(f"figure: {path}")
     print("imbalance and dependence: 0 is best, 1 worst; empty balls count as precision 0")
     if args.record:
         print(f"results: {args.record}")
@@ -369,11 +366,11 @@ def parse(argv):
 
 
 def described(run, truths, args):
-    """One line that states the data, the split and the ground truths of the runs."""
+    """The data of a run with all ground truths of the runs: its text states them and the split."""
     dataset = source(run.data, args.protocol, split_seed(args, run.seed))
     if args.n_train is not None:
         dataset = fewer(dataset, args.n_train, run.seed)
-    return describe(replace(dataset, ground_truth=" and ".join(truths)))
+    return replace(dataset, ground_truth=" and ".join(truths))
 
 
 def identity(method, bits, seed, truth, dataset, args):

@@ -15,7 +15,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
-from sklearn.utils import get_tags
 
 import bdnn
 from bdnn import metrics
@@ -33,7 +32,6 @@ __all__ = [
     "cell",
     "check_bits",
     "check_settings",
-    "describe",
     "json_object",
     "make",
     "measure",
@@ -41,6 +39,7 @@ __all__ = [
     "settings_of",
     "supervised",
     "table",
+    "thinned",
     "usable",
     "write_report",
 ]
@@ -102,7 +101,7 @@ def json_object(text: str) -> dict[str, Any]:
 
 def supervised(names: Iterable[str]) -> list[str]:
     """Those of the methods that need labels."""
-    return [name for name in names if get_tags(METHODS[name]()).target_tags.required]
+    return [name for name in names if METHODS[name]._requires_labels]
 
 
 def parameters(name: str) -> Mapping[str, inspect.Parameter]:
@@ -142,16 +141,6 @@ def usable(names: list[str], dataset: Dataset, lenient: bool) -> list[str]:
     if needy:
         print(f"left out, because {dataset.name} has no labels: {', '.join(needy)}")
     return [name for name in names if name not in needy]
-
-
-def describe(dataset: Dataset) -> str:
-    """One line that states the data, the split and the ground truth."""
-    return (
-        f"{dataset.name}: {len(dataset.train)} training vectors, {len(dataset.database)} in the "
-        f"database, {len(dataset.query)} queries, {dataset.train.shape[1]} dimensions; "
-        f"ground truth {dataset.ground_truth}"
-        + ("; protocol dh, each seed draws its own split" if dataset.protocol == "dh" else "")
-    )
 
 
 def make(name: str, bits: int, seed: int, settings: Row) -> Hasher:
@@ -213,9 +202,9 @@ def resident_mb():
     return round(peak * (1 if sys.platform == "darwin" else 1024) / 1e6, 1)
 
 
-def thinned(history):
-    """At most MOST_ENTRIES entries, evenly spaced, the first and the last among them."""
-    kept = np.linspace(0, len(history) - 1, min(len(history), MOST_ENTRIES)).round().astype(int)
+def thinned(history: list[Row], most: int = MOST_ENTRIES) -> list[Row]:
+    """At most so many entries, evenly spaced, the first and the last among them."""
+    kept = np.linspace(0, len(history) - 1, min(len(history), most)).round().astype(int)
     return [history[k] for k in kept]
 
 
@@ -277,7 +266,10 @@ code {{ font-size: 13px; overflow-wrap: anywhere; }}
 {table}
 </table>
 <p>{legend}</p>
-{figures}
+<figure role="img" aria-label="{caption}">
+{figure}
+<figcaption>{caption}</figcaption>
+</figure>
 <h2>How to make this page again</h2>
 <p><code>{command}</code></p>
 <p>{versions}. Settings of the methods:</p>
@@ -294,31 +286,25 @@ LEGEND = (
 )
 
 
-def write_report(path: StrPath, rows: list[Row], dataset: Dataset, command: str) -> None:
-    """Write a comparison as one HTML page that stands alone: table, figures, settings.
+CAPTION = "Precision and mAP over the code length"
 
-    Parameters
-    ----------
-    path : path
-        The file; it appears whole or not at all.
-    rows : list of dict
-        Results of :func:`measure`, each with `method`, `bits`, `seed` and `settings`.
-    dataset : bdnn.data.Dataset
-    command : str
-        What makes the page again.
+
+def write_report(path: StrPath, rows: list[Row], dataset: Dataset, command: str) -> None:
+    """Write a comparison as one HTML page that stands alone: table, figure, settings.
+
+    The rows are those of :func:`measure`; `command` is what makes the page again. The file appears
+    whole or not at all.
     """
-    figures = "\n".join(
-        f'<figure role="img" aria-label="{caption}">\n{svg}\n<figcaption>{caption}</figcaption>\n'
-        "</figure>"
-        for caption, svg in _figures(rows).items()
-    )
+    with tempfile.TemporaryDirectory() as folder:
+        svg = plotting.draw_comparison(rows, f"{folder}/comparison").read_text(encoding="utf-8")
     settings = {row["method"]: row["settings"] for row in rows}
     page = PAGE.format(
         title=html.escape(f"Hashing methods compared on {dataset.name}"),
-        data=html.escape(describe(dataset)),
+        data=html.escape(str(dataset)),
         table=_html_table(_lines(rows)),
         legend=LEGEND,
-        figures=figures,
+        caption=CAPTION,
+        figure=svg[svg.index("<svg") :],
         command=html.escape(command),
         versions=", ".join(f"{name} {version}" for name, version in versions().items()),
         settings="\n".join(
@@ -330,27 +316,10 @@ def write_report(path: StrPath, rows: list[Row], dataset: Dataset, command: str)
         temporary.write_text(page, encoding="utf-8", errors="backslashreplace")
 
 
-def _figures(rows):
-    """The figures as SVG elements, by their captions."""
-    with tempfile.TemporaryDirectory() as folder:
-        drawn = {
-            "Precision and mAP over the code length": plotting.draw_comparison(
-                rows, f"{folder}/comparison"
-            ),
-            "Objective of every run over its training": plotting.draw_history(
-                rows, f"{folder}/objective"
-            ),
-        }
-        texts = {
-            caption: path.read_text(encoding="utf-8") for caption, path in drawn.items() if path
-        }
-    return {caption: text[text.index("<svg") :] for caption, text in texts.items()}
-
-
 def _html_table(lines):
     """Rows of an HTML table; the first line holds the heads."""
-    cells = [("th" if k == 0 else "td", line) for k, line in enumerate(lines)]
+    kinds = ["th"] + ["td"] * (len(lines) - 1)
     return "\n".join(
         f"<tr>{''.join(f'<{kind}>{html.escape(text)}</{kind}>' for text in line)}</tr>"
-        for kind, line in cells
+        for kind, line in zip(kinds, lines)
     )

@@ -9,7 +9,6 @@ import base64
 import html
 import json
 import warnings
-from collections.abc import Sequence
 from importlib import resources
 from io import BytesIO
 from pathlib import Path
@@ -21,6 +20,7 @@ from matplotlib.figure import Figure
 
 from bdnn import metrics
 from bdnn.checks import check_option
+from bdnn.course.compare import thinned
 from bdnn.course.plotting import draw_sweep, draw_terms
 from bdnn.data import Dataset
 from bdnn.deep_hashing import DeepHashing
@@ -84,14 +84,7 @@ def make_estimator(
 ) -> UHBDNN | DeepHashing:
     """The estimator of one training.
 
-    Parameters
-    ----------
-    method : "UHBDNN" or "DeepHashing"
-    values : dict
-        Some or all of `VALUES[method]`; the others are the defaults of the class.
-    seed : int
-    **options
-        Settings other than those of `TRAINING[method]`.
+    Values that are not given are the defaults of the class; options stand before `TRAINING`.
     """
     check_option("method", method, tuple(VALUES))
     estimator = {"UHBDNN": UHBDNN, "DeepHashing": DeepHashing}[method](random_state=seed)
@@ -127,12 +120,6 @@ def observe(
 ) -> dict[str, Any]:
     """Train, and keep all that the explorer shows, small enough to be recorded.
 
-    Parameters
-    ----------
-    method, values, seed, **options
-        As for :func:`make_estimator`.
-    dataset : bdnn.data.Dataset
-
     Returns
     -------
     dict
@@ -147,10 +134,8 @@ def observe(
         estimator.fit(dataset.train)
     gallery, codes = (estimator.transform(X) for X in (dataset.query, dataset.database))
     measures = metrics.evaluate(gallery, codes, dataset.relevant)
-    history = estimator.history_
-    kept = np.linspace(0, len(history) - 1, min(len(history), MOST_STEPS)).round().astype(int)
-    step = "round" if "round" in history[0] else "iteration"
-    other = (step, "samples", "score", "flips", "n_iter", "seconds")
+    history = thinned(estimator.history_, MOST_STEPS)
+    other = ("round", "samples", "score", "flips", "n_iter", "seconds")
     B = codes.T.astype(float)
     R = (B @ B.T / B.shape[1])[np.triu_indices(len(B), 1)]
     return {
@@ -158,9 +143,9 @@ def observe(
         "values": dict(values),
         "seed": seed,
         **{name: round(measures[name], 4) for name in MEASURES},
-        "steps": [history[k][step] for k in kept],
+        "steps": [entry["round"] for entry in history],
         "curves": {
-            name: [float(f"{history[k][name]:.4g}") for k in kept]
+            name: [float(f"{entry[name]:.4g}") for entry in history]
             for name in history[0]
             if name not in other
         },
@@ -173,15 +158,8 @@ def observe(
 class Grid:
     """Recorded trainings, found by their values.
 
-    Parameters
-    ----------
-    rows : list of dict
-        As from :func:`observe`; of seeds other than the first, `method`, `values`, `seed` and
-        `MEASURES` are enough.
-
-    Attributes
-    ----------
-    seeds : list of int
+    The rows are those of :func:`observe`; of seeds other than the first, `method`, `values`, `seed`
+    and `MEASURES` are enough.
     """
 
     def __init__(self, rows: list[dict[str, Any]]) -> None:
@@ -190,15 +168,7 @@ class Grid:
 
     @classmethod
     def read(cls, path: StrPath) -> Self:
-        """The grid in a file that `python3 course.py grid` wrote.
-
-        Raises
-        ------
-        FileNotFoundError
-            If there is none; says how to make it.
-        ValueError
-            If the file is damaged.
-        """
+        """The grid in a file that `python3 course.py grid` wrote."""
         path = Path(path)
         if not path.is_file():
             raise FileNotFoundError(f"there is no {path}: make it with `python3 course.py grid`")
@@ -269,30 +239,16 @@ def sweep(grid: Grid, method: str, values: Values, moved: str) -> dict[str, Any]
     return {"label": label(moved), "values": texts, "at": at, **spreads}
 
 
-def explorer_page(
-    grid: Grid, dataset: Dataset, name: str = "lambdas", pair: Sequence[int] = PAIR
-) -> str:
-    """The explorer as a piece of a page: no kernel, no library, no network.
+def explorer_page(grid: Grid, dataset: Dataset, name: str = "lambdas") -> str:
+    """The explorer as a piece of HTML: no kernel, no library, no network.
 
-    Parameters
-    ----------
-    grid : Grid
-    dataset : bdnn.data.Dataset
-        The one that was trained on; its queries are the pictures.
-    name : str
-        Identifier of the element, unique on its page.
-    pair : two int
-        Pictures that are shown first.
-
-    Returns
-    -------
-    str
-        HTML with style, script and data in it.
+    The queries of the data set that was trained on are its pictures; `name` identifies the element,
+    and is unique on its page.
     """
     shades = np.rint(15 * dataset.query / dataset.query.max()).astype(np.uint8).ravel()
     content = {
         "seeds": len(grid.seeds),
-        "pair": list(pair),
+        "pair": PAIR,
         "neighbours": N_NEIGHBOURS,
         "labels": dataset.labels.query.tolist(),  # type: ignore[union-attr]
         "shape": dataset.image_shape,
@@ -331,18 +287,7 @@ def _page_method(grid, method):
 class Sliders:
     """The recorded trainings behind widgets; name it at the end of a cell.
 
-    Parameters
-    ----------
-    grid : Grid
-    method : "UHBDNN" or "DeepHashing"
-
-    Attributes
-    ----------
-    sliders : dict of str -> ipywidgets.SelectionSlider
-    row : dict
-        What is shown, as from :func:`observe`.
-    text : str
-        The same in words.
+    `sliders` are those of ipywidgets by name, `row` is what is shown, and `text` says it in words.
     """
 
     def __init__(self, grid: Grid, method: str = "UHBDNN") -> None:

@@ -27,7 +27,6 @@ __all__ = [
     "METHOD_STYLES",
     "codes_image",
     "draw_comparison",
-    "draw_history",
     "draw_plane",
     "draw_sweep",
     "draw_terms",
@@ -106,16 +105,8 @@ plt.style.use(STYLE)
 def save_figure(fig: Figure, name: str, png: bool = False) -> None:
     """Write ``figures/<name>.svg`` (or ``.png``) whole, and the same bytes on every run.
 
-    Parameters
-    ----------
-    fig : Figure
-    name : str
-        Number of the notebook and a word, such as ``"03_itq"``; or a path, without the ending.
-    png : bool
-        For pictures made of many pixels or points; line art is smaller and sharper as SVG.
-
-    Notes
-    -----
+    The name is the number of the notebook and a word, such as ``"03_itq"``; or a path, without the
+    ending.  As PNG come pictures of many pixels or points; line art is smaller and sharper as SVG.
     The folder is the one that the environment variable ``BDNN_FIGURES`` names, else ``figures``
     of the repository that the notebook runs in, else ``figures`` in the working folder.
     """
@@ -146,22 +137,10 @@ def image_grid(
     columns: int = 10,
     marks: Sequence[bool | None] | None = None,
 ) -> Array:
-    """Draw images in rows, ink on white, each with its own short title.
+    """Draw images (n, height, width) in rows, ink on white, each with its own short title.
 
-    Parameters
-    ----------
-    fig : Figure or SubFigure
-        Empty; its axes are made here.
-    images : array (n, height, width)
-    titles : sequence of n str, optional
-    columns : int
-        Images per row.
-    marks : sequence of n True, False or None, optional
-        True draws a solid frame (a right answer), False a dashed one (a wrong answer).
-
-    Returns
-    -------
-    array (rows, columns) of Axes
+    A mark True draws a solid frame (a right answer), False a dashed one (a wrong answer), None
+    none.  Returns the axes (rows, columns), which are made here.
     """
     images = np.asarray(images)
     rows = -(-len(images) // columns)
@@ -175,28 +154,14 @@ def image_grid(
         if titles is not None:
             ax.set_title(titles[i], fontsize=9, loc="center", pad=3)
         if marks is not None and marks[i] is not None:
-            frame = _frame(marks[i], (0, 0), 1, 1, lw=2, transform=ax.transAxes, clip_on=False)
-            ax.add_patch(frame)
+            colour, line = ("blue", "-") if marks[i] else ("vermillion", (0, (3, 2)))
+            frame = {"edgecolor": COLOURS[colour], "linestyle": line, "fill": False, "lw": 2}
+            ax.add_patch(Rectangle((0, 0), 1, 1, transform=ax.transAxes, clip_on=False, **frame))
     return axes
 
 
-def _frame(right, corner, width, height, **options):
-    """Frame around an image: solid blue if right, dashed vermillion if not."""
-    colour, line = ("blue", "-") if right else ("vermillion", (0, (3, 2)))
-    style = {"edgecolor": COLOURS[colour], "linestyle": line, "fill": False}
-    return Rectangle(corner, width, height, **style, **options)
-
-
 def codes_image(ax: Axes, B: ArrayLike, title: str = "") -> None:
-    """Draw a matrix of codes: one row per bit, one column per sample, +1 black and -1 white.
-
-    Parameters
-    ----------
-    ax : Axes
-    B : array (L, m)
-        Entries -1 and +1, samples in columns; give the transpose of an estimator's codes.
-    title : str
-    """
+    """Draw codes B (L, m), a row for each bit, a column for each sample, +1 black and -1 white."""
     B = np.asarray(B)
     ax.imshow(B, vmin=-1, vmax=1, aspect="auto", extent=(0.5, B.shape[1] + 0.5, len(B) + 0.5, 0.5))
     ax.set(title=title, xlabel="sample", ylabel="bit")
@@ -207,15 +172,9 @@ def codes_image(ax: Axes, B: ArrayLike, title: str = "") -> None:
 def network_diagram(ax: Axes, supervised: bool = False) -> None:
     """Draw the network from left to right, with the five terms of its loss where they act.
 
-    Layers are bars, tall where they are wide; the codes B are cells, black for +1.
-
-    Parameters
-    ----------
-    ax : Axes
-        About 7.5 x 3.6 inches.
-    supervised : bool
-        False draws UH-BDNN, whose last layer reconstructs the samples from their codes; True draws
-        SH-BDNN, which ends at the code layer and is told by S which samples belong together.
+    Layers are bars, tall where they are wide; the codes B are cells, black for +1.  UH-BDNN has a
+    last layer that reconstructs the samples from their codes; SH-BDNN (`supervised`) ends at the
+    code layer and is told by S which samples belong together.  Give it about 7.5 x 3.6 inches.
     """
     layers = [  # x, half height, name, number of units, what the layer does
         (0.0, 1.6, r"$X=H^{(1)}$", "$D$", ""),
@@ -281,35 +240,16 @@ def _arrow(ax, start, end, head, **line):
 
 
 def method_style(method: str) -> dict[str, Any]:
-    """Name, colour, marker and line of a method, as keywords of ``Axes.plot``.
-
-    Parameters
-    ----------
-    method : str
-        Name of the class; one that :data:`METHOD_STYLES` does not list gets a look that follows
-        from its letters.
-    """
-    number = sum(method.encode())
-    other = (method, "green", "X*<>hd"[number % 6], LINES[number % 7])
-    label, colour, marker, line = METHOD_STYLES.get(method, other)
+    """Name, colour, marker and line of a method (name of the class) for ``Axes.plot``."""
+    label, colour, marker, line = METHOD_STYLES[method]
     return {"label": label, "color": COLOURS[colour], "marker": marker, "linestyle": line}
 
 
 def draw_comparison(rows: list[dict], name: str) -> Path:
-    """Draw precision at radius 2 and mAP over the code length, one line for each method.
+    """Draw precision at radius 2 and mAP over the code length; return the path of the figure.
 
-    Parameters
-    ----------
-    rows : list of dict
-        Results with `method`, `bits`, `precision_at_2` and `map_standard` in percent; several
-        seeds are averaged, and a bar reaches one standard deviation up and down.
-    name : str
-        As for :func:`save_figure`.
-
-    Returns
-    -------
-    Path
-        The file.
+    `rows` are results as :func:`bdnn.course.compare.measure` gives them, a line for each method;
+    several seeds are averaged, and a bar reaches one standard deviation up and down.
     """
     fig, axes = plt.subplots(1, 2, figsize=(8, 3.8))
     labels = {"precision_at_2": "precision at radius 2 (%)", "map_standard": "mAP (%)"}
@@ -334,70 +274,6 @@ def draw_comparison(rows: list[dict], name: str) -> Path:
     return _figures_folder() / f"{name}.svg"
 
 
-def draw_history(rows: list[dict], name: str) -> Path | None:
-    """Draw the objective of every run over its training, one panel for each method.
-
-    The objectives of different methods are different sums, so each panel has its own scale.
-
-    Parameters
-    ----------
-    rows : list of dict
-        Results with `method`, `bits`, and `history`, a list of dicts with `objective` and
-        `round` (in rows recorded earlier `alternation` or `iteration`). Marker and line tell the
-        length of the code; several seeds are several lines of one look.
-    name : str
-        As for :func:`save_figure`.
-
-    Returns
-    -------
-    Path or None
-        The file; None if no run has an objective in its history.
-    """
-    rows = [row for row in rows if any("objective" in entry for entry in row["history"])]
-    if not rows:
-        return None
-    methods = list(dict.fromkeys(row["method"] for row in rows))
-    columns = 2 if len(methods) == 4 else min(len(methods), 3)
-    lines = -(-len(methods) // columns)
-    width = max(2.9 * columns, 4.5)
-    fig, axes = plt.subplots(lines, columns, figsize=(width, 2.7 * lines + 0.4), squeeze=False)
-    for ax in axes.flat[len(methods) :]:
-        ax.set_axis_off()
-    for ax, method in zip(axes.flat, methods):
-        _history_panel(ax, [row for row in rows if row["method"] == method])
-        ax.set_title(method_style(method)["label"])
-    lengths = sorted({row["bits"] for row in rows})
-    handles = [
-        plt.Line2D([], [], label=f"{L} bits", color="black", **_length_style(L)) for L in lengths
-    ]
-    fig.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 6))
-    save_figure(fig, name)
-    plt.close(fig)
-    return _figures_folder() / f"{name}.svg"
-
-
-def _history_panel(ax, rows):
-    """Objective of the runs of one method over alternations or iterations."""
-    for row in rows:
-        entries = [entry for entry in row["history"] if "objective" in entry]
-        steps = ("round", "iteration", "alternation")  # the latter two in rows recorded earlier
-        step = next((name for name in steps if name in entries[0]), steps[0])
-        at = [entry.get(step, k) for k, entry in enumerate(entries)]
-        style = method_style(row["method"]) | _length_style(row["bits"])
-        style |= {"linewidth": 1.2, "markersize": 4, "markevery": 0.2}
-        ax.plot(at, [entry["objective"] for entry in entries], **style)
-        ax.set(xlabel=step)
-    ax.set(ylabel="objective $J$")
-    ax.locator_params("x", integer=True)
-
-
-def _length_style(bits):
-    """Marker and line of a code length, the same in every figure."""
-    known = {8: 6, 16: 0, 24: 4, 32: 1, 48: 5, 64: 2, 128: 3}
-    k = known.get(bits, bits % 7)
-    return {"marker": MARKERS[k], "linestyle": LINES[k]}
-
-
 # The terms of a loss in the explorer: colour, marker and line, told apart without colour, too.
 TERM_STYLES = {
     "objective": ("black", "o-"),
@@ -415,20 +291,10 @@ TERM_STYLES = {
 def draw_terms(
     ax: Axes, steps: Sequence[int], curves: Mapping[str, Sequence[float]], step: str
 ) -> None:
-    """Draw the size of every weighted term of a loss over the steps of a training.
-
-    Parameters
-    ----------
-    ax : Axes
-    steps : sequence of int
-    curves : dict of str -> sequence of float
-        Values of a term; a term that is 0 throughout has no line.
-    step : str
-        What a step is: "round" or "iteration".
-    """
+    """Draw the size of every weighted term of a loss over the steps (rounds, say) of a training."""
     for name, values in curves.items():
         sizes = np.abs(values)
-        if not sizes.any():
+        if not sizes.any():  # a term without weight
             continue
         colour, line = TERM_STYLES[name]
         label = name.replace("_", " ") + (" (less)" if values[-1] < 0 else "")
@@ -440,16 +306,7 @@ def draw_terms(
 
 
 def draw_sweep(ax: Axes, sweep: dict[str, Any]) -> None:
-    """Draw precision and mAP over the values of one weight, a frame around the present one.
-
-    Parameters
-    ----------
-    ax : Axes
-    sweep : dict
-        `label` of the weight, its `values` as text, `at` (number of the present value), and in
-        percent `precision` and `map`, arrays (n_values, 3) of mean, lowest and highest over the
-        seeds; NaN where nothing is recorded.
-    """
+    """Draw precision and mAP over the values of one weight: what `explorer.sweep` gives."""
     looks = {
         "precision": ("precision at radius 2", "blue", "s-"),
         "map": ("mAP", "vermillion", "^--"),
@@ -468,16 +325,7 @@ def draw_sweep(ax: Axes, sweep: dict[str, Any]) -> None:
 
 
 def draw_plane(ax: Axes, values: Array, across: Sequence[float], up: Sequence[float]) -> None:
-    """Draw a matrix of numbers, each as text on a shade of its size.
-
-    Parameters
-    ----------
-    ax : Axes
-    values : array (n_up, n_across)
-        The first row is drawn at the bottom.
-    across, up : sequences of float
-        What belongs to the columns and to the rows.
-    """
+    """Draw numbers (n_up, n_across), the first row at the bottom, on shades of their size."""
     ax.imshow(values, cmap="cividis", origin="lower", aspect="auto")
     middle = (values.min() + values.max()) / 2
     for (r, c), value in np.ndenumerate(values):

@@ -37,17 +37,7 @@ def is_present(row: dict) -> bool:
 
 
 def read_rows(path: Path | None) -> list[dict]:
-    """The rows of a results file; a last line that an interruption cut short is left out.
-
-    Parameters
-    ----------
-    path : Path or None
-
-    Returns
-    -------
-    list of dict
-        Empty if there is no such file.
-    """
+    """The rows of a results file, if there is one; a line that was cut short is left out."""
     if path is None or not path.exists():
         return []
     rows = []

@@ -8,6 +8,7 @@ import copy
 from collections.abc import Callable, Iterator
 from functools import cached_property, partial
 from itertools import islice
+from operator import methodcaller
 from typing import Any, NamedTuple
 
 import dask
@@ -118,12 +119,12 @@ def fit(estimator: Hasher, X: Any, y: Any = None, **options: Any) -> None:
         estimator._check_n_bits(len(X))
         _, C = total(second_moments, (mean,), X)
         few = stand_ins(mean, C / len(X))
-        train = fit_itq if isinstance(estimator, ITQ) else fit_network
-        train(estimator, X, y, bounds, few, **options)
-        if not hasattr(estimator, "codes_"):
-            estimator.codes_ = encode(estimator, X, signs, np.int8).persist()
-        if mapped:
-            estimator.codes_ = estimator.codes_.compute()
+        settle = methodcaller("compute" if mapped else "persist")  # into memory, or where X is
+        if isinstance(estimator, ITQ):
+            fit_itq(estimator, X, y, bounds, few)
+            estimator.codes_ = settle(encode(estimator, X, signs, np.int8))
+        else:
+            fit_network(estimator, X, y, bounds, few, settle, **options)
 
 
 def labels_of(X: da.Array, y: Array) -> da.Array:
@@ -393,20 +394,24 @@ class Spread:
         return -da.topk(closest, k, axis=0, split_every=8).compute()[-1][:, None]
 
     def all_codes(self, encoder, best):
-        """Codes (m, L) of all samples."""
+        """Codes (m, L) of all samples; nothing is read yet."""
         if best["samples"] < len(self.Z):
-            return encode(encoder, self.X, signs, np.int8).persist()
+            return encode(encoder, self.X, signs, np.int8)
         shape = self.X.chunks[0], encoder.n_bits
         samples = self.X, self.mask, best["B"]
-        return on_blocks(final_codes, shape, np.int8, encoder, *samples).persist()
+        return on_blocks(final_codes, shape, np.int8, encoder, *samples)
 
 
-def fit_network(estimator, X, y, bounds, few, start=None, callback=None, checkpoint=None):
+def fit_network(estimator, X, y, bounds, few, settle, start=None, callback=None, checkpoint=None):
     """UH-BDNN, SH-BDNN and Deep Hashing, by the loop of `hashing.NetworkHasher`."""
     if start is not None or checkpoint is not None:
         raise TypeError("start and checkpoint are for samples in memory")
     spread, none = Spread(estimator, X, y, bounds, few), Checkpoint(None, estimator, X)
-    steps = spread.states(), spread.describe, spread.all_codes, len(spread.Z)
+
+    def all_codes(encoder, best):
+        return settle(spread.all_codes(encoder, best))
+
+    steps = spread.states(), spread.describe, all_codes, len(spread.Z)
     estimator._train(*steps, new_run(), callback, none)
 
 
