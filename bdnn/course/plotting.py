@@ -155,8 +155,9 @@ def image_grid(
             ax.set_title(titles[i], fontsize=9, loc="center", pad=3)
         if marks is not None and marks[i] is not None:
             colour, line = ("blue", "-") if marks[i] else ("vermillion", (0, (3, 2)))
-            frame = {"edgecolor": COLOURS[colour], "linestyle": line, "fill": False, "lw": 2}
-            ax.add_patch(Rectangle((0, 0), 1, 1, transform=ax.transAxes, clip_on=False, **frame))
+            frame = Rectangle((0, 0), 1, 1, transform=ax.transAxes, clip_on=False, fill=False, lw=2)
+            frame.set(edgecolor=COLOURS[colour], linestyle=line)
+            ax.add_patch(frame)
     return axes
 
 
