@@ -428,3 +428,21 @@ def test_neighbours_of_sift_are_a_hundredth_of_the_database(monkeypatch):
     rows = identities("--data", "sift", "--methods", "all")
     assert {row["ground_truth"] for row in rows} == {"knn3000"}
     assert {row["method"] for row in rows} >= {"ITQ", "UHBDNN"} and len(rows) == 7
+
+
+@pytest.mark.parametrize("variant", run.VARIANTS)
+def test_a_variant_trains_otherwise_and_its_row_says_so(variant, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("bdnn.uh_bdnn.SAMPLE", 500)
+    options = ["--data", "digits", "--methods", "uhbdnn", "--bits", "8", "--record"]
+    options += [str(tmp_path / "rows.jsonl"), "--settings", '{"max_alternations":2,"max_iter":3}']
+    run.main(options)
+    run.main([*options, "--variant", variant])
+    usual, other = read_rows(tmp_path / "rows.jsonl")
+    assert "variant" not in usual and other["variant"] == variant
+    assert usual["history"][-1]["objective"] != other["history"][-1]["objective"]
+
+
+def test_a_variant_is_one_of_uh_bdnn(capsys):
+    with pytest.raises(SystemExit):
+        run.main(["--methods", "itq", "--variant", "all axes"])
+    assert "uhbdnn alone" in capsys.readouterr().err

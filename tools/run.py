@@ -5,16 +5,17 @@ import json
 import shlex
 import sys
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
+from unittest.mock import patch
 
 import numpy as np
 from sklearn.model_selection import train_test_split
 from tqdm import tqdm
 
-from bdnn import data
+from bdnn import data, dcc, uh_bdnn
 from bdnn.course import plotting
 from bdnn.course.compare import (
     COLUMNS,
@@ -55,8 +56,14 @@ SUMMARY = [  # of the columns, those of the table of means
 ]
 IDENTITY = (  # `fingerprint` only of files of one's own, whose names say little
     *("method", "data", "fingerprint", "bits", "seed", "split", "ground_truth", "settings"),
-    "revision",
+    *("revision", "variant"),
 )
+VARIANTS = {  # departures of notebook 08, each taken back: what stands in their place in uh_bdnn
+    "all samples": {"stages": lambda m, n_rounds: [(m, n_rounds)]},
+    "one ITQ start": {"initial_codes": partial(uh_bdnn.initial_codes, n_init=1)},
+    "one DCC start": {"best_codes": dcc.coordinate_descent},
+    "all axes": {"principal_axes": lambda X, _, axes=uh_bdnn.principal_axes: axes(X, 1.0)},
+}
 
 
 class Run(NamedTuple):
@@ -201,7 +208,8 @@ def found(run, recorded):
 def measured(run, args):
     """The row of a run, measured now and recorded."""
     estimator = make(run.method, run.bits, run.seed, args.settings)
-    row = measure(estimator, prepared(run, args), dict(run.identity))
+    with patch.dict(vars(uh_bdnn), VARIANTS.get(args.variant, {})):
+        row = measure(estimator, prepared(run, args), dict(run.identity))
     if args.record:
         append_row(args.record, row | {"command": args.command})
     return row
@@ -346,6 +354,11 @@ def parse(argv):
         help="parameters of the estimators, such as '{\"max_alternations\": 5}'",
     )
     parser.add_argument(
+        "--variant",
+        choices=VARIANTS,
+        help="UH-BDNN with one departure of notebook 08 taken back",
+    )
+    parser.add_argument(
         "--record",
         type=called_from,
         metavar="FILE",
@@ -355,6 +368,8 @@ def parse(argv):
     if args.paper:
         parser.set_defaults(**PAPER)
         args = parser.parse_args(argv)
+    if args.variant and args.methods != ["uhbdnn"]:
+        parser.error("--variant is for --methods uhbdnn alone")
     args.data = [name if name in data.DATASETS else str(called_from(name)) for name in args.data]
     args.all_methods = args.methods is not None and "all" in args.methods
     args.lenient = args.methods is None or args.all_methods  # leave out what cannot run
@@ -375,6 +390,7 @@ def described(run, truths, args):
 
 def identity(method, bits, seed, truth, dataset, args):
     """What makes a run the same run: method, data, split, seed, settings and revision."""
+    variant = {"variant": args.variant} if args.variant else {}
     protocol = "" if dataset.protocol == "bdnn" else f"{dataset.protocol}: "
     n_train = len(dataset.train) if args.n_train is None else args.n_train
     return {
@@ -387,6 +403,7 @@ def identity(method, bits, seed, truth, dataset, args):
         "n_query": len(dataset.query),
         "settings": settings_of(make(method, bits, seed, args.settings)),
         "revision": REVISIONS[METHODS[method].__name__],
+        **variant,
     }
 
 
