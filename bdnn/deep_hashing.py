@@ -2,8 +2,9 @@
 """Deep Hashing and its supervised variant: every term, the objective, the estimators.
 
 Source: Liong, Lu, Wang, Moulin and Zhou, "Deep Hashing for Compact Binary Codes Learning", CVPR
-2015, as on the slide "Background: Deep Hashing". Samples stand in columns in the functions, X is
-(D, m), outputs H of the code layer are (L, m); they stand in rows at the face of the estimators.
+2015, as on the slide "Background: Deep Hashing". In the functions samples stand in columns, X is
+(D, m), outputs H of the code layer are (L, m); the public methods of the estimators have them in
+rows.
 """
 
 import warnings
@@ -372,7 +373,7 @@ class DeepHashing(NetworkHasher):
     best_ : int
         The round whose state was kept: the lowest objective.
     Ws_, cs_ : lists of arrays
-        The network, from the input as it comes to the code layer.
+        The network, from unscaled inputs to the code layer.
     mean_, scale_ : array (D, 1), float
         Training sees scale_ (x - mean_).
     """

@@ -108,9 +108,9 @@ def is_dask(X: object) -> bool:
     return type(X).__module__.partition(".")[0] == "dask"
 
 
-def is_mapped(X: object) -> bool:
+def is_mapped(X: Any) -> bool:
     """True for a matrix of real numbers in a file; a copy of it in memory has no map."""
-    mapped = isinstance(X, np.memmap) and X._mmap is not None
+    mapped = isinstance(X, np.memmap) and getattr(X, "_mmap", None) is not None
     return mapped and X.ndim == 2 and X.size > 0 and X.dtype.kind in "fiub"
 
 

@@ -1,9 +1,9 @@
 # Generated from notebooks/09_sh_bdnn.py by `course.py export 09`: edit the notebook.
 """SH-BDNN: supervised hashing with a binary deep neural network.
 
-Source: Do, Doan and Cheung, "Learning to Hash with Binary Deep Neural Network", ECCV 2016. Samples
-stand in columns in the functions, X is (D, m), codes B and outputs H of the code layer are (L, m);
-they stand in rows at the face of the estimator.
+Source: Do, Doan and Cheung, "Learning to Hash with Binary Deep Neural Network", ECCV 2016. In the
+functions samples stand in columns, X is (D, m), codes B and outputs H of the code layer are (L, m);
+the public methods of the estimator have them in rows.
 """
 
 from collections.abc import Iterator, Sequence
@@ -29,7 +29,7 @@ from bdnn.losses import (
 )
 from bdnn.metrics import sgn
 from bdnn.network import backward, flatten, forward, initial_weights, layer_memory, unflatten
-from bdnn.uh_bdnn import SAMPLE, DeepEncoder, encoder_objective, stages
+from bdnn.uh_bdnn import DeepEncoder, encoder_objective, stages
 
 __all__ = [
     "SAMPLE_LENGTH",
@@ -191,6 +191,7 @@ def class_codes(counts: Array, L: int, rng: np.random.Generator, n_init: int = 5
     A, _ = class_vectors(counts, L)
     S = 2 * np.eye(len(counts)) - 1  # of the classes, (C, C)
     tried = [sgn(itq_rotation(A, 50, rng)[0] @ A) for _ in range(n_init)]
+    # the similarity of all pairs of samples, times 2m: those of a class have the same code
     return min(tried, key=lambda B: counts @ (B.T @ B / L - S) ** 2 @ counts)
 
 
@@ -210,8 +211,8 @@ class SHBDNN(DeepEncoder):
         Codes to start from. "classes": `class_codes`, to which the encoder is fitted by least
         squares first. "itq": those of ITQ, as in the paper.
     max_alternations : int
-        Updates of the codes at most; each is followed by an encoder step. The first steps of a
-        training on many samples see a random part of them.
+        Rounds at most after the first; in each an encoder step is followed by an update of the
+        codes. The first rounds of a training on many samples see a random part of them.
     max_iter : int
         Iterations of L-BFGS in an encoder step.
     n_validation : int
@@ -240,13 +241,13 @@ class SHBDNN(DeepEncoder):
     classes_ : array (n_classes,)
         The labels, sorted.
     Ws_, cs_ : lists of arrays
-        The network, from the input as it comes to the code layer.
+        The network, from unscaled inputs to the code layer.
     shift_, axes_ : arrays (n_features, 1), (r, n_features)
-        Training sees axes_ (x - shift_): centred, scaled to a mean square length of
+        Training sees axes_ (x - shift_): centred, scaled to a root mean square length of
         `SAMPLE_LENGTH`, along the principal axes.
     """
 
-    _energy = 0.9
+    _energy = 0.9  # for `principal_axes`
     _requires_labels = True
     _parameter_constraints = {"init": [StrOptions({"classes", "itq"})]}
 
@@ -260,7 +261,7 @@ class SHBDNN(DeepEncoder):
         lambda4: float = 1e-4,
         hidden: Sequence[int] | None = None,
         init: str = "classes",
-        max_alternations: int = 8,
+        max_alternations: int = 10,
         max_iter: int = 100,
         n_validation: int = 2000,
         patience: int = 3,
@@ -284,6 +285,7 @@ class SHBDNN(DeepEncoder):
         self.verbose = verbose
 
     def _scale(self, X, V):
+        """Root mean square length of the centred samples, over `SAMPLE_LENGTH`; 1 if it is 0."""
         return np.sqrt(squared_norm(V) / V.shape[1]) / SAMPLE_LENGTH or 1.0
 
     def _states(self, X, y, rng, t, state):
@@ -315,8 +317,7 @@ class SHBDNN(DeepEncoder):
     def _begin(self, start, X, train):
         theta = self._theta(start, len(X))
         H = self._outputs(theta, X)
-        t = stages(X.shape[1], self._n_rounds())[-2][1] if X.shape[1] > 2 * SAMPLE else 0
-        return t, State(theta, H, sgn(H))
+        return self._whole_from(X.shape[1]), State(theta, H, sgn(H))
 
     def _terms(self, X, y, state):
         return supervised_terms(y, state, self._sizes(len(X)), self._lambdas)

@@ -2,12 +2,12 @@
 """UH-BDNN: unsupervised hashing with a binary deep neural network.
 
 Source: Do, Doan and Cheung, "Learning to Hash with Binary Deep Neural Network", ECCV 2016. The
-algorithm is `uh_bdnn`, the objective that it minimises is `terms`.
+algorithm is `uh_bdnn`, the objective that it minimises is the sum of `terms`.
 
-Samples stand in columns in the functions: X is (D, m), codes B and outputs H of the code layer are
-(L, m). They stand in rows at the face of the estimator. Everywhere `sizes` are the units of the
-encoder's layers, D, ..., L, and `lambdas` the weights of weight decay, equality, independence and
-balance.
+In the functions samples stand in columns: X is (D, m), codes B and outputs H of the code layer are
+(L, m). The public methods of the estimator have them in rows. Everywhere `sizes` are the units of
+the encoder's layers, D, ..., L, and `lambdas` the weights of weight decay, equality, independence
+and balance.
 """
 
 from collections.abc import Iterator, Sequence
@@ -58,8 +58,8 @@ __all__ = [
 def ridge_decoder(X: Array, B: Array, lambda1: float) -> tuple[Array, Array]:
     """The best decoder of given codes, in closed form: Eq. (3) of notebook 08.
 
-    It minimises 1/(2m) ||X - W B - c 1^T||^2 + lambda1/2 ||W||^2. With lambda1 = 0 and dependent
-    bits it is the shortest of the best decoders.
+    It minimises 1/(2m) ||X - W B - c 1^T||^2 + lambda1/2 ||W||^2. Where lambda1 = 0 and the bits
+    are linearly dependent, many decoders do; this is the one with the smallest ||W||.
 
     Parameters
     ----------
@@ -73,8 +73,8 @@ def ridge_decoder(X: Array, B: Array, lambda1: float) -> tuple[Array, Array]:
     W, c : arrays (D, L), (D, 1)
     """
     m = X.shape[1]
-    x, b = X.mean(axis=1, keepdims=True), B.mean(axis=1, keepdims=True)  # (D, 1), (L, 1)
-    C_xb = X @ B.T / m - x @ b.T  # (D, L), Eq. (3) from here
+    x, b = X.mean(axis=1, keepdims=True), B.mean(axis=1, keepdims=True)  # means, (D, 1), (L, 1)
+    C_xb = X @ B.T / m - x @ b.T  # (D, L), Eq. (3) from here on
     C_bb = B @ B.T / m - b @ b.T  # (L, L)
     W = C_xb @ np.linalg.pinv(C_bb + lambda1 * np.eye(len(B), dtype=X.dtype), hermitian=True)
     return W, x - W @ b
@@ -101,7 +101,7 @@ def encoder_objective(
     lambdas : four floats
         Weights of weight decay, equality, independence and balance.
     memory : pair of lists of arrays, optional
-        From `network.layer_memory`: kept between evaluations, it saves time.
+        Where to write the layers, from `network.layer_memory`: using it again saves time.
 
     Returns
     -------
@@ -123,13 +123,14 @@ def encoder_objective(
 
 
 def best_codes(X: Array, W: Array, c: Array, H: Array, lambda2: float, B: Array) -> Array:
-    """Codes (L, m) by DCC from three starts, the best of them for each sample.
+    """Codes (L, m) by DCC from three starts, for each sample the best of the three results.
 
-    The arguments are those of `dcc.coordinate_descent`.
+    The arguments are those of `dcc.coordinate_descent`; B are the present codes, the first start.
     """
     found = [coordinate_descent(X, W, c, H, lambda2, start) for start in (B, sgn(H), 0 * B)]
+    # (3, m): what each sample adds to Eq. (6), times 2m
     loss = [((X - W @ F - c) ** 2).sum(0) + lambda2 * ((H - F) ** 2).sum(0) for F in found]
-    return np.choose(np.argmin(loss, axis=0), found)  # loss (3, m): Eq. (6) for each sample
+    return np.choose(np.argmin(loss, axis=0), found)
 
 
 class State(NamedTuple):
@@ -139,7 +140,7 @@ class State(NamedTuple):
     W: Array  # (D, L), the decoder's weights
     c: Array  # (D, 1), its biases
     H: Array  # (L, m), outputs of the code layer
-    B: Array  # (L, m), the codes to which decoder and encoder were fitted
+    B: Array  # (L, m), the codes to which decoder and encoder were fitted, before their update
 
 
 def uh_bdnn(
@@ -171,7 +172,7 @@ def uh_bdnn(
         J = partial(encoder_objective, B=B, **fixed)
         theta = minimize(J, theta, max_iter=max_iter).x  # step 2, Eqs. (4), (5)
         H = forward(*unflatten(theta, sizes), X)[-1]
-        yield State(theta, W, c, H, B)
+        yield State(theta, W, c, H, B)  # here a round ends
         B = best_codes(X, W, c, H, lambdas[1], B)  # step 3, Eq. (6)
 
 
@@ -195,7 +196,7 @@ ENERGY = 0.95  # share of the mean square that the principal axes keep
 
 
 def principal_axes(X: Array, energy: float = ENERGY) -> Array:
-    """The leading principal axes of centred samples that hold this share of their mean square.
+    """The fewest leading principal axes of centred samples that hold this share of mean square.
 
     Parameters
     ----------
@@ -209,9 +210,9 @@ def principal_axes(X: Array, energy: float = ENERGY) -> Array:
     P : array (D, r)
         Orthonormal columns: Eq. (7) of notebook 08.
     """
-    e, P = np.linalg.eigh((X @ X.T).astype(np.float64))  # e rises
+    e, P = np.linalg.eigh((X @ X.T).astype(np.float64))  # smallest e first
     e, P = e[::-1], P[:, ::-1]
-    r = 1 + np.searchsorted(np.cumsum(e), (energy - 1e-12) * e.sum())
+    r = 1 + np.searchsorted(np.cumsum(e), (energy - 1e-12) * e.sum())  # 1e-12: for rounding
     return fixed_signs(P[:, :r]).astype(X.dtype)
 
 
@@ -220,15 +221,15 @@ N_INIT = 20  # codes to start from that are tried
 
 def initial_codes(X: Array, L: int, rng: np.random.Generator, n_init: int = N_INIT) -> Array:
     """Codes (L, m) to start from: of several by ITQ those from which X is reconstructed best."""
-    tried = [itq_codes(X, L, rng) for _ in range(n_init)]
+    tried = [itq_codes(X, L, rng) for _ in range(n_init)]  # each from a rotation of its own
     return min(tried, key=lambda B: reconstruction(X, B, *ridge_decoder(X, B, 1e-5))[0])
 
 
-SAMPLE, ROUNDS = 20_000, 5  # where samples are many: a first sample, and the rounds on it
+SAMPLE, ROUNDS = 20_000, 5  # of more than 2 SAMPLE samples the first ROUNDS rounds see SAMPLE
 
 
 def stages(m: int, n_rounds: int) -> list[tuple[int, int]]:
-    """How many of m samples a training sees, and until which round it does so."""
+    """The stages of a training on m samples: pairs (n, end), rounds before `end` see n samples."""
     if m <= 2 * SAMPLE:
         return [(m, n_rounds)]
     return [(SAMPLE, min(ROUNDS, n_rounds - 1)), (m, n_rounds)]
@@ -244,12 +245,12 @@ def growing(
     t: int = 0,
     state: State | None = None,
 ) -> Iterator[State]:
-    """`uh_bdnn` for so many rounds, first on a sample of many samples, then on all of them.
+    """`n_rounds` rounds of `uh_bdnn`; where samples are many, the first ones see a part of them.
 
     Parameters
     ----------
     X : array (D, m)
-        Samples in random order: the first of them are the sample.
+        Samples in random order: a stage sees the first n of them.
     sizes, lambdas, max_iter
         As for :func:`uh_bdnn`.
     n_rounds : int
@@ -269,23 +270,23 @@ def growing(
             B, theta = initial_codes(Xn, sizes[-1], rng), flatten(*initial_weights(Xn, sizes, rng))
         else:
             theta, W, c, H, B = state
-            if B.shape[1] < n:  # samples join
+            if B.shape[1] < n:  # samples join: all n get the network's signs as present codes
                 H = forward(*unflatten(theta, sizes), Xn)[-1]
                 B = sgn(H)
-            B = best_codes(Xn, W, c, H, lambdas[1], B)  # the step 3 that is due
+            B = best_codes(Xn, W, c, H, lambdas[1], B)  # step 3, due since `state` was yielded
         for state in islice(uh_bdnn(Xn, B, theta, sizes, lambdas, max_iter), end - t):
             yield state
         t = end
 
 
 class DeepEncoder(NetworkHasher):
-    """What UH-BDNN and SH-BDNN share: an encoder for inputs that are scaled and turned.
+    """What UH-BDNN and SH-BDNN share: an encoder trained on inputs scaled and turned to axes.
 
-    A subclass has the parameters n_bits, hidden, lambda1 to lambda4, max_alternations and max_iter,
-    and chooses the scale.
+    A subclass has the parameters n_bits, hidden, lambda1 to lambda4, max_alternations and max_iter.
+    Its `_scale(X, V)` says by what the centred inputs V of X are divided.
     """
 
-    _energy = ENERGY
+    _energy = ENERGY  # for `principal_axes`
 
     @property
     def _lambdas(self):
@@ -300,7 +301,7 @@ class DeepEncoder(NetworkHasher):
         return self.max_alternations + 1
 
     def _whole_from(self, m):
-        """The first round that sees all of m samples."""
+        """The first round that sees all of m samples: where the last stage begins."""
         return [0, *(end for _, end in stages(m, self._n_rounds()))][-2]
 
     def _prepare(self, X):
@@ -317,13 +318,13 @@ class DeepEncoder(NetworkHasher):
         return forward(*unflatten(theta, self._sizes(len(X))), X)[-1]
 
     def _network(self, state):
-        """The encoder for inputs as they come: Eq. (8)."""
+        """The encoder for unscaled inputs: Eq. (8)."""
         Ws, cs = unflatten(state.theta, self._sizes(len(self.axes_)))
         W1, c1 = Ws[0] @ self.axes_, cs[0] - Ws[0] @ (self.axes_ @ self.shift_)
         return {"Ws_": [W1, *map(np.copy, Ws[1:])], "cs_": [c1, *map(np.copy, cs[1:])]}
 
     def _theta(self, start, r):
-        """Undo Eq. (8): the parameters of a fitted estimator, as this training sees inputs."""
+        """Undo Eq. (8): the encoder of a fitted estimator, for inputs that this training sees."""
         sizes = (self.shift_.shape[0], *self._sizes(r)[1:])
         theirs = start.n_features_in_, *map(len, start.Ws_)
         if theirs != sizes:
@@ -331,7 +332,7 @@ class DeepEncoder(NetworkHasher):
                 f"start has layers of {theirs} units, this training {sizes}: only an estimator "
                 "with as many features, bits and units is a start"
             )
-        W1, c1 = start.Ws_[0], start.cs_[0]
+        W1, c1 = start.Ws_[0], start.cs_[0]  # x = shift_ + pinv(axes_) z on the axes
         Ws, cs = [W1 @ np.linalg.pinv(self.axes_), *start.Ws_[1:]], [c1 + W1 @ self.shift_]
         return flatten(Ws, [*cs, *start.cs_[1:]]).astype(self.axes_.dtype)
 
@@ -378,9 +379,9 @@ class UHBDNN(DeepEncoder):
     best_ : int
         The round whose state was kept.
     Ws_, cs_ : lists of arrays
-        Encoder, from the input as it comes to the code layer.
+        Encoder, from unscaled inputs to the code layer.
     decoder_W_, decoder_c_ : arrays (n_features, n_bits), (n_features, 1)
-        Decoder: codes to inputs as they come.
+        Decoder, from codes to unscaled inputs.
     shift_, axes_ : arrays (n_features, 1), (r, n_features)
         Training sees axes_ (x - shift_): centred, divided by the largest range, along the
         principal axes.
@@ -420,6 +421,7 @@ class UHBDNN(DeepEncoder):
         self.verbose = verbose
 
     def _scale(self, X, V):
+        """The largest range of a feature."""
         return range_scaling(X)[1]
 
     def _states(self, X, y, rng, t, state):
@@ -437,7 +439,7 @@ class UHBDNN(DeepEncoder):
         return terms(X, state, self._sizes(len(X)), self._lambdas)
 
     def _network(self, state):
-        """Encoder and decoder for inputs as they come."""
+        """Encoder and decoder for unscaled inputs."""
         back = np.linalg.pinv(self.axes_)  # (D, r)
         decoder = {"decoder_W_": back @ state.W, "decoder_c_": back @ state.c + self.shift_}
         return super()._network(state) | decoder

@@ -33,7 +33,8 @@ show_versions()
 # The network has $n=5$ layers, $D\to h_1\to h_2\to L\to D$. Layers 1 to $n-1$ are the **encoder**;
 # $H=H^{(n-1)}\in\mathbb R^{L\times m}$ are the outputs of its last layer, the code layer. The last
 # weights $W=W^{(n-1)}$ and biases $c=c^{(n-1)}$ are the **decoder**. UH-BDNN looks for the encoder,
-# the decoder and the **codes** $B$ that minimise the five terms of notebook 05:
+# the decoder and the **codes** $B$ that minimise the paper's objective, the five terms of notebook 05
+# ($\|\cdot\|$ is the Frobenius norm, $\mathbf 1$ a column of $m$ ones):
 #
 # $$
 # \begin{aligned}
@@ -47,7 +48,7 @@ show_versions()
 # \tag{1}
 # $$
 #
-# The decoder is fed with the codes $B$, not with $H$. That decides who sees whom:
+# The decoder is fed with the codes $B$, not with $H$. That decides which term sees which variables:
 #
 # | | reconstruction | weight decay | equality | independence | balance |
 # | --- | :-: | :-: | :-: | :-: | :-: |
@@ -57,7 +58,7 @@ show_versions()
 #
 # Decoder and encoder share one term, weight decay, and there each has its own summands. They meet
 # only in $B$: **for fixed codes the decoder and the encoder are two separate problems.** This gives
-# three steps, which are repeated:
+# three steps, which are repeated in this order:
 #
 # 1. **decoder** for given codes: ridge regression, solved exactly;
 # 2. **encoder** for given codes: L-BFGS (notebook 06), which goes downhill;
@@ -67,12 +68,12 @@ show_versions()
 """UH-BDNN: unsupervised hashing with a binary deep neural network.
 
 Source: Do, Doan and Cheung, "Learning to Hash with Binary Deep Neural Network", ECCV 2016. The
-algorithm is `uh_bdnn`, the objective that it minimises is `terms`.
+algorithm is `uh_bdnn`, the objective that it minimises is the sum of `terms`.
 
-Samples stand in columns in the functions: X is (D, m), codes B and outputs H of the code layer are
-(L, m). They stand in rows at the face of the estimator. Everywhere `sizes` are the units of the
-encoder's layers, D, ..., L, and `lambdas` the weights of weight decay, equality, independence and
-balance.
+In the functions samples stand in columns: X is (D, m), codes B and outputs H of the code layer are
+(L, m). The public methods of the estimator have them in rows. Everywhere `sizes` are the units of
+the encoder's layers, D, ..., L, and `lambdas` the weights of weight decay, equality, independence
+and balance.
 """
 
 from collections.abc import Iterator, Sequence
@@ -119,7 +120,7 @@ from bdnn.metrics import evaluate, mean_average_precision, precision_at_radius
 from bdnn.network import gradient_error
 
 # %% [markdown]
-# We use 4,000 MNIST digits, scaled as in notebook 01. Every choice on this page is looked at on 500
+# We use 4,000 MNIST digits, scaled as in notebook 01. Every choice on this page is judged by 500
 # digits that are held out of the training; the queries of the data set are kept for the end.
 
 # %%
@@ -169,15 +170,16 @@ print(f"layers {sizes}, {theta0.size} parameters in the encoder, {D * (L + 1)} i
 # $$
 #
 # For $\lambda_1>0$ the matrix $C_{bb}+\lambda_1I$ is positive definite, so the solution is unique;
-# it is the minimum, because (2) is convex.
+# it is the minimum, because (2) is convex. For $\lambda_1=0$ it may be singular. The code takes the
+# pseudoinverse, which is the inverse where there is one.
 
 
 # %% tags=["export"]
 def ridge_decoder(X: Array, B: Array, lambda1: float) -> tuple[Array, Array]:
     """The best decoder of given codes, in closed form: Eq. (3) of notebook 08.
 
-    It minimises 1/(2m) ||X - W B - c 1^T||^2 + lambda1/2 ||W||^2. With lambda1 = 0 and dependent
-    bits it is the shortest of the best decoders.
+    It minimises 1/(2m) ||X - W B - c 1^T||^2 + lambda1/2 ||W||^2. Where lambda1 = 0 and the bits
+    are linearly dependent, many decoders do; this is the one with the smallest ||W||.
 
     Parameters
     ----------
@@ -191,16 +193,16 @@ def ridge_decoder(X: Array, B: Array, lambda1: float) -> tuple[Array, Array]:
     W, c : arrays (D, L), (D, 1)
     """
     m = X.shape[1]
-    x, b = X.mean(axis=1, keepdims=True), B.mean(axis=1, keepdims=True)  # (D, 1), (L, 1)
-    C_xb = X @ B.T / m - x @ b.T  # (D, L), Eq. (3) from here
+    x, b = X.mean(axis=1, keepdims=True), B.mean(axis=1, keepdims=True)  # means, (D, 1), (L, 1)
+    C_xb = X @ B.T / m - x @ b.T  # (D, L), Eq. (3) from here on
     C_bb = B @ B.T / m - b @ b.T  # (L, L)
     W = C_xb @ np.linalg.pinv(C_bb + lambda1 * np.eye(len(B), dtype=X.dtype), hermitian=True)
     return W, x - W @ b
 
 
 # %% [markdown]
-# At the minimum the gradient of notebook 05 has to vanish, but for rounding. We measure it by the
-# gradient at $W=0,\ c=0$.
+# At the minimum the gradient of notebook 05 has to vanish, but for rounding. We compare its norm with
+# that of the gradient at $W=0,\ c=0$.
 
 # %%
 X64, B64 = X.astype(np.float64), B0.astype(np.float64)
@@ -252,7 +254,7 @@ def encoder_objective(
     lambdas : four floats
         Weights of weight decay, equality, independence and balance.
     memory : pair of lists of arrays, optional
-        From `network.layer_memory`: kept between evaluations, it saves time.
+        Where to write the layers, from `network.layer_memory`: using it again saves time.
 
     Returns
     -------
@@ -289,31 +291,36 @@ print("gradient against central differences: relative error a few 1e-9")
 # \qquad B\in\{-1,+1\}^{L\times m}. \tag{6}
 # $$
 #
-# But for the factor this is the problem of notebook 07. `coordinate_descent` solves it for one row
-# of bits after the other, from the codes that it is given, and ends where no single bit can be
-# improved. Which codes these are hangs on the start.
+# Up to the factor this is the problem of notebook 07. `coordinate_descent` starts from the codes that
+# it is given, solves the problem for one row of bits after the other, and ends where changing a
+# single bit improves nothing. Where that is depends on the start.
 #
 # **Departure: three starts.** The authors' program starts from $B=0$ in every round. We start from
 # the present codes, from the signs of the network's outputs and from 0, and keep for each sample the
-# best of the three. As the present codes are among the starts, (6) cannot rise.
+# best of the three results: (6) is a sum over samples. From the present codes DCC only goes down, and
+# the best of three is no worse, so (6) cannot rise.
 
 
 # %% tags=["export"]
 def best_codes(X: Array, W: Array, c: Array, H: Array, lambda2: float, B: Array) -> Array:
-    """Codes (L, m) by DCC from three starts, the best of them for each sample.
+    """Codes (L, m) by DCC from three starts, for each sample the best of the three results.
 
-    The arguments are those of `dcc.coordinate_descent`.
+    The arguments are those of `dcc.coordinate_descent`; B are the present codes, the first start.
     """
     found = [coordinate_descent(X, W, c, H, lambda2, start) for start in (B, sgn(H), 0 * B)]
+    # (3, m): what each sample adds to Eq. (6), times 2m
     loss = [((X - W @ F - c) ** 2).sum(0) + lambda2 * ((H - F) ** 2).sum(0) for F in found]
-    return np.choose(np.argmin(loss, axis=0), found)  # loss (3, m): Eq. (6) for each sample
+    return np.choose(np.argmin(loss, axis=0), found)
 
 
 # %% [markdown]
 # ## Alternate
 #
-# These are all the pieces. A `State` holds the variables of (1). The loop yields one after every
-# round and never ends: whoever consumes it decides when to stop.
+# These are all the pieces. A `State` holds the variables of (1), and the outputs $H$ that follow from
+# them. The loop yields one after every encoder step, *before* step 3 changes the codes: decoder and
+# encoder of a state are fitted to the $B$ beside them. So round 0 is the fit to the codes of the
+# start, and round $t$ has $t$ updates of the codes behind it. The loop never ends: whoever consumes it
+# decides when to stop.
 
 
 # %% tags=["export"]
@@ -324,7 +331,7 @@ class State(NamedTuple):
     W: Array  # (D, L), the decoder's weights
     c: Array  # (D, 1), its biases
     H: Array  # (L, m), outputs of the code layer
-    B: Array  # (L, m), the codes to which decoder and encoder were fitted
+    B: Array  # (L, m), the codes to which decoder and encoder were fitted, before their update
 
 
 def uh_bdnn(
@@ -356,7 +363,7 @@ def uh_bdnn(
         J = partial(encoder_objective, B=B, **fixed)
         theta = minimize(J, theta, max_iter=max_iter).x  # step 2, Eqs. (4), (5)
         H = forward(*unflatten(theta, sizes), X)[-1]
-        yield State(theta, W, c, H, B)
+        yield State(theta, W, c, H, B)  # here a round ends
         B = best_codes(X, W, c, H, lambdas[1], B)  # step 3, Eq. (6)
 
 
@@ -416,11 +423,11 @@ assert rises.max() < 1e-6
 print("no step raised it by more than the rounding of float32")
 
 # %% [markdown]
-# Left: no step raises $J$. Each must not: the decoder is the best one for its codes, L-BFGS takes a
-# step only if the objective falls (the Wolfe conditions of notebook 06), and DCC sets each row to
-# the best one for the others. As $J\ge0$, it tends to a limit. Three things would break
-# this: DCC from other codes than the present ones, samples that join on the way, and falls as small as
-# rounding. The first two are among the departures below.
+# Left: no step raises $J$. None can: the decoder is the best one for its codes, L-BFGS takes a
+# step only if the objective falls (the Wolfe conditions of notebook 06), and DCC sets each row of bits
+# to the best one for the other rows. As $J\ge0$, its values converge. Three things would break this:
+# DCC that starts only from other codes than the present ones, as in the authors' program; samples
+# that join on the way, as they do further below; and, near the limit, rounding.
 #
 # Right: reconstruction is nearly all of $J$. Equality and independence fall by larger factors: the
 # encoder learns to produce the codes, and the codes move to where it can.
@@ -429,8 +436,8 @@ print("no step raised it by more than the rounding of float32")
 # ### What is kept
 #
 # A new digit $x$ has no code $b$. It is encoded as $\operatorname{sgn}(H)$, from the **code layer**,
-# and so is the database, although training has found a $B$ for it: the search is to compare codes
-# of one kind. The decoder has done its work, but it lets us look at what the bits mean:
+# and so is the database, although training has found a $B$ for it: a search must compare codes of one
+# kind. The decoder has done its work, but with it we can look at what the bits mean:
 
 # %%
 itq_picture = states[0].W @ B0[:, :8] + states[0].c
@@ -441,8 +448,8 @@ for ax, image in zip(axes.flat, np.hstack([X[:, :8], itq_picture, our_picture]).
 save_figure(fig, "08_decoder", png=True)
 
 # %% [markdown]
-# Top: eight training digits. Middle and bottom: what the best decoder makes of 16 bits, those of
-# ITQ and those of the trained network.
+# Top: eight training digits. Middle and bottom: what the decoder makes of 16 bits, those of ITQ in
+# round 0 and those of the trained network, $\operatorname{sgn}(H)$, in the last round.
 #
 # ### Does it find neighbours?
 #
@@ -476,14 +483,14 @@ assert agreement[-1] > agreement[0] + 0.1
 print("round 0 is more than 5 points of precision below ITQ, the last one 10 above round 0")
 
 # %% [markdown]
-# After round 0 the network is a poor imitation of ITQ: it produces five bits in six. The rounds that
-# follow bring codes and network together, and retrieval reaches that of ITQ. This is one seed with a
-# small budget, an anecdote; the comparison that counts comes below.
+# After round 0 the network is a poor imitation of ITQ: it gets five bits in six right. The rounds that
+# follow bring codes and network together, and the precision reaches that of ITQ. This is one seed with
+# a small budget, an anecdote; the comparison that counts comes below.
 #
 # ## Departures from the paper
 #
-# Each departure is tried from three seeds with a small budget, five rounds of 30 iterations.
-# Differences within the range of the seeds mean nothing.
+# Departures that may change the result are tried from three seeds with a small budget, five rounds of
+# 30 iterations unless we say otherwise. Differences within the range of the seeds mean nothing.
 #
 # ### The encoder sees principal axes
 #
@@ -494,11 +501,13 @@ print("round 0 is more than 5 points of precision below ITQ, the last one 10 abo
 # P=\text{the first }r\text{ columns of }P_D,\qquad Z=P^\top\tilde X\in\mathbb R^{r\times m}. \tag{7}
 # $$
 #
-# **Departure:** the network is trained on $Z$ in place of $X$. With all axes this changes nothing:
+# **Departure:** the network is trained on $Z$ in place of $X$: the encoder sees $Z$, and the decoder
+# reconstructs $Z$. With all axes this changes nothing:
 # $W^{(1)}P$ in place of $W^{(1)}$ and $P^\top W$ in place of $W$ give the same outputs, the same
 # reconstruction and the same norms, and the shift goes into biases, which have no weight decay. We
-# keep the axes that hold 95 % of the mean square; what is lost is the part of the 5 % that a
-# decoder of the codes could have reconstructed (Exercise 8.4). The reason is speed alone.
+# keep the fewest axes that hold 95 % of the mean square. Of the other 5 % the encoder sees nothing,
+# and what a decoder of the codes could have reconstructed of it is lost (Exercise 8.4). The reason is
+# speed alone: the first layer and the decoder become smaller.
 
 # %% tags=["export"]
 ENERGY = 0.95  # share of the mean square that the principal axes keep
@@ -506,7 +515,7 @@ ENERGY = 0.95  # share of the mean square that the principal axes keep
 
 # %% tags=["export"]
 def principal_axes(X: Array, energy: float = ENERGY) -> Array:
-    """The leading principal axes of centred samples that hold this share of their mean square.
+    """The fewest leading principal axes of centred samples that hold this share of mean square.
 
     Parameters
     ----------
@@ -520,9 +529,9 @@ def principal_axes(X: Array, energy: float = ENERGY) -> Array:
     P : array (D, r)
         Orthonormal columns: Eq. (7) of notebook 08.
     """
-    e, P = np.linalg.eigh((X @ X.T).astype(np.float64))  # e rises
+    e, P = np.linalg.eigh((X @ X.T).astype(np.float64))  # smallest e first
     e, P = e[::-1], P[:, ::-1]
-    r = 1 + np.searchsorted(np.cumsum(e), (energy - 1e-12) * e.sum())
+    r = 1 + np.searchsorted(np.cumsum(e), (energy - 1e-12) * e.sum())  # 1e-12: for rounding
     return fixed_signs(P[:, :r]).astype(X.dtype)
 
 
@@ -597,18 +606,18 @@ print("reconstruction of the joint decoder: less than 0.1 % above the closed for
 # %% [markdown]
 # ### The start, the codes, the code layer
 #
-# Four choices of a line each; their results follow together.
+# Four choices, a line of code each; their results follow together.
 #
 # * **Three starts of DCC**, as above, beside the present codes alone, and beside $B=0$ alone as in
 #   the authors' program. From 0 the new codes need not be better than the old ones, and $J$ may
 #   rise from one round to the next (notebook 07 has a case).
-# * **Departure: several ITQ codes, not the first.** ITQ ends in another local optimum for every random
-#   rotation that it starts from. Before the training Eq. (2) tells which of them suits the objective,
-#   so we take the codes that a linear decoder reconstructs best.
+# * **Departure: the best of several ITQ codes, not the first.** ITQ ends in another local optimum for
+#   every random rotation that it starts from. Before the training the reconstruction in (2) tells which
+#   of them suits the objective, so we take the codes from which their decoder (3) reconstructs best.
 # * **ITQ, not chance.** The paper starts from ITQ, and so do we; the control rotates the principal
 #   components at random, which is ITQ without an iteration.
-# * **No tanh at the code layer.** The authors' program has one commented out. With it the outputs
-#   stay in $(-1,1)$, and in (5) the gradient is multiplied by $1-H\odot H$.
+# * **No tanh at the code layer.** It is linear, as in the authors' program, where a tanh is commented
+#   out. With a tanh the outputs stay in $(-1,1)$, and backpropagation multiplies (5) by $1-H\odot H$.
 
 # %% tags=["export"]
 N_INIT = 20  # codes to start from that are tried
@@ -617,7 +626,7 @@ N_INIT = 20  # codes to start from that are tried
 # %% tags=["export"]
 def initial_codes(X: Array, L: int, rng: np.random.Generator, n_init: int = N_INIT) -> Array:
     """Codes (L, m) to start from: of several by ITQ those from which X is reconstructed best."""
-    tried = [itq_codes(X, L, rng) for _ in range(n_init)]
+    tried = [itq_codes(X, L, rng) for _ in range(n_init)]  # each from a rotation of its own
     return min(tried, key=lambda B: reconstruction(X, B, *ridge_decoder(X, B, 1e-5))[0])
 
 
@@ -648,26 +657,30 @@ print("random start: J above and mAP below every seed of the baseline; best of 1
 
 # %% [markdown]
 # The start leaves its mark. From random codes $J$ ends higher, and the ranking is worse. The best of ten
-# ends with a lower $J$; that retrieval gains from it does not show on this page. DCC from 0 and the tanh
-# change little: here neither is worth an option.
+# ends with a lower $J$; that retrieval gains from it does not show on this page (the library tries
+# twenty). Other starts of DCC and the tanh change little: here none of them is worth an option.
 #
 # ### A sample that grows
 #
 # The cost of a round is proportional to $m$. The first rounds only bring the network near to a
 # solution, and for that a sample will do.
 #
-# **Departure:** where samples are many, the first rounds see a part of them. Then the others join,
-# with the signs of the network's outputs as their first codes, and the alternation goes on from
-# there. Within a stage $J$ cannot rise; from one stage to the next it may, being a mean over other
-# samples.
+# **Departure:** of more than 40,000 samples the first five rounds see 20,000. Then the others join: the
+# network encodes all samples, DCC improves these signs with the decoder of the sample, and the
+# alternation goes on from there. The last round always sees all samples. Within a stage $J$ cannot
+# rise; from one stage to the next it may, being a mean over other samples.
+#
+# `uh_bdnn` yields before step 3, and a stage ends with a state. So `growing` has to make up for the
+# step 3 that is due wherever it goes on from a state: at the start of a stage, or after an
+# interruption.
 
 # %% tags=["export"]
-SAMPLE, ROUNDS = 20_000, 5  # where samples are many: a first sample, and the rounds on it
+SAMPLE, ROUNDS = 20_000, 5  # of more than 2 SAMPLE samples the first ROUNDS rounds see SAMPLE
 
 
 # %% tags=["export"]
 def stages(m: int, n_rounds: int) -> list[tuple[int, int]]:
-    """How many of m samples a training sees, and until which round it does so."""
+    """The stages of a training on m samples: pairs (n, end), rounds before `end` see n samples."""
     if m <= 2 * SAMPLE:
         return [(m, n_rounds)]
     return [(SAMPLE, min(ROUNDS, n_rounds - 1)), (m, n_rounds)]
@@ -683,12 +696,12 @@ def growing(
     t: int = 0,
     state: State | None = None,
 ) -> Iterator[State]:
-    """`uh_bdnn` for so many rounds, first on a sample of many samples, then on all of them.
+    """`n_rounds` rounds of `uh_bdnn`; where samples are many, the first ones see a part of them.
 
     Parameters
     ----------
     X : array (D, m)
-        Samples in random order: the first of them are the sample.
+        Samples in random order: a stage sees the first n of them.
     sizes, lambdas, max_iter
         As for :func:`uh_bdnn`.
     n_rounds : int
@@ -708,10 +721,10 @@ def growing(
             B, theta = initial_codes(Xn, sizes[-1], rng), flatten(*initial_weights(Xn, sizes, rng))
         else:
             theta, W, c, H, B = state
-            if B.shape[1] < n:  # samples join
+            if B.shape[1] < n:  # samples join: all n get the network's signs as present codes
                 H = forward(*unflatten(theta, sizes), Xn)[-1]
                 B = sgn(H)
-            B = best_codes(Xn, W, c, H, lambdas[1], B)  # the step 3 that is due
+            B = best_codes(Xn, W, c, H, lambdas[1], B)  # step 3, due since `state` was yielded
         for state in islice(uh_bdnn(Xn, B, theta, sizes, lambdas, max_iter), end - t):
             yield state
         t = end
@@ -741,14 +754,16 @@ for name, sample in (("all digits", m), ("a growing sample", 800)):
 # gained where the sample is a small part of the data; all of MNIST has its place in the table of
 # variants below. The price is two more numbers to choose.
 #
-# Two more departures are numbers: a step has fewer iterations of L-BFGS than the 400 that the authors
-# allow (`max_iter`), and $\lambda_4$ is twice theirs (notebook 05).
+# More departures are numbers: an encoder step has at most 100 iterations of L-BFGS (`max_iter`) where
+# the authors allow 400, the codes are updated at most seven times (`max_alternations`) where they
+# allow twenty, and $\lambda_4$ is twice theirs (notebook 05).
 #
 # ## The estimator
 #
 # What remains is to make an estimator of the generator. `DeepEncoder` is what UH-BDNN and SH-BDNN
-# (notebook 09) have in common: it scales the inputs and turns them to the principal axes, $z=A(x-s)$,
-# and at the end folds both into the first layer, so that the network takes $x$ as it comes:
+# (notebook 09) have in common. It scales the inputs and turns them to the principal axes: the network
+# is trained on $z=A(x-s)$, where $s$ is the mean (`shift_`) and $A$ has $r$ rows (`axes_`). At the end
+# it folds both into the first layer, so that the network takes $x$ without scaling:
 #
 # $$
 # W^{(1)}z+c^{(1)}=\big(W^{(1)}A\big)\,x+\big(c^{(1)}-W^{(1)}A\,s\big),\qquad A=P^\top/\text{scale}. \tag{8}
@@ -757,13 +772,13 @@ for name, sample in (("all digits", m), ("a growing sample", 800)):
 
 # %% tags=["export"]
 class DeepEncoder(NetworkHasher):
-    """What UH-BDNN and SH-BDNN share: an encoder for inputs that are scaled and turned.
+    """What UH-BDNN and SH-BDNN share: an encoder trained on inputs scaled and turned to axes.
 
-    A subclass has the parameters n_bits, hidden, lambda1 to lambda4, max_alternations and max_iter,
-    and chooses the scale.
+    A subclass has the parameters n_bits, hidden, lambda1 to lambda4, max_alternations and max_iter.
+    Its `_scale(X, V)` says by what the centred inputs V of X are divided.
     """
 
-    _energy = ENERGY
+    _energy = ENERGY  # for `principal_axes`
 
     @property
     def _lambdas(self):
@@ -778,7 +793,7 @@ class DeepEncoder(NetworkHasher):
         return self.max_alternations + 1
 
     def _whole_from(self, m):
-        """The first round that sees all of m samples."""
+        """The first round that sees all of m samples: where the last stage begins."""
         return [0, *(end for _, end in stages(m, self._n_rounds()))][-2]
 
     def _prepare(self, X):
@@ -795,13 +810,13 @@ class DeepEncoder(NetworkHasher):
         return forward(*unflatten(theta, self._sizes(len(X))), X)[-1]
 
     def _network(self, state):
-        """The encoder for inputs as they come: Eq. (8)."""
+        """The encoder for unscaled inputs: Eq. (8)."""
         Ws, cs = unflatten(state.theta, self._sizes(len(self.axes_)))
         W1, c1 = Ws[0] @ self.axes_, cs[0] - Ws[0] @ (self.axes_ @ self.shift_)
         return {"Ws_": [W1, *map(np.copy, Ws[1:])], "cs_": [c1, *map(np.copy, cs[1:])]}
 
     def _theta(self, start, r):
-        """Undo Eq. (8): the parameters of a fitted estimator, as this training sees inputs."""
+        """Undo Eq. (8): the encoder of a fitted estimator, for inputs that this training sees."""
         sizes = (self.shift_.shape[0], *self._sizes(r)[1:])
         theirs = start.n_features_in_, *map(len, start.Ws_)
         if theirs != sizes:
@@ -809,7 +824,7 @@ class DeepEncoder(NetworkHasher):
                 f"start has layers of {theirs} units, this training {sizes}: only an estimator "
                 "with as many features, bits and units is a start"
             )
-        W1, c1 = start.Ws_[0], start.cs_[0]
+        W1, c1 = start.Ws_[0], start.cs_[0]  # x = shift_ + pinv(axes_) z on the axes
         Ws, cs = [W1 @ np.linalg.pinv(self.axes_), *start.Ws_[1:]], [c1 + W1 @ self.shift_]
         return flatten(Ws, [*cs, *start.cs_[1:]]).astype(self.axes_.dtype)
 
@@ -818,7 +833,8 @@ class DeepEncoder(NetworkHasher):
 
 
 # %% [markdown]
-# `UHBDNN` adds its parameters, and says what its states and terms are.
+# `UHBDNN` adds its parameters, and says what its states and terms are. It also folds the decoder:
+# $x\approx A^+(Wb+c)+s$ with the pseudoinverse $A^+$.
 
 
 # %% tags=["export"]
@@ -861,9 +877,9 @@ class UHBDNN(DeepEncoder):
     best_ : int
         The round whose state was kept.
     Ws_, cs_ : lists of arrays
-        Encoder, from the input as it comes to the code layer.
+        Encoder, from unscaled inputs to the code layer.
     decoder_W_, decoder_c_ : arrays (n_features, n_bits), (n_features, 1)
-        Decoder: codes to inputs as they come.
+        Decoder, from codes to unscaled inputs.
     shift_, axes_ : arrays (n_features, 1), (r, n_features)
         Training sees axes_ (x - shift_): centred, divided by the largest range, along the
         principal axes.
@@ -903,6 +919,7 @@ class UHBDNN(DeepEncoder):
         self.verbose = verbose
 
     def _scale(self, X, V):
+        """The largest range of a feature."""
         return range_scaling(X)[1]
 
     def _states(self, X, y, rng, t, state):
@@ -920,7 +937,7 @@ class UHBDNN(DeepEncoder):
         return terms(X, state, self._sizes(len(X)), self._lambdas)
 
     def _network(self, state):
-        """Encoder and decoder for inputs as they come."""
+        """Encoder and decoder for unscaled inputs."""
         back = np.linalg.pinv(self.axes_)  # (D, r)
         decoder = {"decoder_W_": back @ state.W, "decoder_c_": back @ state.c + self.shift_}
         return super()._network(state) | decoder
@@ -932,12 +949,14 @@ class UHBDNN(DeepEncoder):
 # * holds out `n_validation` samples, at most every eighth, and scores every state by their precision
 #   within radius 2. **Departure:** the authors' program watches the mAP of 1,000
 #   samples that it also trains on, and stops the first time it does not rise. Such samples cannot
-#   show that the network learns them by heart; and the paper's tables show precision;
+#   reveal overfitting; and the paper's tables show precision;
 # * keeps the state with the best score, and stops after `patience` rounds without a better one;
 # * writes every term of (1) into `history_`, and with `fit(X, checkpoint=path)` the state to a file
 #   from which the same call goes on to the same codes after an interruption;
-# * warns if at the end the equality term exceeds a tenth of the reconstruction. Then the network
-#   pulls at the codes as strongly as the samples do: the weights do not fit the scale of the data.
+# * goes on from another fitted estimator with `fit(X, start=other)`, and then on all samples at once:
+#   `_theta` undoes (8), and `_begin` makes a state of its network and codes;
+# * warns if the equality term of the state that is kept exceeds a tenth of the reconstruction. Then
+#   the network pulls hard at the codes: the weights do not fit the scale of the data.
 
 # %% [markdown]
 # ## UH-BDNN beside ITQ
@@ -984,15 +1003,20 @@ print("UH-BDNN is ahead in precision; in mAP it is level at 16 bits and far behi
 # The paper trains on all 60,000 digits. Such runs take minutes and are recorded in
 # `notebooks/results`: each line has one run with its settings, seed, versions, seconds and command.
 # Measures as in Table 1 of the slides: 10,000 queries, 50 Euclidean neighbours relevant, an empty
-# ball counts 0. A revision lower than that of `bdnn.course.records` is an earlier code.
+# ball counts 0. A revision lower than that of `bdnn.course.records` stands for an earlier version of
+# the code.
 
 # %%
 PUBLISHED = {
     "UHBDNN": {8: 0.53, 16: 6.80, 24: 29.38, 32: 38.50},
     "ITQ": {8: 0.51, 16: 5.87, 24: 23.92, 32: 36.35},
 }
+wanted = {"data": "mnist", "ground_truth": "knn50", "split": "60000 train, 60000 database"}
+files = read_folder("results")
+found = [row for name in files if name != "ablations.jsonl" for row in files[name]]
+found = [row for row in found if wanted.items() <= row.items()]
 recorded = {}  # for method and bits: the rows of the latest revision, one for each seed
-for row in sorted(read_folder("results")["mnist.jsonl"], key=lambda row: row["revision"]):
+for row in sorted(found, key=lambda row: row["revision"]):
     rows = recorded.setdefault((row["method"], row["bits"]), {})
     if any(other["revision"] < row["revision"] for other in rows.values()):
         rows.clear()
@@ -1001,7 +1025,7 @@ for row in sorted(read_folder("results")["mnist.jsonl"], key=lambda row: row["re
 
 # %%
 def figures(method, bits, key):
-    """What the recorded seeds have."""
+    """The values of `key`, one for each recorded seed."""
     return np.array([row[key] for row in recorded[method, bits].values()])
 
 
@@ -1034,8 +1058,8 @@ save_figure(fig, "08_mnist")
 
 # %% [markdown]
 # Filled marks are ours, with the range of the seeds; open marks are the published figures. One
-# reservation: of the two methods only UH-BDNN chooses among several starts and stops by the measure
-# that is reported, on samples held out. ITQ has neither.
+# reservation: UH-BDNN chooses among several starts, and it stops by the measure that is reported, on
+# samples held out. ITQ has neither.
 #
 # Variants of the training, each from several seeds on all of MNIST, as far as they are recorded:
 

@@ -28,9 +28,9 @@ show_versions()
 # %% tags=["export-top"]
 """SH-BDNN: supervised hashing with a binary deep neural network.
 
-Source: Do, Doan and Cheung, "Learning to Hash with Binary Deep Neural Network", ECCV 2016. Samples
-stand in columns in the functions, X is (D, m), codes B and outputs H of the code layer are (L, m);
-they stand in rows at the face of the estimator.
+Source: Do, Doan and Cheung, "Learning to Hash with Binary Deep Neural Network", ECCV 2016. In the
+functions samples stand in columns, X is (D, m), codes B and outputs H of the code layer are (L, m);
+the public methods of the estimator have them in rows.
 """
 
 from collections.abc import Iterator, Sequence
@@ -56,7 +56,7 @@ from bdnn.losses import (
 )
 from bdnn.metrics import sgn
 from bdnn.network import backward, flatten, forward, initial_weights, layer_memory, unflatten
-from bdnn.uh_bdnn import SAMPLE, DeepEncoder, encoder_objective, stages
+from bdnn.uh_bdnn import DeepEncoder, encoder_objective, stages
 
 # %% [markdown]
 # ## State the objective
@@ -245,7 +245,7 @@ print(f"a class direction that is not used costs {one_less:.3f} m")
 #
 # ## Choose the codes, and rotate the code layer first
 #
-# $B$ stands in the equality alone, a sum over single bits. Each bit is best at the sign of its output, so the exact minimiser is $B=\operatorname{sgn}(H)$.
+# Only the equality sees $B$, and it is a sum over single bits. Each bit is best at the sign of its output, so the exact minimiser is $B=\operatorname{sgn}(H)$.
 #
 # Now replace $H$ by $RH$ with an orthogonal $R\in\mathbb R^{L\times L}$; that is, $W^{(n-1)}$ by $RW^{(n-1)}$ and $c^{(n-1)}$ by $Rc^{(n-1)}$. Go through (1) term by term:
 #
@@ -258,7 +258,7 @@ print(f"a class direction that is not used costs {one_less:.3f} m")
 #
 # $$ \min_{R^\top R=I,\ B\in\{-1,+1\}^{L\times m}}\ \|RH-B\|^2, \tag{6} $$
 #
-# which is the problem of ITQ (notebook 03), here started from $R=I$. Both halves of ITQ are exact, so $J$ falls and four of its terms stay as they are.
+# which is the problem of ITQ (notebook 03), here started from $R=I$. Both halves of ITQ are exact, so the equality cannot rise, and the other four terms stay as they are.
 
 
 # %% tags=["export"]
@@ -287,7 +287,7 @@ for name, H in (("H", H0), ("R H", R @ H0)):
 #
 # ## Alternate
 #
-# This is the whole algorithm: network, rotation, codes, and again. As in notebook 08 it is a generator of states, and whoever asks for the next state decides when to stop.
+# This is the whole algorithm: network, rotation, codes, and again. As in notebook 08 it is a generator of states, and whoever asks for the next state decides when to stop. There a state comes before the update of the codes; here it comes after it, so that $B=\operatorname{sgn}(H)$ in every state. No step can raise $J$: L-BFGS goes downhill, the rotation we have just seen, and the signs are the best codes.
 
 
 # %% tags=["export"]
@@ -408,6 +408,7 @@ def class_codes(counts: Array, L: int, rng: np.random.Generator, n_init: int = 5
     A, _ = class_vectors(counts, L)
     S = 2 * np.eye(len(counts)) - 1  # of the classes, (C, C)
     tried = [sgn(itq_rotation(A, 50, rng)[0] @ A) for _ in range(n_init)]
+    # the similarity of all pairs of samples, times 2m: those of a class have the same code
     return min(tried, key=lambda B: counts @ (B.T @ B / L - S) ** 2 @ counts)
 
 
@@ -434,7 +435,7 @@ def fitted_to_classes(X, y, theta, rng):
 # %% [markdown]
 # ## Decide on validation queries, with five seeds
 #
-# There is another suspect. Classes that differ along weak axes of the data only (4, 7 and 9, or 3, 5 and 8) separate late because the network hardly feels these axes. *Whiten* the input, so that all axes have the same size, and they are as easy to use as the strong ones. Two starts times two inputs are four runs. A seed draws the 1,500 training digits, the 1,000 validation queries, the ITQ rotation and the class codes; all four runs of a seed share them.
+# There may be another reason why some classes separate late: if they differ along weak axes of the data only (4, 7 and 9, or 3, 5 and 8), the network hardly sees these axes. *Whiten* the input, so that all axes have the same size, and they are as easy to use as the strong ones. Two starts times two inputs are four runs. A seed draws the 1,500 training digits, the 1,000 validation queries, the ITQ rotation and the class codes; all four runs of a seed share them.
 
 # %%
 sigma = np.sqrt(np.mean(Z**2, axis=1, keepdims=True))  # (r, 1), size of each axis
@@ -547,8 +548,8 @@ class SHBDNN(DeepEncoder):
         Codes to start from. "classes": `class_codes`, to which the encoder is fitted by least
         squares first. "itq": those of ITQ, as in the paper.
     max_alternations : int
-        Updates of the codes at most; each is followed by an encoder step. The first steps of a
-        training on many samples see a random part of them.
+        Rounds at most after the first; in each an encoder step is followed by an update of the
+        codes. The first rounds of a training on many samples see a random part of them.
     max_iter : int
         Iterations of L-BFGS in an encoder step.
     n_validation : int
@@ -577,13 +578,13 @@ class SHBDNN(DeepEncoder):
     classes_ : array (n_classes,)
         The labels, sorted.
     Ws_, cs_ : lists of arrays
-        The network, from the input as it comes to the code layer.
+        The network, from unscaled inputs to the code layer.
     shift_, axes_ : arrays (n_features, 1), (r, n_features)
-        Training sees axes_ (x - shift_): centred, scaled to a mean square length of
+        Training sees axes_ (x - shift_): centred, scaled to a root mean square length of
         `SAMPLE_LENGTH`, along the principal axes.
     """
 
-    _energy = 0.9
+    _energy = 0.9  # for `principal_axes`
     _requires_labels = True
     _parameter_constraints = {"init": [StrOptions({"classes", "itq"})]}
 
@@ -597,7 +598,7 @@ class SHBDNN(DeepEncoder):
         lambda4: float = 1e-4,
         hidden: Sequence[int] | None = None,
         init: str = "classes",
-        max_alternations: int = 8,
+        max_alternations: int = 10,
         max_iter: int = 100,
         n_validation: int = 2000,
         patience: int = 3,
@@ -621,6 +622,7 @@ class SHBDNN(DeepEncoder):
         self.verbose = verbose
 
     def _scale(self, X, V):
+        """Root mean square length of the centred samples, over `SAMPLE_LENGTH`; 1 if it is 0."""
         return np.sqrt(squared_norm(V) / V.shape[1]) / SAMPLE_LENGTH or 1.0
 
     def _states(self, X, y, rng, t, state):
@@ -652,8 +654,7 @@ class SHBDNN(DeepEncoder):
     def _begin(self, start, X, train):
         theta = self._theta(start, len(X))
         H = self._outputs(theta, X)
-        t = stages(X.shape[1], self._n_rounds())[-2][1] if X.shape[1] > 2 * SAMPLE else 0
-        return t, State(theta, H, sgn(H))
+        return self._whole_from(X.shape[1]), State(theta, H, sgn(H))
 
     def _terms(self, X, y, state):
         return supervised_terms(y, state, self._sizes(len(X)), self._lambdas)

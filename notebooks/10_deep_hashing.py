@@ -6,7 +6,7 @@
 # **What you will learn**
 #
 # * what happens if codes are not variables but signs of outputs, and where that objective has a kink;
-# * that "variance" about 0 is no balance: a constant bit has the most of it;
+# * that "variance" about 0 is not balance: a constant bit has the most of it;
 # * why orthogonal weights do not make independent codes;
 # * how a scatter over all pairs of samples is computed from the sums of the classes;
 # * to tell a model from its optimiser: a lower objective can mean worse codes.
@@ -30,8 +30,9 @@ show_versions()
 """Deep Hashing and its supervised variant: every term, the objective, the estimators.
 
 Source: Liong, Lu, Wang, Moulin and Zhou, "Deep Hashing for Compact Binary Codes Learning", CVPR
-2015, as on the slide "Background: Deep Hashing". Samples stand in columns in the functions, X is
-(D, m), outputs H of the code layer are (L, m); they stand in rows at the face of the estimators.
+2015, as on the slide "Background: Deep Hashing". In the functions samples stand in columns, X is
+(D, m), outputs H of the code layer are (L, m); the public methods of the estimators have them in
+rows.
 """
 
 import warnings
@@ -53,13 +54,13 @@ from bdnn.metrics import sgn
 from bdnn.network import backward, flatten, forward, layer_memory, unflatten
 
 # %% [markdown]
-# ## State the objective: codes are no variables
+# ## State the objective: codes are not variables
 #
 # UH-BDNN treats the codes $B$ as unknowns, next to the weights. Deep Hashing (DH), a year older, has the weights alone. Its network has no decoder: layers 1 to $n$, the last one with $L$ units, and **tanh in every layer, the code layer included**,
 #
 # $$ H^{(l+1)}=\tanh\!\big(W^{(l)}H^{(l)}+c^{(l)}\mathbf 1_{1\times m}\big),\qquad B=\operatorname{sgn}H^{(n)} . \tag{1} $$
 #
-# The codes are read off at the end. We write $H=H^{(n)}$. The slide "Background: Deep Hashing" has the objective
+# The codes are read off at the end. We write $H=H^{(n)}$ for the outputs of the code layer. The slide "Background: Deep Hashing" has the objective
 #
 # $$ \min_{W,c}J=\underbrace{\tfrac12\|\operatorname{sgn}(H)-H\|^2}_{\text{quantisation}}-\alpha_1\underbrace{\tfrac1{2m}\operatorname{tr}(HH^\top)}_{\text{variance}}+\alpha_2\underbrace{\tfrac12\sum_{l=1}^{n-1}\|W^{(l)}W^{(l)\top}-I\|^2}_{\text{orthogonality}}+\alpha_3\underbrace{\tfrac12\sum_{l=1}^{n-1}\big(\|W^{(l)}\|^2+\|c^{(l)}\|^2\big)}_{\text{weight decay}} . \tag{2} $$
 #
@@ -430,7 +431,7 @@ verify("the whole objective, all parameters", case_objective)
 # %% [markdown]
 # ## Start from principal components
 #
-# Neither the start nor the layer sizes stand in the sources that we could read; what follows is the usual reading. $W^{(1)}$ begins with the top PCA directions, the other $W^{(l)}$ as rectangular identities $(I\ 0)$, all $c^{(l)}$ at 0; the input is centred. All rows are orthonormal, so orthogonality is exactly 0, and since tanh keeps signs, **the first codes are the signs of the $L$ leading principal components**. Notebook 03 showed how poor these are, and that ITQ's rotation mends it. The *variant* `init="itq"` turns the $L$ leading directions in $W^{(1)}$ by that rotation: they span the same space and stay orthonormal, and the first codes are ITQ's, as they are for UH-BDNN.
+# The sources that we could read give neither the start nor the layer sizes; what follows is the usual reading. $W^{(1)}$ begins with the top PCA directions, the other $W^{(l)}$ as rectangular identities $(I\ 0)$, all $c^{(l)}$ at 0; the input is centred. All rows are orthonormal, so orthogonality is exactly 0, and since tanh keeps signs, **the first codes are the signs of the $L$ leading principal components**. Notebook 03 showed how poor these are, and that ITQ's rotation mends it. The *variant* `init="itq"` turns the $L$ leading directions in $W^{(1)}$ by that rotation: they span the same space and stay orthonormal, and the first codes are ITQ's, as they are for UH-BDNN.
 #
 # The size of the input matters too, since tanh is linear near 0 and flat far from it. We scale so that the $L$ leading components have a root mean square of `input_scale`.
 
@@ -603,7 +604,7 @@ class DeepHashing(NetworkHasher):
     best_ : int
         The round whose state was kept: the lowest objective.
     Ws_, cs_ : lists of arrays
-        The network, from the input as it comes to the code layer.
+        The network, from unscaled inputs to the code layer.
     mean_, scale_ : array (D, 1), float
         Training sees scale_ (x - mean_).
     """
@@ -856,7 +857,7 @@ print("in each of three seeds: an ITQ start is worth more than 5 points of mAP t
 print("and mean with L-BFGS more than 20 to the supervised variant")
 
 # %% [markdown]
-# As printed, the start decides: training hardly changes the codes. For the supervised variant the printed sum leaves the labels a weight of $\alpha_1/m$, and little comes of them. Divided by $m$, the quantisation leaves the labels the weight that 100 suggests. These are *variants of ours*, and where the course compares DH with BDNN it names the one that it takes.
+# As printed, the start decides: training hardly changes the codes. In the supervised variant with the printed sum the labels weigh $\alpha_1/m$ against the quantisation, and little comes of them. If the quantisation is divided by $m$, they have the weight that 100 suggests. These are *variants of ours*, and where the course compares DH with BDNN it names the one that it takes.
 #
 # ## The model, and its optimiser
 #
@@ -875,10 +876,11 @@ def trained(seed):
     """The start codes, and for each method its last network (a function) and its objective."""
     train, _ = split(seed)
     X, rng = Z[:, train], np.random.default_rng(seed)
+    N = alphas[0] + X.shape[1]  # of Eq. (14)
 
     def fun(theta):
         J, gradient = dh_objective(theta, X, sizes, alphas=alphas)
-        return J / (m + 100), gradient / np.float32(m + 100)
+        return J / N, gradient / np.float32(N)
 
     def dh(theta):
         return partial(forward, *unflatten(theta, sizes), hidden="tanh", last="tanh")
@@ -890,7 +892,7 @@ def trained(seed):
     weights = flatten(*initial_weights(X, wide, rng))
     *_, uh = islice(uh_bdnn(X, B0, weights, wide, LAMBDAS, 25), 4)
     networks = dh(start), dh(last), dh(best), partial(forward, *unflatten(uh.theta, wide))
-    objectives = *(fun(theta)[0] * (m + 100) for theta in (start, last, best)), np.nan
+    objectives = *(fun(theta)[0] * N for theta in (start, last, best)), np.nan
     return B0, uh.B, networks, objectives
 
 
@@ -944,10 +946,11 @@ print("the longer the fit, the fewer outputs disagree with their code")
 def two_bits():
     X, rng = Z[:, split(0)[0]], np.random.default_rng(0)
     small, wide = (len(Z), 46, 18, 2), (len(Z), *hidden_sizes(2), 2)
+    N = alphas[0] + X.shape[1]
 
     def fun(theta):
         J, gradient = dh_objective(theta, X, small, alphas=alphas)
-        return J / (m + 100), gradient / np.float32(m + 100)
+        return J / N, gradient / np.float32(N)
 
     start = flatten(*initial_network(X, small, rng, "itq"))
     first = forward(*unflatten(start, small), X, "tanh", "tanh")[-1]
@@ -984,12 +987,14 @@ save_figure(fig, "10_outputs")
 
 # %% tags=["nbval-ignore-output"]
 digits = rows[split(0)[0]]
-usual, collapsed = (DeepHashing(input_scale=s, init="itq").fit(digits) for s in (1.5, 0.15))
+with warnings.catch_warnings(record=True) as told:
+    usual, collapsed = (DeepHashing(input_scale=s, init="itq").fit(digits) for s in (1.5, 0.15))
 for name, model in (("usual input", usual), ("small input", collapsed)):
     J, imbalance = model.history_[-1]["objective"], metrics.balance(model.codes_)
     print(f"{name:12} J = {J:8.1f}, imbalance of the codes {imbalance:.3f}")
 
 # %%
+print(f"fit warns: {str(told[-1].message)[:60]}...")
 assert collapsed.history_[-1]["objective"] < usual.history_[-1]["objective"]
 assert metrics.balance(collapsed.codes_) > 0.9 and metrics.balance(usual.codes_) < 0.2
 constant = np.full((16, 1000), 1 - 1e-6)
@@ -997,7 +1002,7 @@ value = dh_terms(constant, [np.eye(16)], [np.zeros((16, 1))], (100, 0, 0))[0]
 print(f"constant bits: quantisation {value['quantisation']:.2f}, variance {value['variance']:.2f}")
 
 # %% [markdown]
-# All bits constant at $+1$: quantisation 0, variance at its bound $-\alpha_1L/2=-800$. **The data terms of DH have a global minimum at every code whose outputs are saturated, and a code that says nothing is among them**; training from ITQ's balanced codes can end there, with a *lower* objective. In UH-BDNN such a code costs $\frac{\lambda_3}2\|\mathbf 1\mathbf 1^\top-I\|^2$, and reconstructs nothing but the mean.
+# All bits constant at $+1$: quantisation 0, and the variance, with its weight, at its bound $-\alpha_1L/2=-800$. **The data terms of DH have a global minimum at every code whose outputs are saturated, and a code that says nothing is among them**; training from ITQ's balanced codes can end there, with a *lower* objective. In UH-BDNN such a code costs $\frac{\lambda_3}2\|\mathbf 1\mathbf 1^\top-I\|^2$, and reconstructs nothing but the mean.
 #
 # ## Orthogonal weights do not make independent bits
 #
@@ -1014,7 +1019,7 @@ print(f"rotated directions: mean absolute correlation of two bits {np.mean(depen
 print(f"principal directions themselves: {metrics.independence(sgn(leading).T):.3f}")
 
 # %% [markdown]
-# For $h=Wx$ the second moments are $\frac1mHH^\top=WCW^\top$ with the covariance $C$ of the input: $WW^\top=I$ makes them diagonal only where $C$ is a multiple of $I$, or where $W$ holds eigenvectors of $C$. Behind tanh and sgn not even that helps for certain. BDNN's independence term speaks of the outputs of the code layer themselves.
+# For $h=Wx$ the second moments are $\frac1mHH^\top=WCW^\top$ with the covariance $C$ of the input: $WW^\top=I$ makes them diagonal only where $C$ is a multiple of $I$, or where $W$ holds eigenvectors of $C$. After tanh and sgn even that guarantees nothing. BDNN's independence term speaks of the outputs of the code layer themselves.
 #
 # ## From Deep Hashing to UH-BDNN, one term at a time
 #
@@ -1064,14 +1069,14 @@ def bridge(swaps, X, rng, rounds=4, max_iter=30):
 
 
 # %% tags=["nbval-ignore-output"]
-from bdnn.hashing import neighbours
+from bdnn.data import nearest_neighbours
 
 MEASURES = "P@r=2, neighbours", "mAP, neighbours", "P@r=2, class", "mAP, class", "dependence"
 walk = np.zeros((3, 5, 5))  # seeds, swaps, measures
 for seed in range(3):
     train, held = split(seed)
     X, Q = Z[:, train], Z[:, held]
-    truths = neighbours(Q, X, 20), (labels[held], labels[train])
+    truths = nearest_neighbours(Q.T, X.T, 20), (labels[held], labels[train])
     for swaps in range(5):
         network = bridge(swaps, X, np.random.default_rng(seed))
         codes = sgn(network(Q)).T, sgn(network(X)).T

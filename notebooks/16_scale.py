@@ -102,7 +102,7 @@ def sums_of_block(fun, *block):
 
 
 def on_blocks(fun: Callable, shape: tuple, dtype: Any, given: Any, *arrays: da.Array) -> da.Array:
-    """fun(*blocks, given) for every block of rows, of this shape: rows of each block, columns."""
+    """``fun(*blocks, given)`` for every block of rows, of this shape: rows of each block, columns."""
     given, chunks = dask.delayed(given, traverse=False), (tuple(shape[0]), (shape[1],))
     meta = np.empty((0, 0), dtype)
     return da.map_blocks(fun, *arrays, given, chunks=chunks, dtype=dtype, meta=meta)

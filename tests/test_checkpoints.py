@@ -15,7 +15,7 @@ import pytest
 import zoo
 
 import bdnn
-from bdnn import files, hashing, sh_bdnn, uh_bdnn
+from bdnn import files, hashing, uh_bdnn
 from bdnn.data import load
 
 NETWORK = {"hidden": (12, 10), "max_iter": 8, "max_alternations": 4, "patience": 9}
@@ -47,7 +47,6 @@ def samples_join(request, monkeypatch):
     if "join" in request.node.name:
         monkeypatch.setattr(uh_bdnn, "SAMPLE", 100)
         monkeypatch.setattr(uh_bdnn, "ROUNDS", 2)
-        monkeypatch.setattr(sh_bdnn, "SAMPLE", 100)
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pytest
 from sklearn.base import clone
 
 import bdnn
-from bdnn import ITQ, ITQCCA, SHBDNN, UHBDNN, DeepHashing, SupervisedDeepHashing, sh_bdnn, uh_bdnn
+from bdnn import ITQ, ITQCCA, SHBDNN, UHBDNN, DeepHashing, SupervisedDeepHashing, uh_bdnn
 from bdnn.losses import equality, independence
 from bdnn.network import flatten, hidden_sizes, initial_weights
 from bdnn.sh_bdnn import supervised_objective
@@ -52,8 +52,7 @@ def in_a_file(A, folder):
 @pytest.fixture(autouse=True)
 def few_at_first(monkeypatch):
     """The first round of BDNN sees 1,000 samples, so that 3,000 are many."""
-    for module in (uh_bdnn, sh_bdnn):
-        monkeypatch.setattr(module, "SAMPLE", 1000)
+    monkeypatch.setattr(uh_bdnn, "SAMPLE", 1000)
     monkeypatch.setattr(uh_bdnn, "ROUNDS", 1)
 
 

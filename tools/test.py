@@ -26,7 +26,6 @@ TRAINING = ("03", "08", "09", "10")  # notebooks whose results rounding might sw
 PARALLEL = ["-n", "2", "--dist", "loadfile"]
 CHECK = ["-m", "tools.check"]
 UNIT = ["-m", "pytest", "tests", "--ignore", "tests/browser", *PARALLEL]
-COVERAGE = ["--cov", "--cov-report=term:skip-covered"]  # its settings are in pyproject.toml
 BROWSER = ["-m", "pytest", "tests/browser", *PARALLEL]
 NBVAL = [
     *("-m", "pytest", "--nbval", "--nbval-current-env", "--nbval-cell-timeout=600"),
@@ -49,7 +48,7 @@ def full_steps():
     groups = [
         [("check", CHECK, {})],
         [("types", ["-m", "mypy"], {}), ("site", ["-m", "tools.site"], {})],
-        [("unit tests", [*UNIT, *COVERAGE], {})],
+        [("unit tests", UNIT, {})],
         [("notebooks", [*NBVAL, *every], {})],
         [("browser tests", BROWSER, {})],
     ]

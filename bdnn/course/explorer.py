@@ -250,7 +250,7 @@ def explorer_page(grid: Grid, dataset: Dataset, name: str = "lambdas") -> str:
         "seeds": len(grid.seeds),
         "pair": PAIR,
         "neighbours": N_NEIGHBOURS,
-        "labels": dataset.labels.query.tolist(),
+        "labels": dataset.labels.query.tolist(),  # type: ignore[union-attr]
         "shape": dataset.image_shape,
         "pictures": base64.b64encode(shades[::2] | shades[1::2] << 4).decode(),
         "methods": [_page_method(grid, method) for method in VALUES],

@@ -419,7 +419,7 @@ def encode(estimator: Hasher, X: da.Array, encode: Callable, dtype: Any) -> da.A
     """What `encode` makes of the outputs for the rows of a Dask array; nothing is read yet."""
     X, encoder = rows_of(X, estimator.dtype), copy.copy(estimator)
     validate_data(encoder, stand_in(X, encoder.dtype), reset=False)
-    L = vars(encoder).pop("codes_").shape[1] if hasattr(encoder, "codes_") else encoder.n_bits
+    L = encoder.__dict__.pop("codes_").shape[1] if hasattr(encoder, "codes_") else encoder.n_bits
     shape = X.chunks[0], encode(np.zeros((1, L), X.dtype)).shape[1]
     return on_blocks(encode_block, shape, dtype, (encoder, encode, dtype), X)
 
