@@ -169,16 +169,12 @@ def check_relevance(
         kind = type(relevant).__name__
         raise ValueError(f"relevant must be a matrix, a list or a pair, got {kind}")
     if _is_pair(relevant, n_query):
-        labels_query, labels_database = relevant
-        form = "labels"
-        rows_of = _rows_from_labels(labels_query, labels_database, n_query, n_database)
+        form, rows_of = "labels", _rows_from_labels(*relevant, n_query, n_database)
+    elif (R := _zero_one_matrix(relevant, n_query, n_database)) is not None:
+        form, rows_of = "a 0/1 matrix", R.__getitem__
     else:
-        R = _zero_one_matrix(relevant, n_query, n_database)
-        if R is not None:
-            form, rows_of = "a 0/1 matrix", R.__getitem__
-        else:
-            form, rows_of = "", lambda rows: _rows_from_indices(relevant[rows], n_database, k)
-    if k is not None and form:
+        return lambda rows: _rows_from_indices(relevant[rows], n_database, k)
+    if k is not None:
         raise ValueError(f"k={k} wants relevant as indices, nearest first, but it holds {form}")
     return rows_of
 
