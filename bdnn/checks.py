@@ -169,7 +169,8 @@ def check_relevance(
         kind = type(relevant).__name__
         raise ValueError(f"relevant must be a matrix, a list or a pair, got {kind}")
     if _is_pair(relevant, n_query):
-        form, rows_of = "labels", _rows_from_labels(*relevant, n_query, n_database)
+        query, database = relevant
+        form, rows_of = "labels", _rows_from_labels(query, database, n_query, n_database)
     elif (R := _zero_one_matrix(relevant, n_query, n_database)) is not None:
         form, rows_of = "a 0/1 matrix", R.__getitem__
     else:

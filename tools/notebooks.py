@@ -144,9 +144,11 @@ def kernel_environment(root):
     """Return environment variables under which a kernel computes the same on any machine.
 
     One thread for the matrix products, figures inline, this checkout's `bdnn`, and none of the
-    settings that a person may have made for IPython or the figures' folder.
+    settings that a person may have made for IPython or the figures' folder. Compiled modules are
+    kept, as without them each of the many processes would spend seconds on its imports.
     """
-    env = {k: v for k, v in os.environ.items() if k not in ("BDNN_FIGURES", "IPYTHONDIR")}
+    own = "BDNN_FIGURES", "IPYTHONDIR", "PYTHONDONTWRITEBYTECODE"
+    env = {k: v for k, v in os.environ.items() if k not in own}
     env |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     env["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
     env["PYTHONPATH"] = str(root)
