@@ -68,8 +68,9 @@ def client():
 def assert_same(found, model):
     """The same history, training codes and codes, but for rounding, which L-BFGS makes grow."""
     for a, b in zip(found.history_, model.history_, strict=True):
-        for key in {"objective", "quantisation", "samples"} & b.keys():
-            assert a[key] == pytest.approx(b[key], rel=2e-2)
+        key = "objective" if "objective" in b else "quantisation"  # what is minimised
+        assert a[key] == pytest.approx(b[key], rel=2e-2)
+        assert a.get("samples") == b.get("samples")
     assert np.mean(np.asarray(found.codes_) != model.codes_) < 0.01
     assert np.mean(found.transform(X) != model.transform(X)) < 0.01
 
