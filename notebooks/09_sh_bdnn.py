@@ -487,10 +487,10 @@ def in_every_seed(a, b):
 for other in ("ITQ codes", "ITQ codes, whitened"):
     assert in_every_seed(height["class codes"], height[other])
     assert in_every_seed(precision[other], precision["class codes"])
-assert in_every_seed(height["class codes, whitened"], height["class codes"])
 assert in_every_seed(precision["class codes, whitened"], precision["class codes"])
-print("in each of five seeds: class codes end lower and find more than ITQ codes;")
-print("with whitened input they end lower still, and find less")
+assert height["class codes, whitened"][:, -1].mean() < height["class codes"][:, -1].mean()
+print("in each of five seeds: class codes end lower and find more than ITQ codes, and with")
+print("whitened input they find less; in the mean of the seeds they then end lower still")
 
 # %% tags=["nbval-ignore-output"]
 fig, axes = plt.subplots(1, 2, figsize=(8, 3.2))
