@@ -2,20 +2,21 @@
 
 import re
 
+import numpy as np
 import pytest
 
 from bdnn.course.explorer import (
+    N_NEIGHBOURS,
     VALUES,
     Grid,
     defaults,
     describe,
-    describe_pair,
     explorer_page,
     gallery_codes,
-    gallery_neighbours,
     label,
 )
 from bdnn.data import load
+from bdnn.metrics import hamming_distances
 from tools.grid import FILE
 from tools.notebooks import ROOT
 from tools.site import OUTPUT
@@ -65,6 +66,25 @@ def drag(page, handle, share):
     page.mouse.down()
     page.mouse.move(box["x"] + thumb / 2 + share * (box["width"] - thumb), y, steps=4)
     page.mouse.up()
+
+
+def gallery_neighbours(codes, i):
+    """Numbers of the nearest to picture i, ties by number, without i; the distances of all."""
+    distances = hamming_distances(codes[i : i + 1], codes)[0].astype(int)
+    order = np.argsort(distances, kind="stable")
+    return order[order != i][:N_NEIGHBOURS], distances
+
+
+def describe_pair(row, labels, first, second):
+    """What the page should say of two pictures and their neighbours."""
+    codes = gallery_codes(row)
+    same = [np.sum(labels[gallery_neighbours(codes, i)[0]] == labels[i]) for i in (first, second)]
+    differ = np.sum(codes[first] != codes[second])
+    return (
+        f"Pictures {first} (a {labels[first]}) and {second} (a {labels[second]}) differ in "
+        f"{differ} of {codes.shape[1]} bits; of their {N_NEIGHBOURS} nearest, "
+        f"{same[0]} and {same[1]} show the same digit."
+    )
 
 
 def check(explorer, expect, row, labels, first=3, second=7):
@@ -122,8 +142,9 @@ def test_pairs_of_pictures_and_of_weights(page, explorer, expect, grid, digits):
     slider(explorer, "lambda2").focus()
     page.keyboard.press("Home")
     slider(explorer, "lambda3").focus()
-    page.keyboard.press("End")
-    both = start | {"lambda2": 0.0, "lambda3": 10.0}
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    both = start | {"lambda2": 0.0, "lambda3": 1.0}
     check(explorer, expect, grid.find("UHBDNN", both), labels, len(labels) - 1, 0)
     slider(explorer, "lambda1").focus()  # not recorded together with the two
     page.keyboard.press("ArrowLeft")

@@ -11,9 +11,10 @@ from tools.notebooks import ROOT, find
 from tools.site import OUTPUT
 
 WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+MODULES = [p.relative_to(ROOT / "bdnn").with_suffix("") for p in (ROOT / "bdnn").rglob("*.py")]
 PAGES = [
     *("index", "CONTRIBUTING", "search", "reference/index"),
-    *(f"reference/{path.stem}" for path in sorted((ROOT / "bdnn").glob("[a-z]*.py"))),
+    *(f"reference/{'.'.join(path.parts)}" for path in MODULES if not path.name.startswith("_")),
     *(notebook.text.with_suffix("").as_posix() for notebook in find(ROOT)),
 ]
 MATHEMATICS = "() => window.MathJax?.startup?.promise.then(() => true) ?? true"
