@@ -87,7 +87,9 @@ def test_the_recorded_grid_is_complete_and_small(grid):
 @pytest.mark.rounding
 @pytest.mark.parametrize(
     ("method", "moved"),
-    [("UHBDNN", {"lambda2": 5.0}), ("UHBDNN", {"n_bits": 8}), ("DeepHashing", {"alpha1": 10000})],
+    # between two kernels of a BLAS the last objective differs by 2 % at lambda2 = 5, by 16 % at
+    # lambda3 = 1, and by less than 1 % at these
+    [("UHBDNN", {"lambda2": 0.5}), ("UHBDNN", {"n_bits": 8}), ("DeepHashing", {"alpha1": 10000})],
 )
 def test_the_recorded_grid_is_what_the_library_computes(grid, digits, method, moved):
     values = defaults(method) | moved
@@ -95,9 +97,9 @@ def test_the_recorded_grid_is_what_the_library_computes(grid, digits, method, mo
     assert ours["steps"] == recorded["steps"] and ours["curves"].keys() == recorded["curves"].keys()
     for name in MEASURES:  # training amplifies the rounding of a machine
         assert ours[name] == pytest.approx(recorded[name], abs=0.03)
-    for k, rel in ((0, 0.01), (-1, 0.03)):  # one local optimum is not far from another
+    for k in (0, -1):
         J, J_recorded = (row["curves"]["objective"][k] for row in (ours, recorded))
-        assert J == pytest.approx(J_recorded, rel=rel)
+        assert J == pytest.approx(J_recorded, rel=0.01)
     assert np.mean(gallery_codes(ours) == gallery_codes(recorded)) > 0.9
 
 
