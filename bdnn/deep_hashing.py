@@ -483,13 +483,6 @@ class DeepHashing(NetworkHasher):
         }
 
     def _begin(self, start, X, train):
-        sizes = self._sizes(len(X))
-        theirs = start.n_features_in_, *map(len, start.Ws_)
-        if theirs != sizes:
-            raise ValueError(
-                f"start has layers of {theirs} units, this training {sizes}: only an estimator "
-                "with as many features, bits and units is a start"
-            )
         W = start.Ws_[0]
         Ws = [W / self.scale_, *start.Ws_[1:]]
         cs = [start.cs_[0] + W @ self.mean_, *start.cs_[1:]]

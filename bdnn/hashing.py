@@ -344,6 +344,8 @@ class NetworkHasher(Hasher):
         B (L, n) last. It goes on from the state that t rounds have left, if there is one.
     ``_terms(X, y, state)``
         Every term of the objective times its weight, by name.
+    ``_sizes(D)``
+        Units of the layers, D inputs first.
     ``_outputs(theta, X)``
         Outputs of the code layer for what `_prepare` returns.
     ``_network(state)``
@@ -408,7 +410,7 @@ class NetworkHasher(Hasher):
         Z_held, Z = Z[:, held], Z[:, train]
         run = file.read() or new_run()
         if start is not None and run["state"] is None:
-            self._check_start(start, X.shape[1])
+            self._check_start(start, *X.shape)
             run["t"], run["state"] = self._begin(start, Z, train)
 
         def all_codes(encoder, best):  # (m, L), those of the training's samples as it found them
@@ -426,13 +428,19 @@ class NetworkHasher(Hasher):
         order, n_held = rng.permutation(m), min(getattr(self, "n_validation", 0), m // 8)
         return order[:n_held], order[n_held:]
 
-    def _check_start(self, start, m):
+    def _check_start(self, start, D, m):
         """Raise a TypeError or ValueError unless training can go on from `start`."""
         if type(start) is not type(self):
             raise TypeError(f"start must be a {type(self).__name__}, got a {type(start).__name__}")
         check_is_fitted(start)
         if len(start.codes_) != m:
             raise ValueError(f"start was fitted to {len(start.codes_)} samples, and X has {m}")
+        theirs, ours = (start.n_features_in_, *map(len, start.Ws_)), self._sizes(D)
+        if theirs != ours:
+            raise ValueError(
+                f"start has layers of {theirs} units, this training {ours}: only an estimator with "
+                "as many features, bits and units is a start"
+            )
 
     def _describer(self, Z, y, Z_held, y_held):
         """A function that says of a state what `history_` tells of it."""

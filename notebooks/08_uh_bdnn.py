@@ -815,15 +815,8 @@ class DeepEncoder(NetworkHasher):
         W1, c1 = Ws[0] @ self.axes_, cs[0] - Ws[0] @ (self.axes_ @ self.shift_)
         return {"Ws_": [W1, *map(np.copy, Ws[1:])], "cs_": [c1, *map(np.copy, cs[1:])]}
 
-    def _theta(self, start, r):
+    def _theta(self, start):
         """Undo Eq. (8): the encoder of a fitted estimator, for inputs that this training sees."""
-        sizes = (self.shift_.shape[0], *self._sizes(r)[1:])
-        theirs = start.n_features_in_, *map(len, start.Ws_)
-        if theirs != sizes:
-            raise ValueError(
-                f"start has layers of {theirs} units, this training {sizes}: only an estimator "
-                "with as many features, bits and units is a start"
-            )
         W1, c1 = start.Ws_[0], start.cs_[0]  # x = shift_ + pinv(axes_) z on the axes
         Ws, cs = [W1 @ np.linalg.pinv(self.axes_), *start.Ws_[1:]], [c1 + W1 @ self.shift_]
         return flatten(Ws, [*cs, *start.cs_[1:]]).astype(self.axes_.dtype)
@@ -929,7 +922,7 @@ class UHBDNN(DeepEncoder):
 
     def _begin(self, start, X, train):
         """Where training goes on from another estimator: on all samples, with its codes."""
-        theta, B = self._theta(start, len(X)), np.asarray(start.codes_)[train].T.astype(X.dtype)
+        theta, B = self._theta(start), np.asarray(start.codes_)[train].T.astype(X.dtype)
         W, c = ridge_decoder(X, B, self.lambda1)
         return self._whole_from(X.shape[1]), State(theta, W, c, self._outputs(theta, X), B)
 

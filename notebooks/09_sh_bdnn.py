@@ -652,7 +652,7 @@ class SHBDNN(DeepEncoder):
         return B, minimize(J, theta, max_iter=self.max_iter).x
 
     def _begin(self, start, X, train):
-        theta = self._theta(start, len(X))
+        theta = self._theta(start)
         H = self._outputs(theta, X)
         return self._whole_from(X.shape[1]), State(theta, H, sgn(H))
 
