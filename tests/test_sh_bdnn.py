@@ -193,7 +193,7 @@ def test_folded_network_equals_the_one_that_was_trained(digits):
     Z = model.axes_ @ (rows.T - model.shift_)  # what the network saw
     length = np.sqrt(np.mean(np.sum(Z**2, axis=0)))
     assert 0.95 * SAMPLE_LENGTH < length <= SAMPLE_LENGTH * (1 + 1e-9)
-    theta = model._theta(model, len(Z))
+    theta = model._theta(model)
     np.testing.assert_allclose(
         model.decision_function(rows).T, model._outputs(theta, Z), rtol=1e-7, atol=1e-7
     )

@@ -230,7 +230,7 @@ def test_network_and_decoder_are_for_inputs_as_they_come(digits):
     turned = estimator.axes_ @ (pictures - estimator.shift_)
     np.testing.assert_allclose(turned, W @ B + c, atol=1e-9)
     estimator.n_features_in_ = len(X)  # and back, where training goes on
-    np.testing.assert_allclose(estimator._theta(estimator, len(Z)), theta, atol=1e-8)
+    np.testing.assert_allclose(estimator._theta(estimator), theta, atol=1e-8)
 
 
 def test_the_decoder_that_is_kept_reconstructs(fitted, digits):
