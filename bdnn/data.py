@@ -836,7 +836,7 @@ def _read_table(path, labels, ignore=()):
     for name in set(ignore) - set(table) - {column}:
         _warn(f"{path} has no column {_shown(name)} to leave out; it has {_names(table)}")
     for k, name in enumerate(table):
-        if name in ignore:
+        if name == "label" or name in ignore:
             continue
         part = _stacked(table[name])
         if part.dtype.kind not in "buif":
