@@ -14,6 +14,8 @@ import hashlib
 import io
 import os
 import re
+import subprocess
+import sys
 import tarfile
 import warnings
 from collections.abc import Callable, Collection
@@ -22,13 +24,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from reprlib import Repr
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import numpy as np
 import pooch
 from PIL import Image
-from scipy.io import loadmat
-from scipy.sparse import issparse
 from sklearn.datasets import load_digits
 from tqdm import tqdm
 
@@ -374,8 +375,6 @@ def _data_folder():
 
 def _as_vectors(X, what):
     """Finite float32 vectors in rows, and the shape of one sample if it was an image."""
-    if issparse(X):
-        raise ValueError(f"{what} is a sparse matrix; make it dense first (toarray, full)")
     X = np.asarray(X)
     if X.dtype.kind not in "buif" or X.ndim < 2 or X.size == 0:
         raise ValueError(f"{what} must be a filled matrix of numbers, got {X.dtype} {X.shape}")
@@ -814,20 +813,42 @@ def _read_matrix(path, labels, ignore=()):
 
 
 def _read_matlab(path, labels):
-    """Arrays of a .mat file; labels are flat, text among them strings."""
-    with _reading(path, "a MATLAB file up to version 7"):
-        arrays = {name: A for name, A in loadmat(path).items() if not name.startswith("__")}
-        flat = [name for name in arrays if name in ("y", labels) or name.endswith("_labels")]
-        simple = loadmat(path, variable_names=flat, simplify_cells=True)
-    for name in flat:
-        y = np.atleast_1d(simple[name])
+    """Arrays of a .mat file, read in a process of its own; labels are flat, text strings."""
+    with TemporaryDirectory() as folder, _reading(path, "a MATLAB file up to version 7"):
+        target = os.path.join(folder, "arrays.npz")
+        line = [sys.executable, "-P", "-c", MATLAB_TO_NPZ, path, target, labels or "y"]
+        done = subprocess.run(line, capture_output=True, encoding="utf-8", errors="replace")
+        if done.returncode:
+            raise ValueError((done.stderr.splitlines() or ["the reader of SciPy crashes"])[-1])
+        found = _read_npz(target)
+    return {name: found[f"arr_{k}"] for k, name in enumerate(found["names"].tolist())}
+
+
+# The arrays of a .mat file without what is not array or text. On some files that are damaged the
+# process that reads them dies.
+MATLAB_TO_NPZ = """
+import sys, numpy as np
+from scipy.io import loadmat
+from scipy.sparse import issparse
+
+path, target, labels = sys.argv[1:]
+arrays = {name: A for name, A in loadmat(path).items() if not name.startswith("__")}
+flat = [name for name in arrays if name in ("y", labels) or name.endswith("_labels")]
+for name, y in loadmat(path, variable_names=flat, simplify_cells=True).items():
+    if name in flat:
+        y = np.atleast_1d(y)
         arrays[name] = y.astype(str) if y.dtype.kind == "O" else y
-    return arrays
+for name in ("X", "train", "database", "query"):
+    if issparse(arrays.get(name)):
+        sys.exit(f"{name} is a sparse matrix; make it dense first (full)")
+arrays = {k: A for k, A in arrays.items() if not issparse(A) and not A.dtype.hasobject}
+np.savez(target, *arrays.values(), names=np.array([*arrays], str))
+"""
 
 
 def _read_table(path, labels, ignore=()):
     """Numbers and labels of a table."""
-    table, arrays, parts = _read_frame(path), {}, []
+    table, arrays, lists, numbers = _read_frame(path), {}, [], []
     column = "label" if labels is None else labels
     if column in table:
         arrays["y"] = _labels_of(table.pop(column), path)
@@ -850,16 +871,16 @@ def _read_table(path, labels, ignore=()):
                 "to_csv(path, index=False))"
             )
         if part.ndim > 1:
-            parts.append(part.reshape(len(table), -1))
+            lists.append(part.reshape(len(table), -1))
             continue
+        numbers.append(name)
         if _seems_to_count(part):
             _warn(
                 f"{path}: column {_shown(name)} seems to count the rows, and is taken as a "
                 "feature; if it is none, leave it out (--ignore NAME, or ignore=[NAME])"
             )
-        parts.append(part.to_numpy(np.float64, na_value=np.nan)[:, None])
-    if parts:
-        arrays["X"] = np.hstack(parts)
+    if lists or numbers:
+        arrays["X"] = np.hstack([*lists, table[numbers].to_numpy(np.float64, na_value=np.nan)])
     return arrays
 
 
@@ -944,7 +965,7 @@ def _parse_csv(path, separator, decimal):
             f"{path}: the first line, {_shown(row)}, is taken for a vector; if it names the "
             "columns, give them names that are no numbers"
         )
-    gaps = [k for k in range(table.shape[1]) if table.iloc[:, k].dtype.kind == "O"]
+    gaps = [k for k, dtype in enumerate(table.dtypes) if dtype.kind == "O"]
     if gaps := [k for k in gaps if table.iloc[:, k].isna().any()]:
         options |= {"dtype": str, "na_values": ["", "nan", "NaN"], "keep_default_na": False}
         words = read_csv(path, usecols=gaps, **options)  # among words NA, None and null are words
@@ -994,6 +1015,8 @@ def read_array(path: StrPath) -> np.ndarray:
 def _read_npz(path, names=()):
     """The arrays of a .npz file, those of the names among them; never unpickles."""
     with _reading(path, "an .npz file"), np.load(path, allow_pickle=False) as archive:
+        if len(set(archive.files)) < len(archive.files):
+            raise ValueError("two arrays have the same name")
         arrays = dict(archive)
     if not set(names) <= set(arrays):
         raise ValueError(f"{path} must be an .npz file with the arrays {', '.join(names)}")

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tarfile
 import threading
+import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -653,6 +654,32 @@ def test_matlab_files(tmp_path, vectors):
     )
     with pytest.raises(ValueError, match="version 7.* v7.3"):
         read_vectors(tmp_path / "new.mat")
+
+
+def test_a_matlab_file_that_kills_its_reader(tmp_path, vectors):
+    """On an element of an unknown type the reader of SciPy reads beyond its tables."""
+    savemat(tmp_path / "whole.mat", {"X": vectors[0], "s": {"a": 1.0}})
+    whole = (tmp_path / "whole.mat").read_bytes()
+    (tmp_path / "bad.mat").write_bytes(
+        whole[:128] + whole[128:].replace(b"\t\0\0\0", b"\xff\xff\xff\x7f")
+    )
+    with pytest.raises(ValueError, match="bad.mat is damaged or not a MATLAB file"):
+        read_vectors(tmp_path / "bad.mat")
+    np.testing.assert_array_equal(
+        read_vectors(tmp_path / "whole.mat")[0], vectors[0].astype(np.float32)
+    )
+
+
+def test_an_archive_with_two_arrays_of_one_name(tmp_path):
+    np.save(tmp_path / "X.npy", np.ones((3, 2)))
+    with (
+        pytest.warns(UserWarning, match="Duplicate"),
+        zipfile.ZipFile(tmp_path / "a.npz", "w") as file,
+    ):
+        file.write(tmp_path / "X.npy", "X.npy")
+        file.write(tmp_path / "X.npy", "X.npy")
+    with pytest.raises(ValueError, match="a.npz is damaged .*: two arrays have the same name"):
+        read_vectors(tmp_path / "a.npz")
 
 
 def test_parquet_without_its_package(tmp_path, monkeypatch):
