@@ -270,7 +270,8 @@ def nearest_neighbours(query: np.ndarray, database: np.ndarray, k: int) -> np.nd
     Returns
     -------
     array (n_query, k) of int32
-        Row numbers of the database, nearest first; of equal distances the lower row first.
+        Row numbers of the database, nearest first; of equal distances the lower row first. There
+        is a warning if that decides who is among the k for more than half of the queries.
 
     Raises
     ------
@@ -287,7 +288,7 @@ def nearest_neighbours(query: np.ndarray, database: np.ndarray, k: int) -> np.nd
     bound = _error_bound(np.sqrt(_squares(query)), norms.max(), query.shape[1], query.dtype)
     if not np.all(np.isfinite(bound)):
         raise ValueError("query and database must be finite, and their squares must not overflow")
-    neighbours = np.empty((len(query), k), dtype=np.int32)
+    neighbours, n_ties = np.empty((len(query), k), dtype=np.int32), 0
     step = max(1, BLOCK_ENTRIES // len(database))
     squares = (norms**2).astype(query.dtype)
     with tqdm(total=len(query), desc="nearest neighbours", delay=5, leave=False) as progress:
@@ -299,9 +300,15 @@ def nearest_neighbours(query: np.ndarray, database: np.ndarray, k: int) -> np.nd
             for i, q in enumerate(block):
                 candidates = np.flatnonzero(approximate[i] <= limit[i])
                 distance = _squares(database[candidates] - q.astype(np.float64))
-                order = np.argsort(distance, kind="stable")[:k]
-                neighbours[start + i] = candidates[order]
+                order = np.argsort(distance, kind="stable")
+                neighbours[start + i] = candidates[order[:k]]
+                n_ties += bool((distance[order[k : k + 1]] == distance[order[k - 1]]).any())
             progress.update(len(block))
+    if n_ties > len(query) / 2:
+        _warn(
+            f"for {n_ties} of {len(query)} queries more vectors are as near as neighbour {k}, such "
+            "as duplicates: which of them count is decided by their order"
+        )
     return neighbours
 
 

@@ -445,7 +445,8 @@ class NetworkHasher(Hasher):
                 return y_held, y[:n]
             from bdnn.data import nearest_neighbours  # which takes long to import
 
-            return nearest_neighbours(Z_held.T, Z[:, :n].T, min(self.n_neighbors, n))
+            with warnings.catch_warnings(action="ignore"):  # a score for itself may have ties
+                return nearest_neighbours(Z_held.T, Z[:, :n].T, min(self.n_neighbors, n))
 
         def describe(state):
             n = state.B.shape[1]

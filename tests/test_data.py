@@ -114,6 +114,13 @@ def test_neighbours_survive_tiny_and_large_values(scale):
     np.testing.assert_array_equal(nearest_neighbours(query, database, 6), true)
 
 
+@pytest.mark.parametrize(("k", "n_ties"), [(1, 3), (2, 0), (3, 3), (4, 0), (6, 0)])
+def test_neighbours_warn_of_duplicates_at_the_last_distance(k, n_ties, recwarn):
+    database = np.repeat(np.arange(3.0)[:, None] ** 2, 2, axis=0)
+    nearest_neighbours(database[::2], database, k)
+    assert [str(w.message)[:16] for w in recwarn] == ["for 3 of 3 queri"] * (n_ties > 0)
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 3e38])
 @pytest.mark.parametrize("where", ["query", "database"])
 def test_neighbours_refuse_values_that_have_no_distance(bad, where):
