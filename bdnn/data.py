@@ -742,7 +742,7 @@ def _ending(name):
     return "".join(path.suffixes[-2 if path.suffix.lower() == ".gz" else -1 :]).lower()
 
 
-def _path(name):
+def _path(name: StrPath) -> Path:
     """A path; ~ at its beginning is a home, unless nobody is called so."""
     return Path(os.path.expanduser(name))
 
@@ -912,7 +912,7 @@ def _read_frame(path):
 
 def _stacked(column):
     """A column of lists of one length as an array; any other column as it is."""
-    if isinstance(column[0], (list, np.ndarray)):
+    if isinstance(column[0], list | np.ndarray):
         with suppress(ValueError):
             return np.stack(column.tolist())
     return column
@@ -926,10 +926,12 @@ def _seems_to_count(column):
 
 def _labels_of(column, path):
     """The labels in a column of a table."""
-    y = _stacked(column)
+    y, name = _stacked(column), _shown(column.name)
+    if isinstance(y[0], list | np.ndarray) and y.dtype.kind not in "buif":
+        told = "lists as labels: mark the labels of a sample by 0 and 1, one list for each sample"
+        raise ValueError(f"{path}: column {name} holds {told}")
     if y.ndim == 1 and y.isna().any():
-        name, row = _shown(column.name), y.isna().argmax()
-        raise ValueError(f"{path}: column {name} has no label in row {row}")
+        raise ValueError(f"{path}: column {name} has no label in row {y.isna().argmax()}")
     return np.asarray(y) if y.dtype.kind in "buif" else np.asarray(y).astype(str)
 
 

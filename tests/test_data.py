@@ -86,6 +86,7 @@ def test_neighbours_are_exact_where_float32_products_are_not():
     np.testing.assert_array_equal(nearest_neighbours(query, database, 10), true)
 
 
+@pytest.mark.filterwarnings("ignore:.* queries more vectors are as near")
 @settings(max_examples=60, deadline=None)
 @given(
     arrays(np.float32, (30, 3), elements=st.floats(-1e6, 1e6, width=32)),
@@ -546,6 +547,17 @@ def test_columns_of_lists(kind, tmp_path, vectors):
     with pytest.raises(ValueError, match="'e' does not hold numbers, but array") as error:
         read_vectors(tmp_path / "t.parquet")
     assert len(str(error.value)) < 300
+
+
+def test_lists_of_labels(tmp_path):
+    pytest.importorskip("pyarrow", reason="needs the extra `parquet`")
+    for label in ([[0, 1], [1, 1]], [[0.0, 1.0], [1.0, 0.0]]):
+        pandas.DataFrame({"a": [1.5, 2], "label": label}).to_parquet(tmp_path / "t.parquet")
+        assert read_vectors(tmp_path / "t.parquet")[1].tolist() == label
+    for label in ([["a"], ["a", "b"]], [["a"], ["b"]]):
+        pandas.DataFrame({"a": [1.5, 2], "label": label}).to_parquet(tmp_path / "t.parquet")
+        with pytest.raises(ValueError, match="'label' holds lists as labels: mark"):
+            read_vectors(tmp_path / "t.parquet")
 
 
 @pytest.mark.parametrize("name", ["y.npz", "y.mat", "y.npy"])
