@@ -27,9 +27,9 @@ Turn vectors into short binary codes, and search with them.
   evaluate   measure how good the codes of a database are for given queries
   compare    train several methods on one file and write a report in HTML
 
-Files: .npy; .npz and .mat with X and perhaps y; .csv and .parquet, with the labels in a column
-`label`; .fvecs and .bvecs. Samples stand in rows. What a command takes, with examples:
-python -m bdnn COMMAND --help"""
+Files: .npy; .npz and .mat with X and perhaps y; .csv, .csv.gz, .tsv, .txt and .parquet, with the
+labels in a column `label`; .fvecs and .bvecs. Samples stand in rows. What a command takes, with
+examples: python -m bdnn COMMAND --help"""
 
 TRAIN = """\
 examples:
@@ -47,13 +47,14 @@ example:
   python -m bdnn encode my.bdnn vectors.npy --output codes.npy
 
 The codes are bytes, one row for each sample, ceil(bits / 8) bytes wide: the form that the binary
-indexes of faiss take, faiss.IndexBinaryFlat(bits).add(np.load("codes.npy"))."""
+indexes of faiss take: faiss.IndexBinaryFlat(8 * codes.shape[1]).add(codes)."""
 
 SEARCH = """\
 examples:
   python -m bdnn search my.bdnn database.npy queries.npy -k 10
   python -m bdnn search my.bdnn codes.npy queries.npy --encoded --output found.npz
   python -m bdnn search my.bdnn database.npy queries.npy --radius 2
+  python -m bdnn search my.bdnn flowers.csv new.csv --labels species --id name
 
 Rows of the database count from 0; of equal distances the lower row comes first. The output file
 holds `indices` and `distances`, one row for each query. With --radius a query finds as many items
@@ -96,7 +97,9 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read the output, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ValueError, OSError, ImportError, MemoryError) as error:
-        print(f"bdnn {args.command}: {error or type(error).__name__}", file=sys.stderr)
+        told = str(error) or type(error).__name__
+        told = "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in told)
+        print(f"bdnn {args.command}: {told}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"\nbdnn {args.command}: stopped", file=sys.stderr)
@@ -116,7 +119,7 @@ def prepare_output():
 def train(args):
     """Learn a hash function and save it."""
     writable(args.model, args.checkpoint)
-    X, y = training_vectors(args.data, args.labels)
+    X, y = training_vectors(args.data, args.labels, left_out(args))
     compare.check_settings(args.settings, [args.method])
     estimator = compare.make(args.method, args.bits, args.seed, args.settings)
     if y is None and compare.supervised([args.method]):
@@ -132,10 +135,15 @@ def train(args):
     print(f"learned from {len(X)} vectors, written to {args.model}")
 
 
-def training_vectors(name, labels):
+def left_out(args):
+    """Columns that are no features."""
+    return [*args.ignore, *([args.id] if args.id else [])]
+
+
+def training_vectors(name, labels, ignore):
     """Vectors and labels of a file, or of the training part of a named set."""
     if name not in data.DATASETS:
-        return data.read_vectors(name, labels)
+        return data.read_vectors(name, labels, ignore)
     dataset = data.load(name, labels=labels, ground_truth=None)
     return dataset.train, dataset.labels and dataset.labels.train
 
@@ -144,7 +152,7 @@ def encode(args):
     """Encode a file of vectors."""
     writable(args.output)
     model = load(args.model)
-    codes = model.encode(data.read_vectors(args.data, args.labels)[0])
+    codes = model.encode(data.read_vectors(args.data, args.labels, left_out(args))[0])
     write_arrays(args.output, partial(np.save, arr=codes))
     print(f"{len(codes)} codes of {model.n_bits} bits ({codes.shape[1]} bytes) in {args.output}")
 
@@ -153,11 +161,16 @@ def search(args):
     """Find the nearest database items of every query."""
     writable(args.output)
     model = load(args.model)
+    names = None
     if args.encoded:
         database = encoded(args.database, model)
+    elif args.id:  # is read as labels are
+        ignore = [*args.ignore, *([args.labels] if args.labels else [])]
+        X, names = data.read_vectors(args.database, args.id, ignore)
+        database = model.encode(X)
     else:
-        database = model.encode(data.read_vectors(args.database, args.labels)[0])
-    codes = model.encode(query_vectors(args.query, args.labels))
+        database = model.encode(data.read_vectors(args.database, args.labels, args.ignore)[0])
+    codes = model.encode(query_vectors(args.query, args.labels, left_out(args)))
     if args.radius is None:
         indices, distances = metrics.nearest(codes, database, min(args.k, len(database)))
         found, told = {}, f"{indices.shape[1]} items for each of {len(codes)} queries"
@@ -169,12 +182,14 @@ def search(args):
         if args.radius is not None:
             indices, distances = np.concatenate(indices), np.concatenate(distances)
         found |= {"indices": indices, "distances": distances}
+        found |= {} if names is None else {"ids": names[indices]}
         write_arrays(args.output, lambda file: np.savez(file, **found))
         print(f"{told} in {args.output}")
         return
     print("query: item (distance) ...")
     for query, (row, distance) in enumerate(zip(indices, distances)):
-        print(f"{query}:", " ".join(f"{i} ({d})" for i, d in zip(row, distance)))
+        items = row if names is None else names[row]
+        print(f"{query}:", " ".join(f"{i} ({d})" for i, d in zip(items, distance)))
 
 
 def encoded(path, model):
@@ -191,12 +206,12 @@ def encoded(path, model):
     return codes
 
 
-def query_vectors(path, labels):
+def query_vectors(path, labels, ignore):
     """Vectors of queries; the labels that stand beside those of the database may be missing."""
     try:
-        return data.read_vectors(path, None if data.is_data_file(labels) else labels)[0]
+        return data.read_vectors(path, None if data.is_data_file(labels) else labels, ignore)[0]
     except data.MissingLabelsError:
-        return data.read_vectors(path)[0]
+        return data.read_vectors(path, ignore=ignore)[0]
 
 
 def within(queries: np.ndarray, database: np.ndarray, radius: int) -> tuple[list, list]:
@@ -218,8 +233,8 @@ def evaluate(args):
             f"--labels {args.labels} holds the labels of the database; say with --query-labels "
             "where those of the queries are"
         )
-    X, y = data.read_vectors(args.database, args.labels)
-    Q, y_Q = data.read_vectors(args.query, args.query_labels or args.labels)
+    X, y = data.read_vectors(args.database, args.labels, left_out(args))
+    Q, y_Q = data.read_vectors(args.query, args.query_labels or args.labels, left_out(args))
     labelled = y is not None and y_Q is not None
     if args.ground_truth == "labels" and not labelled:
         raise ValueError("--ground-truth labels needs labels in both files; see --labels")
@@ -231,14 +246,16 @@ def evaluate(args):
         relevant = data.nearest_neighbours(Q, X, k)
         truth = f"the {k} Euclidean neighbours"
     print(f"{len(Q)} queries, {len(X)} database items, {model.n_bits} bits; relevant: {truth}")
-    for name, value in metrics.evaluate(*codes, relevant).items():
-        print(f"{name:18}{value:.4f}")
+    for name, value in metrics.evaluate(*codes, relevant, top=args.top).items():
+        if name != "precision_at_500" or len(X) > 500:  # else it is the share of what is relevant
+            print(f"{name:18}{value:.4f}")
 
 
 def compare_methods(args):
     """Train several methods, print the table, write the report."""
     writable(args.report)
-    dataset = data.load(args.data, labels=args.labels, ground_truth=None)
+    options = {"labels": args.labels, "ignore": left_out(args)}
+    dataset = data.load(args.data, ground_truth=None, **options)
     methods = args.methods or compare.DEFAULT_METHODS
     methods = compare.usable(methods, dataset, lenient=args.methods is None)
     compare.check_settings(args.settings, methods)
@@ -302,6 +319,10 @@ def parser():
             sub.add_argument(argument, help=text)
         text = "array or column that holds the labels, or a file of its own"
         sub.add_argument("--labels", metavar="NAME", help=text)
+        text = "column of a table that is no feature; may be given several times"
+        sub.add_argument("--ignore", metavar="NAME", action="append", default=[], help=text)
+        text = "column that names the rows: no feature; search gives these names"
+        sub.add_argument("--id", metavar="NAME", help=text)
         return sub
 
     model, database = ("model", "what train wrote"), ("database", "file that is searched")
@@ -332,6 +353,7 @@ def parser():
     sub = command("evaluate", evaluate, EVALUATE, model, database, query)
     text = "those of the queries, where --labels is a file or names another array or column"
     sub.add_argument("--query-labels", metavar="NAME", help=text)
+    sub.add_argument("--top", type=int, metavar="K", help="mAP@K as well, the mAP of the first K")
     add_truth(sub)
 
     sub = command("compare", compare_methods, COMPARE, own)

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 __all__ = [
     "Seed",
+    "as_classes",
     "as_generator",
     "capped",
     "check_classes",
@@ -54,13 +55,17 @@ def check_whole_number(name: str, value: Any, lowest: int) -> None:
 
 
 def check_kind(X: Any) -> None:
-    """Raise a TypeError for what NumPy would silently take for numbers: masks, dates."""
+    """Raise an error for what NumPy takes for numbers (masks, dates), and for arrays in rows."""
     if np.ma.isMaskedArray(X):
         raise TypeError("X is a masked array, and its mask would be lost: fill it first")
     dtypes = getattr(X, "dtypes", None)  # of the columns of a table
     dtypes = dtypes if np.iterable(dtypes) else [getattr(X, "dtype", "")]
     if {getattr(dtype, "kind", "") for dtype in dtypes} & {"m", "M"}:
         raise TypeError("X holds dates or times: turn them into numbers first")
+    if any(getattr(dtype, "kind", "") == "O" for dtype in dtypes):
+        first = next(np.asarray(X).flat, None)
+        if isinstance(first, (list, tuple, np.ndarray)):
+            raise ValueError("X holds a list or an array in an entry: give np.stack of these")
 
 
 def check_range(X: np.ndarray) -> None:
@@ -86,6 +91,19 @@ def check_missing(y: Any) -> None:
             f"y has no label in {len(missing)} rows, the first of them row {missing[0]}: a "
             "supervised method needs one for every sample. Leave these rows out"
         )
+
+
+def as_classes(y: Any) -> Any:
+    """Labels as they are; of a 0/1 matrix with one 1 in every row the numbers of the columns."""
+    Y = np.asarray(y)
+    if Y.ndim != 2 or Y.shape[1] < 2 or not _is_zero_one(Y):
+        return y
+    if np.any(Y.sum(axis=1) != 1):
+        raise ValueError(
+            f"y {Y.shape} marks several labels of a sample, or none: this method learns from one "
+            "class for each sample"
+        )
+    return Y.argmax(axis=1)
 
 
 def check_classes(y: np.ndarray) -> None:

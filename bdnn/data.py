@@ -13,24 +13,27 @@ import gzip
 import hashlib
 import io
 import os
+import re
+import subprocess
+import sys
 import tarfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from reprlib import Repr
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import numpy as np
 import pooch
 from PIL import Image
-from scipy.io import loadmat
-from scipy.sparse import issparse
 from sklearn.datasets import load_digits
 from tqdm import tqdm
 
-from bdnn.checks import Seed, as_generator, check_option, check_whole_number
+from bdnn.checks import Seed, as_generator, check_option, check_whole_number, check_zero_one
 from bdnn.files import StrPath, atomic_path
 
 __all__ = [
@@ -73,6 +76,10 @@ SIFT1M_ADDRESS = "ftp://ftp.irisa.fr/local/texmex/corpus/sift.tar.gz"
 KEEP_NEIGHBOURS_FROM = 10**10
 BLOCK_ENTRIES = 2**23
 QUERIES_PER_CLASS = 100  # of the protocol "dh"
+
+SHORT = Repr()  # of values in messages: cut, and without control characters
+SHORT.maxstring = SHORT.maxother = 60
+_shown = SHORT.repr
 
 
 class MissingLabelsError(ValueError):
@@ -144,6 +151,7 @@ def load(
     seed: Seed = 0,
     n_query: int | None = None,
     labels: StrPath | None = None,
+    ignore: Collection[str] = (),
     data_home: StrPath | None = None,
 ) -> Dataset:
     """Load a data set, split it, and find the right answers for its queries.
@@ -187,6 +195,8 @@ def load(
         the first. Not with the protocol dh, which fixes the number.
     labels : str or path, optional
         Where the labels of a file of your own are, as for :func:`read_vectors`.
+    ignore : names, optional
+        Columns of a table of your own that are no features.
     data_home : path, optional
         Folder for downloads and computed neighbours.
 
@@ -217,7 +227,7 @@ def load(
             raise ValueError(f"labels={labels!r} is for files of your own; {name} has its own")
         dataset = DATASETS[name](rng, n_query, cache)
     else:
-        dataset = _read_path(name, rng, n_query, labels)
+        dataset = _read_path(name, rng, n_query, labels, ignore)
     if protocol == "dh":
         dataset = _deep_hashing_split(dataset, rng)
     if ground_truth == "auto":
@@ -260,7 +270,8 @@ def nearest_neighbours(query: np.ndarray, database: np.ndarray, k: int) -> np.nd
     Returns
     -------
     array (n_query, k) of int32
-        Row numbers of the database, nearest first; of equal distances the lower row first.
+        Row numbers of the database, nearest first; of equal distances the lower row first. There
+        is a warning if that decides who is among the k for more than half of the queries.
 
     Raises
     ------
@@ -277,7 +288,7 @@ def nearest_neighbours(query: np.ndarray, database: np.ndarray, k: int) -> np.nd
     bound = _error_bound(np.sqrt(_squares(query)), norms.max(), query.shape[1], query.dtype)
     if not np.all(np.isfinite(bound)):
         raise ValueError("query and database must be finite, and their squares must not overflow")
-    neighbours = np.empty((len(query), k), dtype=np.int32)
+    neighbours, n_ties = np.empty((len(query), k), dtype=np.int32), 0
     step = max(1, BLOCK_ENTRIES // len(database))
     squares = (norms**2).astype(query.dtype)
     with tqdm(total=len(query), desc="nearest neighbours", delay=5, leave=False) as progress:
@@ -289,9 +300,15 @@ def nearest_neighbours(query: np.ndarray, database: np.ndarray, k: int) -> np.nd
             for i, q in enumerate(block):
                 candidates = np.flatnonzero(approximate[i] <= limit[i])
                 distance = _squares(database[candidates] - q.astype(np.float64))
-                order = np.argsort(distance, kind="stable")[:k]
-                neighbours[start + i] = candidates[order]
+                order = np.argsort(distance, kind="stable")
+                neighbours[start + i] = candidates[order[:k]]
+                n_ties += bool((distance[order[k : k + 1]] == distance[order[k - 1]]).any())
             progress.update(len(block))
+    if n_ties > len(query) / 2:
+        _warn(
+            f"for {n_ties} of {len(query)} queries more vectors are as near as neighbour {k}, such "
+            "as duplicates: which of them count is decided by their order"
+        )
     return neighbours
 
 
@@ -351,13 +368,13 @@ def _digest(*arrays):
 
 
 def _cache_folder(data_home):
-    return Path(data_home or os.environ.get("BDNN_CACHE") or pooch.os_cache("bdnn")).expanduser()
+    return _path(data_home or os.environ.get("BDNN_CACHE") or pooch.os_cache("bdnn"))
 
 
 def _data_folder():
     """The folder of large sets, whether or not it exists."""
     beside = Path(__file__).resolve().parents[2] / "shared" / "data"
-    return Path(os.environ.get("BDNN_DATA") or beside).expanduser()
+    return _path(os.environ.get("BDNN_DATA") or beside)
 
 
 # --- from arrays to a Dataset ---------------------------------------------------------------
@@ -365,8 +382,6 @@ def _data_folder():
 
 def _as_vectors(X, what):
     """Finite float32 vectors in rows, and the shape of one sample if it was an image."""
-    if issparse(X):
-        raise ValueError(f"{what} is a sparse matrix; make it dense first (toarray, full)")
     X = np.asarray(X)
     if X.dtype.kind not in "buif" or X.ndim < 2 or X.size == 0:
         raise ValueError(f"{what} must be a filled matrix of numbers, got {X.dtype} {X.shape}")
@@ -379,12 +394,22 @@ def _as_vectors(X, what):
 
 
 def _as_labels(y, X, what):
+    """Labels (n,), or a 0/1 matrix (n, n_labels) where a sample may have several."""
     y = np.asarray(y)
-    if y.shape != (len(X),) or y.dtype.kind not in "buifUS":
-        raise ValueError(f"{what} must be {len(X)} numbers or strings, got {y.dtype} {y.shape}")
+    y = y.ravel() if y.ndim == 2 and 1 in y.shape else y
+    if np.shape(y)[:1] != (len(X),) or y.ndim > 2 or y.dtype.kind not in "buifUS":
+        told = f"{len(X)} numbers or strings, or a 0/1 matrix"
+        raise ValueError(f"{what} must be {told}, got {y.dtype} {y.shape}")
+    if y.ndim == 2:
+        y = check_zero_one(what, y)
     if y.dtype.kind == "f" and np.isnan(y).any():
         raise ValueError(f"{what}: no label in row {np.isnan(y).argmax()}; leave such rows out")
     return y.astype(np.int64) if y.dtype.kind in "bui" else y
+
+
+def _classes(y):
+    """Labels (n,) as they are; of a 0/1 matrix numbers (n,) that are equal for equal rows."""
+    return y if y.ndim == 1 else np.unique(y, axis=0, return_inverse=True)[1].reshape(-1)
 
 
 def _dataset(name, train, database, query, labels, description, n_query=None):
@@ -416,7 +441,7 @@ def _hold_out(name, X, y, n_query, rng, description, default):
     _check_n_query(n_query, len(X) - 1)
     order = rng.permutation(len(X))
     if y is not None:  # evenly spaced picks from the rows sorted by class hit every class alike
-        order = order[np.argsort(y[order], kind="stable")]
+        order = order[np.argsort(_classes(y)[order], kind="stable")]
     picks = (2 * np.arange(n_query) + 1) * len(X) // (2 * n_query)
     query = rng.permutation(order[picks])
     rest = rng.permutation(np.delete(order, picks))
@@ -433,14 +458,15 @@ def _deep_hashing_split(dataset, rng):
         raise ValueError(f"{name} comes with a database apart; protocol='dh' needs one pool")
     X = np.concatenate([dataset.train, dataset.query])
     y = np.concatenate([labels.train, labels.query])
-    classes, counts = np.unique(y, return_counts=True)
+    numbers = _classes(y)
+    classes, counts = np.unique(numbers, return_counts=True)
     if counts.min() <= QUERIES_PER_CLASS:
         raise ValueError(
             f"class {classes[counts.argmin()]} of {name} has {counts.min()} samples; protocol='dh' "
             f"takes {QUERIES_PER_CLASS} of each class as queries and must leave at least one"
         )
     order = rng.permutation(len(X))
-    by_class = [order[y[order] == label] for label in classes]
+    by_class = [order[numbers[order] == label] for label in classes]
     query = rng.permutation(np.concatenate([rows[:QUERIES_PER_CLASS] for rows in by_class]))
     rest = rng.permutation(np.concatenate([rows[QUERIES_PER_CLASS:] for rows in by_class]))
     train = X[rest]
@@ -625,7 +651,7 @@ def _fetch(addresses, digest, folder, by_hand):
 
 
 def read_vectors(
-    path: StrPath, labels: StrPath | None = None
+    path: StrPath, labels: StrPath | None = None, ignore: Collection[str] = ()
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Vectors of one file, and their labels if it has any.
 
@@ -637,20 +663,24 @@ def read_vectors(
         ============== =======================================================================
         .npy           a matrix, samples in rows
         .npz, .mat     the array ``X``, samples in rows; labels in ``y`` (.mat up to version 7)
-        .csv, .parquet a table of numbers, samples in rows; labels in a column ``label``. A .csv
-                       is separated by commas, semicolons or tabs; without a line of names its
-                       columns are called 0, 1, ...
+        .csv, .csv.gz  a table of numbers, samples in rows; labels in a column ``label``. It is
+        .tsv, .txt     separated by tabs, semicolons, commas, or spaces between numbers; without
+                       a line of names its columns are called 0, 1, ...
+        .parquet       the same; a column of lists of one length stands for as many columns
         .fvecs, .bvecs vectors of the TEXMEX corpus; no labels
         ============== =======================================================================
 
     labels : str or path, optional
         Another name of the array or the column that holds the labels; or a file that holds
-        nothing else (.npy), or holds them in ``y`` or ``label``.
+        nothing else (.npy, or one label in a line), or holds them in ``y`` or ``label``.
+    ignore : names, optional
+        Columns of a table that are no features, such as a number or a path of every row.
 
     Returns
     -------
     X : array (n_samples, n_features), float32
     y : array (n_samples,) of int64, floats or strings, or None
+        Where a sample may have several labels, booleans (n_samples, n_labels).
 
     Raises
     ------
@@ -661,18 +691,18 @@ def read_vectors(
     FileNotFoundError
         If there is no such file.
     """
-    path = Path(path).expanduser()
-    arrays = _read_file(path, labels)
+    path = _path(path)
+    arrays = _read_file(path, labels, ignore)
     if "X" not in arrays:
         raise ValueError(f"{path} must hold the array X; it holds {_names(arrays)}")
     X, y = _as_vectors(arrays["X"], f"{path.name}: X")[0], arrays.get("y")
     return X, None if y is None else _as_labels(y, X, f"{path.name}: labels")
 
 
-def _read_path(name, rng, n_query, labels):
+def _read_path(name, rng, n_query, labels, ignore):
     """A data set of one's own: a file with a matrix or with a split, or a folder of .fvecs."""
-    path = Path(name).expanduser()
-    if path.suffix not in READERS and not path.exists():
+    path = _path(name)
+    if _ending(path) not in READERS and not path.exists():
         raise ValueError(
             f"data set {str(name)!r} is not known. Known are: {', '.join(DATASETS)}; or give the "
             f"path of a file ({', '.join(READERS)}), or of a folder with .fvecs files"
@@ -681,7 +711,7 @@ def _read_path(name, rng, n_query, labels):
         if labels is not None:
             raise ValueError(f"labels={labels!r} is for files; a folder of .fvecs has no labels")
         return _read_fvecs_folder(path, n_query)
-    arrays = _read_file(path, labels)
+    arrays = _read_file(path, labels, ignore)
     if "X" in arrays:
         X, image_shape = _as_vectors(arrays["X"], f"{path.stem}: X")
         X = X.reshape(len(X), *image_shape) if image_shape else X
@@ -703,33 +733,55 @@ def _read_path(name, rng, n_query, labels):
 
 def is_data_file(name: StrPath | None) -> bool:
     """Whether a name ends as the files that are read here do; None does not."""
-    return name is not None and Path(name).suffix.lower() in READERS
+    return name is not None and _ending(name) in READERS
+
+
+def _ending(name):
+    """The ending of a name; that of what is packed stands before it, as in .csv.gz."""
+    path = Path(name)
+    return "".join(path.suffixes[-2 if path.suffix.lower() == ".gz" else -1 :]).lower()
+
+
+def _path(name: StrPath) -> Path:
+    """A path; ~ at its beginning is a home, unless nobody is called so."""
+    return Path(os.path.expanduser(name))
 
 
 def _names(arrays, most=10):
     """The first of the names, for a message."""
-    names = list(map(str, arrays))
+    names = [_shown(str(name))[1:-1] for name in arrays]
     more = f", ... ({len(names)} in all)" if len(names) > most else ""
     return ", ".join(names[:most]) + more or "nothing"
 
 
-def _read_file(path, labels):
+def _read_file(path, labels, ignore=()):
     """The arrays of a file by name, the labels among them as ``y``."""
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}")
-    reader = READERS.get(path.suffix.lower())
+    reader = READERS.get(_ending(path))
     if reader is None:
         raise ValueError(f"{path}: a data file must be one of {', '.join(READERS)}")
     if not is_data_file(labels):
-        return reader(path, labels)
-    path_of_labels = Path(labels).expanduser()
-    found = _read_file(path_of_labels, None)
-    y = found.get("X" if path_of_labels.suffix.lower() == ".npy" else "y")
+        return reader(path, labels, ignore)
+    arrays = reader(path, None, ignore)
+    return arrays | {"y": _read_labels(_path(labels), len(arrays.get("X", ())))}
+
+
+def _read_labels(path, n):
+    """The labels of a file that has nothing else, or calls them y or label; n are wanted."""
+    if READERS[_ending(path)] is _read_table and path.is_file():
+        found = _read_frame(path)
+        column = found.columns[0] if found.shape[1] == 1 else "label"
+        y = _labels_of(found[column], path) if column in found else None
+        if y is not None and len(y) == n - 1 and column in y.tolist():
+            y = np.append(column, y)  # what was taken for the name is the first label
+    else:
+        found = _read_file(path, None)
+        y = found.get("X" if _ending(path) == ".npy" else "y")
     if y is None:
-        raise ValueError(
-            f"{path_of_labels} must hold labels, y or a column label; it holds {_names(found)}"
-        )
-    return reader(path, None) | {"y": y}
+        held = _names(found)
+        raise ValueError(f"{path} must hold labels, y or a column label; it holds {held}")
+    return y
 
 
 @contextmanager
@@ -740,10 +792,14 @@ def _reading(path, kind):
     except ImportError:  # what reads .parquet is not installed
         raise
     except Exception as error:  # a damaged file can raise nearly anything
-        raise ValueError(f"{path} is damaged or not {kind}: {error}") from error
+        told = " ".join(str(error).split())[:300]
+        if told.startswith("Object arrays"):
+            mend = "save what array.astype(str) or array.astype(float) gives"
+            raise ValueError(f"{path} holds an array of objects, not unpickled: {mend}") from error
+        raise ValueError(f"{path} is damaged or not {kind}: {told}") from error
 
 
-def _read_named(path, labels):
+def _read_named(path, labels, ignore=()):
     """Arrays of a .npz or .mat file."""
     arrays = _read_npz(path) if path.suffix.lower() == ".npz" else _read_matlab(path, labels)
     if labels is not None:
@@ -754,7 +810,7 @@ def _read_named(path, labels):
     return arrays
 
 
-def _read_matrix(path, labels):
+def _read_matrix(path, labels, ignore=()):
     """The matrix of a file that holds nothing else."""
     if labels is not None:
         raise MissingLabelsError(
@@ -764,72 +820,186 @@ def _read_matrix(path, labels):
 
 
 def _read_matlab(path, labels):
-    """Arrays of a .mat file; labels are flat, text among them strings."""
-    with _reading(path, "a MATLAB file up to version 7"):
-        arrays = {name: A for name, A in loadmat(path).items() if not name.startswith("__")}
-        flat = [name for name in arrays if name in ("y", labels) or name.endswith("_labels")]
-        simple = loadmat(path, variable_names=flat, simplify_cells=True)
-    for name in flat:
-        y = np.atleast_1d(simple[name])
+    """Arrays of a .mat file, read in a process of its own; labels are flat, text strings."""
+    with TemporaryDirectory() as folder, _reading(path, "a MATLAB file up to version 7"):
+        target = os.path.join(folder, "arrays.npz")
+        line = [sys.executable, "-P", "-c", MATLAB_TO_NPZ, path, target, labels or "y"]
+        done = subprocess.run(line, capture_output=True, encoding="utf-8", errors="replace")
+        if done.returncode:
+            raise ValueError((done.stderr.splitlines() or ["the reader of SciPy crashes"])[-1])
+        found = _read_npz(target)
+    return {name: found[f"arr_{k}"] for k, name in enumerate(found["names"].tolist())}
+
+
+# The arrays of a .mat file without what is not array or text. On some files that are damaged the
+# process that reads them dies.
+MATLAB_TO_NPZ = """
+import sys, numpy as np
+from scipy.io import loadmat
+from scipy.sparse import issparse
+
+path, target, labels = sys.argv[1:]
+arrays = {name: A for name, A in loadmat(path).items() if not name.startswith("__")}
+flat = [name for name in arrays if name in ("y", labels) or name.endswith("_labels")]
+for name, y in loadmat(path, variable_names=flat, simplify_cells=True).items():
+    if name in flat:
+        y = np.atleast_1d(y)
         arrays[name] = y.astype(str) if y.dtype.kind == "O" else y
-    return arrays
+for name in ("X", "train", "database", "query"):
+    if issparse(arrays.get(name)):
+        sys.exit(f"{name} is a sparse matrix; make it dense first (full)")
+arrays = {k: A for k, A in arrays.items() if not issparse(A) and not A.dtype.hasobject}
+np.savez(target, *arrays.values(), names=np.array([*arrays], str))
+"""
 
 
-def _read_table(path, labels):
-    """Numbers and labels of a .csv or .parquet file."""
-    from pandas import read_parquet  # here: it takes a while to import
-
-    with _reading(path, "a table"):
-        csv = path.suffix.lower() == ".csv"
-        table = _read_csv(path) if csv else read_parquet(path, engine="pyarrow")
-        table.columns = table.columns.astype(str)
-    if table.empty:
-        raise ValueError(f"{path} holds no rows")
-    column, arrays = "label" if labels is None else labels, {}
+def _read_table(path, labels, ignore=()):
+    """Numbers and labels of a table."""
+    table, arrays, lists, numbers = _read_frame(path), {}, [], []
+    column = "label" if labels is None else labels
     if column in table:
-        y = table.pop(column)
-        if y.isna().any():
-            raise ValueError(f"{path}: column {column!r} has no label in row {y.isna().argmax()}")
-        arrays["y"] = y.to_numpy() if y.dtype.kind in "buif" else y.to_numpy().astype(str)
+        arrays["y"] = _labels_of(table.pop(column), path)
     elif labels is not None:
         raise MissingLabelsError(f"{path} has no column {labels!r}; it has {_names(table)}")
+    for name in set(ignore) - set(table) - {column}:
+        _warn(f"{path} has no column {_shown(name)} to leave out; it has {_names(table)}")
     for k, name in enumerate(table):
-        if table[name].dtype.kind not in "buif":
+        if name == "label" or name in ignore:
+            continue
+        part = _stacked(table[name])
+        if part.dtype.kind not in "buif":
             raise ValueError(
-                f"{path}: column {name!r} does not hold numbers, but {table[name].iloc[0]!r}; "
-                "leave it out, or name it as the labels"
+                f"{path}: column {_shown(name)} does not hold numbers, but {_shown(part[0])}; "
+                "leave it out (--ignore NAME, or ignore=[NAME]), or name it as the labels"
             )
         if name.startswith("Unnamed:"):
             raise ValueError(
                 f"{path}: column {k} has no name. If it counts the rows, leave it out (pandas: "
                 "to_csv(path, index=False))"
             )
-    if table.shape[1]:
-        arrays["X"] = table.to_numpy(np.float64, na_value=np.nan)
+        if part.ndim > 1:
+            lists.append(part.reshape(len(table), -1))
+            continue
+        numbers.append(name)
+        if _seems_to_count(part):
+            _warn(
+                f"{path}: column {_shown(name)} seems to count the rows, and is taken as a "
+                "feature; if it is none, leave it out (--ignore NAME, or ignore=[NAME])"
+            )
+    if lists or numbers:
+        arrays["X"] = np.hstack([*lists, table[numbers].to_numpy(np.float64, na_value=np.nan)])
     return arrays
 
 
+def _warn(told):
+    warnings.warn(told, stacklevel=2)
+
+
+def _read_frame(path):
+    """A table as pandas has it."""
+    from pandas import read_parquet  # here: it takes a while to import
+
+    with _reading(path, "a table"):
+        parquet = _ending(path) == ".parquet"
+        table = read_parquet(path, engine="pyarrow") if parquet else _read_csv(path)
+        table = table.set_axis(table.columns.astype(str), axis=1).reset_index(drop=True)
+        if not table.columns.is_unique:
+            raise ValueError("two columns have the same name")
+    if table.empty:
+        raise ValueError(f"{path} holds no rows")
+    return table
+
+
+def _stacked(column):
+    """A column of lists of one length as an array; any other column as it is."""
+    if isinstance(column[0], list | np.ndarray):
+        with suppress(ValueError):
+            return np.stack(column.tolist())
+    return column
+
+
+def _seems_to_count(column):
+    """Whether the numbers of a column are whole and all different, with hardly a gap."""
+    whole = column.dtype.kind in "iu" and len(column) >= 20 and column.is_unique
+    return whole and int(column.max()) - int(column.min()) < 2 * len(column)
+
+
+def _labels_of(column, path):
+    """The labels in a column of a table."""
+    y, name = _stacked(column), _shown(column.name)
+    if isinstance(y[0], list | np.ndarray) and y.dtype.kind not in "buif":
+        told = "lists as labels: mark the labels of a sample by 0 and 1, one list for each sample"
+        raise ValueError(f"{path}: column {name} holds {told}")
+    if y.ndim == 1 and y.isna().any():
+        raise ValueError(f"{path}: column {name} has no label in row {y.isna().argmax()}")
+    return np.asarray(y) if y.dtype.kind in "buif" else np.asarray(y).astype(str)
+
+
 def _read_csv(path):
-    """The table of a .csv file, whatever of three signs separates it, with names or without."""
+    """The table of a text, whatever separates it, with decimal points or commas."""
+    unpacked = gzip.open if path.suffix.lower() == ".gz" else open
+    with unpacked(path, "rt", encoding="utf-8-sig") as file:
+        lines = [line for line in file.read(2**20).splitlines() if line.strip()][:2] or [""]
+    first = re.sub('"[^"]*"', "", lines[0])
+    separator = next((sign for sign in "\t;," if sign in first), ",")
+    if separator not in first:
+        with suppress(ValueError):  # numbers with spaces in between, as np.savetxt writes them
+            separator = r"\s+" if np.array(lines[-1].split(), float).size > 1 else ","
+    table = _parse_csv(path, separator, ".")
+    if separator == "," or _n_numbers(table) == table.shape[1]:
+        return table
+    return max(table, _parse_csv(path, separator, ","), key=_n_numbers)
+
+
+def _n_numbers(table):
+    """How many columns hold numbers."""
+    return sum(dtype.kind in "buif" for dtype in table.dtypes)
+
+
+def _parse_csv(path, separator, decimal):
+    """The table of a text that is separated so; with names or without, as its first line tells."""
     from pandas import read_csv
     from pandas.errors import ParserWarning
 
-    with open(path, encoding="utf-8-sig") as file:
-        line = next((line for line in file if line.strip()), "")
-    separator = next((sign for sign in "\t;" if sign in line), ",")
-    options = {"sep": separator, "index_col": False, "skipinitialspace": True}
+    options = {"sep": separator, "decimal": decimal, "index_col": False, "skipinitialspace": True}
     first = read_csv(path, header=None, nrows=1, **options)
     row = first.iloc[0].dropna().tolist()
-    numbers = all(dtype.kind in "buif" for dtype in first.dtypes)
+    numbers = _n_numbers(first) == first.shape[1]
     counted = len(row) > 1 and row == list(range(len(row)))  # the names that pandas gives columns
+    options["header"] = None if numbers and not counted else 0
     with warnings.catch_warnings(action="error", category=ParserWarning):  # rows of other lengths
-        return read_csv(path, header=None if numbers and not counted else 0, **options)
+        table = read_csv(path, **options)
+    if options["header"] is None and row[2:] and _may_be_names(row, table[1:]):
+        _warn(
+            f"{path}: the first line, {_shown(row)}, is taken for a vector; if it names the "
+            "columns, give them names that are no numbers"
+        )
+    gaps = [k for k, dtype in enumerate(table.dtypes) if dtype.kind == "O"]
+    if gaps := [k for k in gaps if table.iloc[:, k].isna().any()]:
+        options |= {"dtype": str, "na_values": ["", "nan", "NaN"], "keep_default_na": False}
+        words = read_csv(path, usecols=gaps, **options)  # among words NA, None and null are words
+        for k, name in zip(gaps, words):
+            if (kept := words[name][table.iloc[:, k].isna() & words[name].notna()]).size:
+                _warn(f"{path}: {kept.iloc[0]!r} in column {name!r} is a word, and not missing")
+            table.isetitem(k, words[name])
+    return table
+
+
+def _may_be_names(row, table):
+    """Whether a first line of whole numbers rises, by ones or above numbers that are not whole."""
+    steps = np.diff(np.array(row, float))
+    broken = table.select_dtypes("number") % 1 > 0
+    rises = min(steps) > 0 and all(number % 1 == 0 for number in row)
+    return rises and (max(steps) == 1 or broken.any(axis=None))
 
 
 READERS: dict[str, Callable] = {
     ".npy": _read_matrix,
     ".npz": _read_named,
     ".csv": _read_table,
+    ".csv.gz": _read_table,
+    ".tsv": _read_table,
+    ".txt": _read_table,
     ".parquet": _read_table,
     ".fvecs": _read_matrix,
     ".bvecs": _read_matrix,
@@ -854,6 +1024,8 @@ def read_array(path: StrPath) -> np.ndarray:
 def _read_npz(path, names=()):
     """The arrays of a .npz file, those of the names among them; never unpickles."""
     with _reading(path, "an .npz file"), np.load(path, allow_pickle=False) as archive:
+        if len(set(archive.files)) < len(archive.files):
+            raise ValueError("two arrays have the same name")
         arrays = dict(archive)
     if not set(names) <= set(arrays):
         raise ValueError(f"{path} must be an .npz file with the arrays {', '.join(names)}")

@@ -145,12 +145,17 @@ def load(path: StrPath) -> "Hasher":
         if name not in known:
             raise ModelFileError(f"{path}: class {name!r} is not part of this bdnn")
         estimator = known[name](**_decode(header["params"], arrays))
-        if not all(key.endswith("_") and key[0] != "_" for key in state):
-            raise TypeError(f"the state has other names than those of what is learned: {[*state]}")
+        _check_learned(state)
     except (TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ModelFileError(f"{path} was saved by another version of bdnn: {error}") from error
     vars(estimator).update(state)
     return estimator
+
+
+def _check_learned(names):
+    """Raise a TypeError unless these are names of attributes that are learned."""
+    if not all(key.endswith("_") and key[0] != "_" for key in names):
+        raise TypeError(f"it has other names than those of what is learned: {[*names]}")
 
 
 def _known_classes():
@@ -225,7 +230,12 @@ class Checkpoint:
                 f"{self.path} belongs to another training: other data, parameters, start or "
                 "versions. Give another path, or remove the file to begin anew"
             )
-        return _decode(header["content"], arrays)
+        try:
+            content = _decode(header["content"], arrays)
+            _check_learned((content.get("best") or {}).get("learned", {}))
+        except (TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise ModelFileError(f"{self.path} is no checkpoint of bdnn: {error}") from error
+        return content
 
 
 def _write_archive(path, header, arrays):

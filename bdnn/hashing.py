@@ -31,6 +31,7 @@ from tqdm import tqdm
 
 from bdnn.checks import (
     Seed,
+    as_classes,
     as_generator,
     check_classes,
     check_kind,
@@ -142,7 +143,7 @@ class Hasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         X : array-like (n_samples, n_features)
             Finite real vectors, one sample per row.
         y : array-like (n_samples,), optional
-            Class labels; only the supervised methods look at them.
+            Class labels, perhaps one-hot; only the supervised methods look at them.
 
         Returns
         -------
@@ -219,12 +220,13 @@ class Hasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def _check_input(self, X, y):
         """Training samples in columns, and their labels if the method needs them."""
         check_kind(X)
+        options = {"dtype": self.dtype, "ensure_min_samples": 2, "order": "C"}
         if self._requires_labels:
             check_missing(y)
-            X, y = validate_data(self, X, y, dtype=self.dtype, ensure_min_samples=2)
+            X, y = validate_data(self, X, as_classes(y), **options)
             check_classes(y)
         else:
-            X, y = validate_data(self, X, dtype=self.dtype, ensure_min_samples=2), None
+            X, y = validate_data(self, X, **options), None
         check_range(X)
         self._check_n_bits(len(X))
         return X.T, y
@@ -451,7 +453,8 @@ class NetworkHasher(Hasher):
                 return y_held, y[:n]
             from bdnn.data import nearest_neighbours  # which takes long to import
 
-            return nearest_neighbours(Z_held.T, Z[:, :n].T, min(self.n_neighbors, n))
+            with warnings.catch_warnings(action="ignore"):  # a score for itself may have ties
+                return nearest_neighbours(Z_held.T, Z[:, :n].T, min(self.n_neighbors, n))
 
         def describe(state):
             n = state.B.shape[1]

@@ -109,6 +109,9 @@ SAMPLES = [
         TypeError,
         "dates or times",
     ),
+    ("a column of arrays", pandas.Series(list(X)), ValueError, "give np.stack"),
+    ("a table of lists", pandas.DataFrame({"e": X.tolist()}), ValueError, "give np.stack"),
+    ("an array of arrays", pandas.Series(list(X)).to_numpy(), ValueError, "give np.stack"),
     ("squares that overflow", 1e15 * X, ValueError, "leave the range of float32. Scale X"),
     ("squares that vanish", 1e-15 * X, ValueError, "leave the range of float32. Scale X"),
 ]
@@ -226,7 +229,9 @@ NO_DATE = np.array(["2024-01-01", "NaT", "2025-01-01"] * 20, "M8[D]")
         ("one too few", Y[:-1], ValueError, r"inconsistent numbers of samples: \[60, 59\]"),
         ("one too many", np.append(Y, 0), ValueError, "inconsistent numbers of samples"),
         ("empty", [], ValueError, "inconsistent numbers of samples"),
-        ("one column for each class", np.eye(3)[Y], ValueError, "y should be a 1d array"),
+        ("a matrix of numbers", 2 * np.eye(3)[Y], ValueError, "y should be a 1d array"),
+        ("several labels", np.eye(3)[Y] + np.eye(3)[Y - 1], ValueError, "marks several labels"),
+        ("no label", np.eye(3)[Y] * [1, 0, 1], ValueError, r"y \(60, 3\) marks several labels"),
         ("a number", 1, ValueError, "y should be a 1d array"),
         ("a word", "cat", ValueError, "y should be a 1d array"),
         ("real numbers", X[:, 0], ValueError, "Unknown label type: continuous"),
@@ -239,6 +244,13 @@ def test_labels(case):
         bad = np.array(bad, dtype=object)
     for name in SUPERVISED:
         fails(lambda name=name: zoo.make(name).fit(X, bad), error, message)
+
+
+@pytest.mark.parametrize("form", [np.eye(3), np.eye(3, dtype=bool), np.eye(3, dtype=int)])
+def test_labels_one_hot(form):
+    for name in SUPERVISED:
+        codes = zoo.make(name).fit(X, form[Y]).codes_
+        np.testing.assert_array_equal(codes, zoo.make(name).fit(X, Y).codes_)
 
 
 def test_labels_that_no_pair_shares():

@@ -203,6 +203,17 @@ def test_damaged_and_foreign_checkpoints(digits, tmp_path, often):
         bdnn.load(path)
 
 
+@pytest.mark.parametrize("name", ["transform", "__class__", "verbose"])
+def test_a_forged_checkpoint_replaces_no_method(name, digits, tmp_path, often):
+    path = tmp_path / "run.checkpoint"
+    make("UHBDNN").fit(*digits, checkpoint=path)
+    header, arrays = files._read_archive(path, files.CHECKPOINT_FORMAT, "checkpoint")
+    header["content"]["items"]["best"]["items"]["learned"]["items"][name] = 1
+    files._write_archive(path, header, arrays)
+    with pytest.raises(bdnn.ModelFileError, match=f"no checkpoint of bdnn: .*{name}"):
+        make("UHBDNN").fit(*digits, checkpoint=path)
+
+
 def test_a_full_disk_leaves_the_last_checkpoint(digits, tmp_path, often, monkeypatch):
     path = tmp_path / "run.checkpoint"
     savez, calls = np.savez, []

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tarfile
 import threading
+import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -85,6 +86,7 @@ def test_neighbours_are_exact_where_float32_products_are_not():
     np.testing.assert_array_equal(nearest_neighbours(query, database, 10), true)
 
 
+@pytest.mark.filterwarnings("ignore:.* queries more vectors are as near")
 @settings(max_examples=60, deadline=None)
 @given(
     arrays(np.float32, (30, 3), elements=st.floats(-1e6, 1e6, width=32)),
@@ -111,6 +113,13 @@ def test_neighbours_survive_tiny_and_large_values(scale):
     query = (scale * rng.standard_normal((5, 4))).astype(np.float32)
     true = slow_neighbours(query, database, 6)
     np.testing.assert_array_equal(nearest_neighbours(query, database, 6), true)
+
+
+@pytest.mark.parametrize(("k", "n_ties"), [(1, 3), (2, 0), (3, 3), (4, 0), (6, 0)])
+def test_neighbours_warn_of_duplicates_at_the_last_distance(k, n_ties, recwarn):
+    database = np.repeat(np.arange(3.0)[:, None] ** 2, 2, axis=0)
+    nearest_neighbours(database[::2], database, k)
+    assert [str(w.message)[:16] for w in recwarn] == ["for 3 of 3 queri"] * (n_ties > 0)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 3e38])
@@ -318,11 +327,13 @@ def test_folder_of_fvecs_and_sift1m(tmp_path, vectors, monkeypatch):
         ({"X": np.ones((0, 3))}, "matrix of numbers"),
         ({"X": np.array([["a", "b"]])}, "matrix of numbers"),
         ({"X": np.ones((3, 2)), "y": np.ones(4)}, "3 numbers or strings"),
+        ({"X": np.ones((3, 2)), "y": 2 * np.eye(3)}, r"y \(3, 3\) must hold booleans, or only 0"),
+        ({"X": np.ones((3, 2)), "y": np.eye(4)}, r"3 numbers or .*, got float64 \(4, 4\)"),
         ({"Z": np.ones((3, 2))}, "it holds Z"),
         ({"train": np.ones((3, 2)), "query": np.ones((3, 4))}, "number of columns"),
         ({"X": np.ones((1, 2))}, "bad holds one vector; queries and database need one each"),
         ({"X": np.ones((3, 2)), "y": np.array([1, np.nan, 2])}, "bad: y: no label in row 1; leave"),
-        ({"X": np.ones((3, 2)), "y": np.array(["a", None, "b"])}, "Object arrays"),
+        ({"X": np.ones((3, 2)), "y": np.array(["a", None, "b"])}, "objects.*astype"),
     ],
 )
 def test_arrays_that_cannot_be_used(tmp_path, bad, message):
@@ -339,7 +350,7 @@ def test_pickles_are_refused_and_never_opened(tmp_path):
     np.save(tmp_path / "trap.npy", np.array([Trap(), Trap()], dtype=object))
     np.savez(tmp_path / "trap.npz", X=np.array([Trap()], dtype=object))
     for name in ("trap.npy", "trap.npz"):
-        with pytest.raises(ValueError, match="damaged or not an .np[yz] file"):
+        with pytest.raises(ValueError, match="trap.np[yz] holds an array of objects"):
             load(tmp_path / name)
     assert not (tmp_path / "sprung").exists()
 
@@ -357,7 +368,7 @@ def test_damaged_files_are_named(tmp_path, vectors):
     with pytest.raises(FileNotFoundError, match="absent.npz"):
         load(tmp_path / "absent.npz")
     (tmp_path / "table.xls").write_text("1,2")
-    with pytest.raises(ValueError, match="must be one of .npy, .npz, .csv, .parquet, .fvecs"):
+    with pytest.raises(ValueError, match="must be one of .npy, .npz, .csv, .csv.gz, .tsv"):
         load(tmp_path / "table.xls")
 
 
@@ -464,6 +475,12 @@ def test_labels_of_another_name_or_file(tmp_path, vectors):
         ("\ufeffa,label\n1,3\n2,4\n", [[1], [2]], [3, 4]),
         ('"a, b","label"\n1,"x, y"\n', [[1]], ["x, y"]),
         ("a,flag\n1,True\n2,False\n", [[1, 1], [2, 0]], None),
+        ("a;b\n1,5;2\n-2,5e1;3\n", [[1.5, 2], [-25, 3]], None),  # decimal commas
+        ("1,5\t2\n-2,5\t3\n", [[1.5, 2], [-2.5, 3]], None),
+        ("a;label\n1.5;1,5\n2;x\n", [[1.5], [2]], ["1,5", "x"]),
+        (" 1.5e0 -2\n 3.5e0  4\n", [[1.5, -2], [3.5, 4]], None),  # as np.savetxt has them
+        ("a b\n1 2\n3 4\n", [[1, 2], [3, 4]], None),
+        ('"a;b",label\n1,"u;v"\n2,w\n', [[1], [2]], ["u;v", "w"]),
     ],
 )
 def test_tables_as_text(text, X, y, tmp_path):
@@ -471,6 +488,114 @@ def test_tables_as_text(text, X, y, tmp_path):
     found, labels = read_vectors(tmp_path / "t.csv")
     assert found.tolist() == X and (labels is None) == (y is None)
     assert y is None or labels.tolist() == y
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "X", "y"),
+    [
+        ("a,label\n1,None\n2,NA\n3,cat\n", "'None' in .*'label' is a word", 3, "None NA cat"),
+        ("1,2,3\n4,5,6\n", r"first line, \[1, 2, 3\], is taken for a vector", 2, None),
+        ("3,7,9\n4,5.5,6\n", r"first line, \[3, 7, 9\], is taken for a vector", 2, None),
+        (
+            "a,id\n" + "".join(f"1,{k + k // 3}\n" for k in range(30)),
+            "'id' seems to count",
+            30,
+            None,
+        ),
+    ],
+    ids=["words", "counted names", "rising names", "counter"],
+)
+def test_tables_that_may_be_misread(text, message, X, y, tmp_path):
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.warns(UserWarning, match=message) as told:
+        found, labels = read_vectors(tmp_path / "t.csv")
+    assert len(told) == 1 and len(found) == X
+    assert y is None or labels.tolist() == y.split()
+
+
+@pytest.mark.parametrize("ending", [".csv.gz", ".tsv", ".txt", ".parquet", ".CSV"])
+def test_columns_that_are_no_features(ending, tmp_path, vectors):
+    X, y = vectors
+    table = pandas.DataFrame(X).add_prefix("c").assign(label=SPECIES[y], path="a,b", id=range(60))
+    path = tmp_path / f"t{ending}"
+    if ending == ".parquet":
+        pytest.importorskip("pyarrow", reason="needs the extra `parquet`")
+        table.to_parquet(path)
+    else:
+        table.to_csv(path, index=False, sep="\t" if ending == ".tsv" else ",")
+    found, labels = read_vectors(path, ignore=["path", "id"])
+    np.testing.assert_array_equal(found, X.astype(np.float32))
+    np.testing.assert_array_equal(labels, SPECIES[y])
+    assert load(path, ignore=["path", "id"], n_neighbors=3).train.shape == (54, 5)
+    with pytest.raises(ValueError, match="'path' does not hold numbers, but 'a,b'; .*--ignore"):
+        read_vectors(path)
+    with pytest.warns(UserWarning, match="no column 'ID' to leave out; it has c0"):
+        read_vectors(path, ignore=["path", "id", "ID"])
+
+
+@pytest.mark.parametrize("kind", [list, np.array])
+def test_columns_of_lists(kind, tmp_path, vectors):
+    pytest.importorskip("pyarrow", reason="needs the extra `parquet`")
+    X, y = vectors
+    table = pandas.DataFrame({"e": [kind(x) for x in X], "label": y, "a": X[:, 0]})
+    table.to_parquet(tmp_path / "t.parquet")
+    found, labels = read_vectors(tmp_path / "t.parquet")
+    np.testing.assert_array_equal(found, np.column_stack([X, X[:, 0]]).astype(np.float32))
+    np.testing.assert_array_equal(labels, y)
+    table.at[1, "e"] = kind(X[0, :4])
+    table.to_parquet(tmp_path / "t.parquet")
+    with pytest.raises(ValueError, match="'e' does not hold numbers, but array") as error:
+        read_vectors(tmp_path / "t.parquet")
+    assert len(str(error.value)) < 300
+
+
+def test_lists_of_labels(tmp_path):
+    pytest.importorskip("pyarrow", reason="needs the extra `parquet`")
+    for label in ([[0, 1], [1, 1]], [[0.0, 1.0], [1.0, 0.0]]):
+        pandas.DataFrame({"a": [1.5, 2], "label": label}).to_parquet(tmp_path / "t.parquet")
+        assert read_vectors(tmp_path / "t.parquet")[1].tolist() == label
+    for label in ([["a"], ["a", "b"]], [["a"], ["b"]]):
+        pandas.DataFrame({"a": [1.5, 2], "label": label}).to_parquet(tmp_path / "t.parquet")
+        with pytest.raises(ValueError, match="'label' holds lists as labels: mark"):
+            read_vectors(tmp_path / "t.parquet")
+
+
+@pytest.mark.parametrize("name", ["y.npz", "y.mat", "y.npy"])
+@pytest.mark.parametrize("form", ["column", "row", "one-hot", "several labels"])
+def test_labels_in_matrices(name, form, tmp_path, vectors):
+    X, y = vectors
+    several = (np.arange(60)[:, None] % [2, 3, 5] == 0).astype(float)
+    forms = {
+        "column": y[:, None],
+        "row": y[None],
+        "one-hot": np.eye(3)[y],
+        "several labels": several,
+    }
+    writers = {".npz": np.savez, ".mat": lambda path, **arrays: savemat(path, arrays)}
+    if name == "y.npy":
+        np.save(tmp_path / name, forms[form])
+        name, labels = "X.npz", tmp_path / name
+        np.savez(tmp_path / name, X=X)
+    else:
+        writers[name[1:]](tmp_path / name, X=X, y=forms[form])
+        labels = None
+    found = read_vectors(tmp_path / name, labels)[1]
+    np.testing.assert_array_equal(found, y if form in ("column", "row") else forms[form])
+    d = load(tmp_path / name, labels=labels, ground_truth="labels", n_query=6)
+    assert d.labels.query.shape == (6, *found.shape[1:]) and d.relevant[1].shape[0] == 54
+    wide = dict(zip(map(bytes, X.astype(np.float32)), found.tolist()))
+    assert [wide[row.tobytes()] for row in d.query] == d.labels.query.tolist()
+
+
+@pytest.mark.parametrize("name", ["y.txt", "y.csv", "y.tsv"])
+@pytest.mark.parametrize("head", ["", "species\n"])
+def test_labels_one_in_a_line(name, head, tmp_path, vectors):
+    X, y = vectors
+    np.save(tmp_path / "X.npy", X)
+    for labels in (np.array(["big cat", "dog", "NAN"])[y], y):
+        (tmp_path / name).write_text(head + "".join(f"{label}\n" for label in labels))
+        found = read_vectors(tmp_path / "X.npy", tmp_path / name)[1]
+        np.testing.assert_array_equal(found, labels)
 
 
 @pytest.mark.parametrize(
@@ -492,7 +617,9 @@ def test_tables_as_text(text, X, y, tmp_path):
         ("label\nx\n", "must hold the array X; it holds y"),
         ("a\n1e60\n", "beyond float32"),
         ("<html><p>Please log in</p></html>\nx\n", "does not hold numbers"),
-        ("1,5;2,3\n4,1;3,2\n", "does not hold numbers"),  # a decimal comma
+        ("1,5;2.3\n4,1;3.2\n", "does not hold numbers"),  # a decimal comma, and a point
+        ("a,b\n1," + 5000 * "x" + "\n", r"'b' does not hold numbers, but 'x{20,60}\.{3}x{20,60}';"),
+        ("a,\x1b[2J\n1,x\n", r"column '\\x1b\[2J' does not hold numbers"),
         ("a,2024-01-01\n1,2024-01-02\n", "column '2024-01-01' does not hold numbers"),
     ],
 )
@@ -546,6 +673,32 @@ def test_matlab_files(tmp_path, vectors):
     )
     with pytest.raises(ValueError, match="version 7.* v7.3"):
         read_vectors(tmp_path / "new.mat")
+
+
+def test_a_matlab_file_that_kills_its_reader(tmp_path, vectors):
+    """On an element of an unknown type the reader of SciPy reads beyond its tables."""
+    savemat(tmp_path / "whole.mat", {"X": vectors[0], "s": {"a": 1.0}})
+    whole = (tmp_path / "whole.mat").read_bytes()
+    (tmp_path / "bad.mat").write_bytes(
+        whole[:128] + whole[128:].replace(b"\t\0\0\0", b"\xff\xff\xff\x7f")
+    )
+    with pytest.raises(ValueError, match="bad.mat is damaged or not a MATLAB file"):
+        read_vectors(tmp_path / "bad.mat")
+    np.testing.assert_array_equal(
+        read_vectors(tmp_path / "whole.mat")[0], vectors[0].astype(np.float32)
+    )
+
+
+def test_an_archive_with_two_arrays_of_one_name(tmp_path):
+    np.save(tmp_path / "X.npy", np.ones((3, 2)))
+    with (
+        pytest.warns(UserWarning, match="Duplicate"),
+        zipfile.ZipFile(tmp_path / "a.npz", "w") as file,
+    ):
+        file.write(tmp_path / "X.npy", "X.npy")
+        file.write(tmp_path / "X.npy", "X.npy")
+    with pytest.raises(ValueError, match="a.npz is damaged .*: two arrays have the same name"):
+        read_vectors(tmp_path / "a.npz")
 
 
 def test_parquet_without_its_package(tmp_path, monkeypatch):

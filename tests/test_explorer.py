@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -199,6 +200,14 @@ def test_the_page_holds_the_grid_and_asks_for_nothing_else(grid, digits):
             point, row = content["points"][",".join(map(str, at))], grid.find(method, values)
             assert point["codes"] == row["codes"] and point["text"] == describe(row)
             assert point["map"][0] == round(100 * grid.spread(method, values, "map_standard")[0], 2)
+
+
+def test_the_page_shows_text_and_never_runs_it(grid, digits):
+    evil = np.full(len(digits.query), "</script><!--<img src=x>")
+    labelled = replace(digits, labels=digits.labels._replace(query=evil))
+    page = explorer_page(grid, labelled, name='a"b<i>')
+    assert page_data(page)["labels"][0] == "&lt;/script&gt;&lt;!--&lt;img src=x&gt;"
+    assert "<img" not in page and "<!--" not in page and 'id="a-b-i-"' in page
 
 
 def test_two_pages_have_no_identifier_in_common(grid, digits):

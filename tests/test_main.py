@@ -127,7 +127,7 @@ def test_search_for_more_than_there_is(files, tmp_path):
 
 @pytest.mark.parametrize("truth", ["auto", "labels", "knn"])
 def test_evaluate_prints_the_measures(files, flowers, truth, capsys):
-    options = f"--labels species --ground-truth {truth} --neighbours 7"
+    options = f"--labels species --ground-truth {truth} --neighbours 7 --top 9"
     assert start(f"evaluate model.bdnn train.csv query.csv {options}") == 0
     head, *lines = capsys.readouterr().out.splitlines()
     assert head.startswith("30 queries, 120 database items, 4 bits; relevant: ")
@@ -138,7 +138,8 @@ def test_evaluate_prints_the_measures(files, flowers, truth, capsys):
     if truth == "knn":
         nearest = bdnn.data.nearest_neighbours
         relevant = nearest(X[120:].astype(np.float32), X[:120].astype(np.float32), 7)
-    expected = metrics.evaluate(model.transform(X[120:]), model.transform(X[:120]), relevant)
+    expected = metrics.evaluate(model.transform(X[120:]), model.transform(X[:120]), relevant, top=9)
+    del expected["precision_at_500"]  # of 120 items it would tell nothing of the codes
     printed = {name: float(value) for name, value in map(str.split, lines)}
     assert printed == pytest.approx(expected, abs=1e-4) and len(expected) > 5
 
@@ -155,6 +156,33 @@ def test_evaluate_with_labels_in_files(files, flowers, tmp_path, capsys):
     line = f"evaluate model.bdnn train.npy query.csv --labels {tmp_path}/y.npy"
     assert start(f"{line} --query-labels species") == 0
     assert capsys.readouterr().out == expected
+
+
+def test_names_of_rows_and_columns_left_out(files, flowers, tmp_path, capsys):
+    """Codes are those of the numbers alone, and search gives the names of what it finds."""
+    assert start(f"search model.bdnn train.npy query.npy -k 2 --output {tmp_path}/plain.npz") == 0
+    names = np.array([f"flower {k}" for k in range(120)])
+    table = pandas.read_csv("train.csv").assign(name=names, when="2024-01-01")
+    table.to_csv(tmp_path / "t.csv", index=False)
+    options = "--labels species --id name --ignore when"
+    for line in ("train --method itq --model", "compare --methods itq --report"):
+        command, *rest = line.split(maxsplit=1)
+        line = f"{command} {tmp_path}/t.csv {options} --bits 4 {rest[0]} {tmp_path}/{command}"
+        assert start(line) == 0
+    assert "ITQ: 4 numbers -> 4 bits" in capsys.readouterr().out
+    assert start(f"encode model.bdnn {tmp_path}/t.csv {options} --output {tmp_path}/c.npy") == 0
+    model, X = bdnn.load("model.bdnn"), flowers[0]
+    np.testing.assert_array_equal(np.load(tmp_path / "c.npy"), model.encode(X[:120]))
+    line = f"search model.bdnn {tmp_path}/t.csv query.npy -k 2 {options}"
+    assert start(f"{line} --output {tmp_path}/f.npz") == 0
+    with np.load(tmp_path / "f.npz") as found, np.load(tmp_path / "plain.npz") as plain:
+        np.testing.assert_array_equal(found["indices"], plain["indices"])
+        np.testing.assert_array_equal(found["ids"], names[plain["indices"]])
+        first = names[plain["indices"][0, 0]]
+    capsys.readouterr()
+    assert start(line) == 0
+    assert capsys.readouterr().out.splitlines()[1].startswith(f"0: {first} (")
+    assert start(f"evaluate model.bdnn {tmp_path}/t.csv {tmp_path}/t.csv {options}") == 0
 
 
 @pytest.mark.parametrize("queries", ["query.npy", "bare.csv", "query.csv"])
@@ -249,6 +277,8 @@ def test_compare_leaves_out_what_needs_labels(files, tmp_path, capsys):
             "'n_validation' is not k",
         ),
         ('train train.npy --settings {"lambda9":1}', "'lambda9' is not known"),
+        ("train ~nobody.npy", "there is no file ~nobody.npy"),
+        ("train \x1b[2J.npy", r"there is no file \\x1b\[2J.npy"),
         ('train train.npy --settings {"lambda2":-1}', "'lambda2'"),
         (
             "train train.npy --method itq --checkpoint c",
@@ -317,7 +347,17 @@ def test_stopped_by_the_keyboard(files, capsys, monkeypatch):
     assert capsys.readouterr().err == "\nbdnn train: stopped\n"
 
 
-@pytest.mark.parametrize("line", ["", "tarin x", "train", "train x --method nonsense", "search m"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "tarin x",
+        "train x --settings " + 10**5 * "[",
+        "train",
+        "train x --method nonsense",
+        "search m",
+    ],
+)
 def test_a_wrong_command_line_ends_with_2(line, capsys):
     with pytest.raises(SystemExit) as end:
         start(line)

@@ -92,10 +92,10 @@ def json_object(text: str) -> dict[str, Any]:
     """The object that a JSON text holds; for argparse, where a setting is an option."""
     try:
         value = json.loads(text)
-    except json.JSONDecodeError:
+    except (json.JSONDecodeError, RecursionError):
         value = None
     if not isinstance(value, dict):
-        raise argparse.ArgumentTypeError(f"not a JSON object: {text!r}")
+        raise argparse.ArgumentTypeError(f"not a JSON object: {text[:80]!r}")
     return value
 
 

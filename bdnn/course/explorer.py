@@ -8,6 +8,7 @@ notebook that runs, which need ipywidgets from the extra `course`.
 import base64
 import html
 import json
+import re
 import warnings
 from importlib import resources
 from io import BytesIO
@@ -255,9 +256,18 @@ def explorer_page(grid: Grid, dataset: Dataset, name: str = "lambdas") -> str:
         "pictures": base64.b64encode(shades[::2] | shades[1::2] << 4).decode(),
         "methods": [_page_method(grid, method) for method in VALUES],
     }
-    text = json.dumps(content, separators=(",", ":"), ensure_ascii=False).replace("</", "<\\/")
+    text = json.dumps(_escaped(content), separators=(",", ":"), ensure_ascii=False)
     template = resources.files("bdnn.course").joinpath("explorer.html").read_text(encoding="utf-8")
-    return template.replace("@NAME@", html.escape(name)).replace("@DATA@", text)
+    return template.replace("@NAME@", re.sub(r"\W", "-", name)).replace("@DATA@", text)
+
+
+def _escaped(value):
+    """The same with all strings as text of a page, which can neither hold nor end an element."""
+    if isinstance(value, dict):
+        return {key: _escaped(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_escaped(item) for item in value]
+    return html.escape(value) if isinstance(value, str) else value
 
 
 def _page_method(grid, method):
