@@ -556,9 +556,9 @@ save_figure(fig, "19_bits")
 #
 # ## Exercises
 #
-# **19.1** (in code) Put each of the first 500 items of the database into it a second time, at the end, and re-rank *all* items. Why is the recall below 1, though the search is exact? Count by distance instead: an item is right if it is no farther than the tenth neighbour.
+# **19.1** (in code) Put every item into the database twice, and look for the nearest one of 100 queries. Why may an exact search have recall 0? Judge it by distance instead.
 #
-# <details><summary>Hint</summary> Give <code>rerank</code> all row numbers in random order as candidates, and look at which of two equal ones it takes; then write a truth that prefers the other. </details>
+# <details><summary>Hint</summary> Give <code>rerank</code> all rows as candidates, and look at which of two equal ones it takes. Let the search be a program that takes the other one. </details>
 #
 # **19.2** (in code) Write a function that fills the tables $T_j$ of Eq. (4) and adds up the look-ups. How far is it from $HB^\top$ for ITQ with 32 bits?
 #
