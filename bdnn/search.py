@@ -56,7 +56,7 @@ def nearest_asymmetric(
     """The k items whose bits are nearest to a query's real outputs, Eq. (2) of notebook 19.
 
     Outputs H (n_query, L), packed codes (m, ceil(L / 8)). With a decoder W (D, L), c (D, 1) give
-    ``H=(query - c.T) @ W`` and ``G=W.T @ W``: the distance to what the bits are decoded to, Eq. (3).
+    ``H=(query - c.T) @ W`` and ``G=W.T @ W``: the distance to the decoded bits, Eq. (3).
     Returns row numbers, int64, and scores, both (n_query, k): squared distances, less what
     depends on the query alone. Of equal scores any may be left out at the end of the list.
     """
@@ -74,4 +74,4 @@ def nearest_asymmetric(
         best = np.argpartition(scores, min(k, scores.shape[1]) - 1, axis=1)[:, :k]
         found, scores = (np.take_along_axis(A, best, axis=1) for A in (found, scores))
     order = np.lexsort((found, scores))
-    return tuple(np.take_along_axis(A, order, axis=1) for A in (found, scores))
+    return np.take_along_axis(found, order, axis=1), np.take_along_axis(scores, order, axis=1)
