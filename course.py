@@ -34,7 +34,10 @@ COMMANDS = {
     "test": ("every check, as CI runs it", "bench fast hog parquet scale search site test"),
     "lab": ("open JupyterLab on the notebooks", "scale"),
     "grid": ("record the trainings that the explorers of notebook 14 show", ""),
-    "build": ("text notebooks -> executed notebooks with outputs -> modules of bdnn", "scale"),
+    "build": (
+        "text notebooks -> executed notebooks with outputs -> modules of bdnn",
+        "scale search",
+    ),
     "check": ("the gates that need no kernel: pairs, outputs, exports, style, lock", ""),
     "export": ("text notebooks -> modules of bdnn, without executing anything", ""),
     "site": ("the course as a static site, to read without a kernel", "scale site"),

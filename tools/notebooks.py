@@ -57,11 +57,12 @@ class Notebook:
     def module(self):
         """Name of the module that this notebook exports to, if it exports anything.
 
-        `NAME` for the paper, 02 to 10; the other methods, 11 to 13, have a package of their own,
-        and so has what makes the library fast or large.
+        `NAME` for the paper, 02 to 10, and for search, 19; the other methods, 11 to 13, have a
+        package of their own, and so has what makes the library fast or large.
         """
         name, number = self.text.stem.partition("_")[2], int(self.number[:2])
-        room = "" if number < 11 else "baselines." if number < 14 else "engine."
+        paper = number < 11 or number == 19
+        room = "" if paper else "baselines." if number < 14 else "engine."
         return room + name
 
     @property
