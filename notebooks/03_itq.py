@@ -770,7 +770,7 @@ compare(supervised, relevant_labels)
 # They cannot be compared with the tables above: 4,000 images fill a ball of radius 2 with 15 times fewer items than 60,000, while the number of relevant neighbours stays 50. What can be compared is the same experiment on full MNIST. `course.py run` makes it and records each run; the next cell shows what has been recorded.
 
 # %%
-recorded = [row for rows in read_folder("results").values() for row in rows]
+recorded = [row for rows in read_folder().values() for row in rows]
 rows = [row for row in recorded if row["data"] == "mnist"]
 for method, truth in (("ITQ", "knn50"), ("ITQCCA", "labels")):
     rows_method = [r for r in rows if (r["method"], r["ground_truth"]) == (method, truth)]

@@ -1005,7 +1005,7 @@ PUBLISHED = {
     "ITQ": {8: 0.51, 16: 5.87, 24: 23.92, 32: 36.35},
 }
 wanted = {"data": "mnist", "ground_truth": "knn50", "split": "60000 train, 60000 database"}
-files = read_folder("results")
+files = read_folder()
 found = [row for name in files if name != "ablations.jsonl" for row in files[name]]
 found = [row for row in found if wanted.items() <= row.items()]
 recorded = {}  # for method and bits: the rows of the latest revision, one for each seed

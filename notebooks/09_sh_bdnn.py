@@ -710,7 +710,7 @@ PUBLISHED = {
 }
 WHOLE = {"mnist": "60000 train, 60000 database", "cifar10": "50000 train, 50000 database"}
 LENGTHS = (8, 16, 24, 32)
-recorded = [row for rows in read_folder("results").values() for row in rows]
+recorded = [row for rows in read_folder().values() for row in rows]
 
 # %%
 USUAL = {"init": "classes", "lambda2": 5.0, "lambda3": 1.0}

@@ -1119,10 +1119,7 @@ from bdnn.course.records import read_folder
 PRINTED = {"init": "pca", "reduction": "sum", "optimizer": "gd"}
 SHORT = {"itq": "ITQ start", "mean": "mean", "lbfgs": "L-BFGS"}
 recorded = [
-    row
-    for name, rows in read_folder("results").items()
-    if name != "ablations.jsonl"
-    for row in rows
+    row for name, rows in read_folder().items() if name != "ablations.jsonl" for row in rows
 ]
 
 

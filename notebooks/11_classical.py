@@ -1305,7 +1305,7 @@ PUBLISHED = {  # precision within radius 2 in %, at 8, 16, 24 and 32 bits
 # %%
 recorded = [
     row
-    for rows in read_folder("results").values()
+    for rows in read_folder().values()
     for row in rows
     if (row["data"], row["ground_truth"]) == ("mnist", "knn50") and row["method"] in PUBLISHED
 ]

@@ -1265,7 +1265,7 @@ PUBLISHED = {
 # %%
 recorded = [
     row
-    for rows in read_folder("results").values()
+    for rows in read_folder().values()
     for row in rows
     if (row["data"], row["ground_truth"]) == ("mnist", "labels")
     and row["split"] == "60000 train, 60000 database"

@@ -1368,7 +1368,7 @@ save_figure(fig, "13_attributes", png=True)
 # Mean and range of three seeds (SUBIC and SH-BDNN: five), 16 bits, 4,000 digits as training set and database, 1,000 queries, relevant is the same digit; an empty ball counts 0, ties in database order. SH-BDNN, on the same split, is from the recorded runs of `course.py run`. It has its own start, and trains on all samples at once. (Imbalance and dependence of SUBIC are those of one-hot bits, which are $-1$ fifteen times in sixteen: not to be compared.)
 
 # %%
-recorded = read_folder("results")["comparison.jsonl"]
+recorded = read_folder()["comparison.jsonl"]
 wanted = ("SHBDNN", "mnist5k", L, "4000 train, 4000 database")
 reference = [r for r in recorded if (r["method"], r["data"], r["bits"], r["split"]) == wanted]
 assert len(reference) >= 3

@@ -39,7 +39,7 @@ from IPython.display import HTML
 from bdnn.course.explorer import Grid, explorer_page
 from bdnn.data import load
 
-dataset, grid = load("digits"), Grid.read("results/lambdas.json")
+dataset, grid = load("digits"), Grid.read()
 HTML(explorer_page(grid, dataset))
 
 # %% [markdown]

@@ -48,7 +48,7 @@ from bdnn.data import load, nearest_neighbours, with_ground_truth
 # It knows the data, the methods, the code lengths 8, 16, 24 and 32 and three seeds; `--plan` lists what is left and says how long it will take. Each run appends one line to a file in `notebooks/results`, and what any file of that folder has is not run again: an interruption costs one run. `--data`, `--methods`, `--bits` and `--seeds` narrow it; `course.py run --data mnist --methods all --bits 8 16 24 32` makes the MNIST columns of both tables from nothing. Here we only read.
 
 # %% tags=["nbval-ignore-output"]
-files = read_folder("results")
+files = read_folder()
 for name, rows in files.items():
     print(f"{name:26} {len(rows):4d} runs", dict(Counter(row["data"] for row in rows)))
 

@@ -49,7 +49,6 @@ from bdnn.network import backward, flatten, forward, unflatten
 from bdnn.uh_bdnn import best_codes, ridge_decoder
 
 # %%
-import json
 import os
 import signal
 import tempfile
@@ -60,6 +59,7 @@ from distributed import Client, LocalCluster
 
 from bdnn import ITQ, UHBDNN
 from bdnn.course.plotting import COLOURS, save_figure
+from bdnn.course.records import read_folder
 from bdnn.data import load
 from bdnn.lbfgs import minimize
 from bdnn.losses import weight_decay
@@ -436,8 +436,7 @@ print(f"samples seen: {seen}; the objectives agree to 1e-6, the codes in 9,999 o
 # Full size is no matter for a notebook; the cell shows what has been recorded. `python3 course.py scale` makes a file of 4,000,000 SIFT descriptors with noise, 2 GB, trains each method on it for a few steps in a process of its own, and records the largest memory that was resident, the libraries included. It trains each method on the first 40,000 of these samples once more, from the file and from memory, and evaluates the codes of all samples with 1,000 of them as queries:
 
 # %% tags=["nbval-ignore-output"]
-record = Path("results/scale.jsonl")
-rows = [json.loads(line) for line in record.open()] if record.exists() else []
+rows = read_folder()["scale.jsonl"]
 for row in rows:
     kind, method = row["measurement"].split(":")
     if kind == "file":

@@ -1,11 +1,17 @@
 """Rows of results files, and the revision of the method that made them."""
 
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
+
+import pytest
 
 from bdnn.course import records
 from bdnn.course.compare import METHODS
 
-RESULTS = Path(__file__).parents[1] / "notebooks" / "results"
+ROOT = Path(__file__).parents[1]
 
 
 def test_rows_come_back_and_a_cut_line_is_left_out(tmp_path, capsys):
@@ -31,6 +37,36 @@ def test_revisions_cover_every_method_and_tell_older_rows():
 
 
 def test_every_recorded_row_names_a_revision_that_there_is_or_was():
-    rows = [row for rows in records.read_folder(RESULTS).values() for row in rows]
+    rows = [row for rows in records.read_folder().values() for row in rows]
     assert len(rows) > 500
     assert all(0 <= row["revision"] <= records.REVISIONS[row["method"]] for row in rows)
+
+
+def test_an_installed_package_brings_the_records_along(tmp_path):
+    """As for a notebook that is opened alone: no checkout, another working folder."""
+    pytest.importorskip("setuptools")
+    source, target = tmp_path / "source", tmp_path / "target"
+    shutil.copytree(ROOT / "bdnn", source / "bdnn", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "notebooks" / "results", source / "notebooks" / "results")
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    build = "from setuptools import setup; setup()"
+    command = [sys.executable, "-c", build, "-q", "build_py", "--build-lib", target]
+    subprocess.run(command, cwd=source, check=True, capture_output=True)
+    ask = "from bdnn.course import records as r; print(r.course_folder(), len(r.read_folder()))"
+    env = {**os.environ, "PYTHONPATH": str(target)}
+    done = subprocess.run(
+        [sys.executable, "-c", ask],
+        cwd=tmp_path,
+        env=env,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    files = len(records.read_folder())
+    assert done.stdout.split() == [str(target / "bdnn" / "course" / "results"), str(files)]
+    shutil.rmtree(target / "bdnn" / "course" / "results")
+    done = subprocess.run(
+        [sys.executable, "-c", ask], cwd=tmp_path, env=env, capture_output=True, text=True
+    )
+    assert "the records of the course are missing" in done.stderr.splitlines()[-1]

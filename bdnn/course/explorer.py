@@ -23,6 +23,7 @@ from bdnn import metrics
 from bdnn.checks import check_option
 from bdnn.course.compare import thinned
 from bdnn.course.plotting import draw_sweep, draw_terms
+from bdnn.course.records import course_folder
 from bdnn.data import Dataset
 from bdnn.deep_hashing import DeepHashing
 from bdnn.files import StrPath
@@ -168,9 +169,9 @@ class Grid:
         self._rows = {(self._key(row["method"], row["values"]), row["seed"]): row for row in rows}
 
     @classmethod
-    def read(cls, path: StrPath) -> Self:
-        """The grid in a file that `python3 course.py grid` wrote."""
-        path = Path(path)
+    def read(cls, path: StrPath | None = None) -> Self:
+        """The grid in a file that `python3 course.py grid` wrote, the course's if none is named."""
+        path = course_folder() / "lambdas.json" if path is None else Path(path)
         if not path.is_file():
             raise FileNotFoundError(f"there is no {path}: make it with `python3 course.py grid`")
         try:

@@ -5,11 +5,12 @@ the method, data and settings of a run, the revision of the method, and what was
 """
 
 import json
-import os
 import sys
 from pathlib import Path
 
-__all__ = ["REVISIONS", "append_row", "is_present", "read_folder", "read_rows"]
+from bdnn.files import StrPath
+
+__all__ = ["REVISIONS", "append_row", "course_folder", "is_present", "read_folder", "read_rows"]
 
 # Raise the number of a method by hand when its codes change by more than rounding: its rows are
 # then rows of an earlier revision, and `course.py run --paper` records the runs anew. A number for
@@ -49,9 +50,19 @@ def read_rows(path: Path | None) -> list[dict]:
     return rows
 
 
-def read_folder(folder: str | os.PathLike) -> dict[str, list[dict]]:
-    """The rows of all results files in a folder: {name of the file: list of dict}."""
-    return {path.name: read_rows(path) for path in sorted(Path(folder).glob("*.jsonl"))}
+def course_folder() -> Path:
+    """The folder of the course's records: in an installed package, or beside the notebooks."""
+    here = Path(__file__).parent
+    for folder in (here / "results", here.parents[1] / "notebooks" / "results"):
+        if folder.is_dir():
+            return folder
+    raise FileNotFoundError("the records of the course are missing: install bdnn anew, as a whole")
+
+
+def read_folder(folder: StrPath | None = None) -> dict[str, list[dict]]:
+    """The rows of all results files in a folder, the course's unless one is named, by file name."""
+    folder = course_folder() if folder is None else Path(folder)
+    return {path.name: read_rows(path) for path in sorted(folder.glob("*.jsonl"))}
 
 
 def append_row(path: Path, row: dict) -> None:

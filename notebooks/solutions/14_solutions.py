@@ -29,7 +29,7 @@ from bdnn.data import load
 warnings.filterwarnings("ignore", message="the equality term")  # weights that are too large
 dataset = load("digits")
 paper = defaults("UHBDNN")
-grid = Grid.read("../results/lambdas.json")
+grid = Grid.read()
 
 
 def measures(values, seeds, **options):

@@ -37,7 +37,7 @@ def deviation(method):
     """Deviation over the seeds of the default runs on MNIST with 32 bits, latest revision."""
     rows = [
         row
-        for rows in read_folder("../results").values()
+        for rows in read_folder().values()
         for row in rows
         if (row["method"], row["data"], row["bits"]) == (method, "mnist", 32)
         and (row["ground_truth"], row["split"]) == ("knn50", "60000 train, 60000 database")
