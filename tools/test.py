@@ -23,13 +23,15 @@ from tools.notebooks import ROOT, find, kernel_environment
 
 NO_TESTS = 5  # pytest's exit code where it found nothing to run
 TRAINING = ("03", "08", "09", "10")  # notebooks whose results rounding might sway
-PARALLEL = ["-n", "2", "--dist", "loadfile"]
+LONG = ("08", "17", "09", "16", "12", "10", "15", "13")  # begun first: no core idles at the end
+PARALLEL = ["-n", "2", "--dist", "worksteal"]
 CHECK = ["-m", "tools.check"]
 UNIT = ["-m", "pytest", "tests", "--ignore", "tests/browser", *PARALLEL]
 BROWSER = ["-m", "pytest", "tests/browser", *PARALLEL]
-NBVAL = [
+NBVAL = [  # a notebook stays with one worker, as its cells share a kernel
     *("-m", "pytest", "--nbval", "--nbval-current-env", "--nbval-cell-timeout=600"),
-    *("--nbval-sanitize-with=tests/nbval_sanitize.cfg", "-p", "no:python", *PARALLEL),
+    *("--nbval-sanitize-with=tests/nbval_sanitize.cfg", "-p", "no:python"),
+    *("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"),
 ]
 OF_THE_TOOLS = re.compile(r"^(from|import) (tools|course|sample|playwright)\b", re.MULTILINE)
 
@@ -44,7 +46,9 @@ def full_steps():
 
     The site is there before the browser's tests open it.
     """
-    every, training = ([str(n.path) for n in find(ROOT, numbers)] for numbers in ((), TRAINING))
+    notebooks = sorted(find(ROOT), key=duration)
+    every = [str(n.path) for n in notebooks]
+    training = [str(n.path) for n in notebooks if n.number in TRAINING]
     groups = [
         [("check", CHECK, {})],
         [("types", ["-m", "mypy"], {}), ("site", ["-m", "tools.site"], {})],
@@ -58,6 +62,12 @@ def full_steps():
         groups.insert(3, [(f"unit tests, {kernels}", [*UNIT, "-m", "rounding"], variables)])
         groups.insert(5, [(f"notebooks, {kernels}", [*NBVAL, *training], variables)])
     return groups
+
+
+def duration(notebook):
+    """Return a key that sorts notebooks by the time they take, the longest first."""
+    place = LONG.index(notebook.number) if notebook.number in LONG else len(LONG)
+    return notebook.is_solution, place
 
 
 def other_kernels():

@@ -6,6 +6,7 @@ so. No page may ask another machine for anything, and none may leave an error in
 Screenshots are kept in `build/browser`, which git ignores.
 """
 
+import hashlib
 import json
 import os
 import re
@@ -13,6 +14,7 @@ import secrets
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -126,18 +128,22 @@ def picture(request):
 @pytest.fixture(scope="session")
 def axe():
     """The path of the accessibility checks, which npm fetches once as package-lock.json pins it."""
-    here, folder = Path(__file__).parent, ROOT / "build" / "npm"
-    script = folder / "node_modules" / "axe-core" / "axe.min.js"
+    here = Path(__file__).parent
     lock = (here / "package-lock.json").read_bytes()
-    copied = folder / "package-lock.json"
-    if not (script.exists() and copied.read_bytes() == lock):
+    folder = ROOT / "build" / f"npm-{hashlib.sha256(lock).hexdigest()[:12]}"
+    if not folder.exists():
         if shutil.which("npm") is None:
             pytest.skip("no npm to fetch axe-core with")
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.parent.mkdir(exist_ok=True)
+        new = Path(tempfile.mkdtemp(dir=folder.parent))
         for name in ("package.json", ".npmrc", "package-lock.json"):
-            shutil.copy(here / name, folder / name)
-        subprocess.run(["npm", "ci"], cwd=folder, check=True)
-    return script
+            shutil.copy(here / name, new / name)
+        subprocess.run(["npm", "ci"], cwd=new, check=True)
+        try:
+            new.rename(folder)
+        except OSError:  # another worker was faster
+            shutil.rmtree(new)
+    return folder / "node_modules" / "axe-core" / "axe.min.js"
 
 
 class Lab:
