@@ -40,6 +40,11 @@ def test_every_point_for_every_seed(small, capsys):
     found = explore.Grid.read(small)
     assert found.seeds == [3, 5]
     assert found.find("UHBDNN", explore.defaults("UHBDNN"))["codes"]
+    # other seeds stay behind those that are asked for
+    about, *after = run(small, 5)
+    assert about["command"] == "python3 course.py grid --seeds 5 3"
+    assert [row["seed"] for row in after] == 6 * [5] + 6 * [3]
+    assert after[6:] == rows[:6] and all("codes" in row for row in after)
 
 
 @pytest.mark.slow
@@ -74,15 +79,6 @@ def test_other_settings_are_another_grid(small, monkeypatch):
     with pytest.raises(ValueError, match="of other training, versions: .*--record, or remove this"):
         run(small, 0)
     assert small.read_text() == before
-
-
-@pytest.mark.slow
-def test_other_seeds_stay_behind_those_that_are_asked_for(small):
-    _, *before = run(small, 3, 5)
-    about, *after = run(small, 5)
-    assert about["command"] == "python3 course.py grid --seeds 5 3"
-    assert [row["seed"] for row in after] == 6 * [5] + 6 * [3]
-    assert after[6:] == before[:6] and all("codes" in row for row in after)
 
 
 def test_a_damaged_file_is_not_overwritten(small):

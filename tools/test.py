@@ -3,8 +3,9 @@
 1. the gates of `course.py check`; 2. the types, by mypy, and beside them the site; 3. the unit
 tests, and those that rounding might sway once more with other kernels of OpenBLAS; 4. every
 notebook and its solutions, executed anew and compared with the outputs that are stored in it
-(nbval, strict), and those that train once more with the other kernels; 5. the tests of notebooks
-and site in a browser, which are skipped where there is none.
+(nbval, strict), and the long trainings once more with the other kernels (the workflow runs all of
+this with other kernels); 5. the tests of notebooks and site in a browser, which are skipped where
+there is none.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from tools.build import warm_up
 from tools.notebooks import ROOT, find, kernel_environment
 
 NO_TESTS = 5  # pytest's exit code where it found nothing to run
-TRAINING = ("03", "08", "09", "10")  # notebooks whose results rounding might sway
+TRAINING = ("08", "09", "10")  # notebooks whose results rounding might sway
 LONG = ("08", "17", "09", "16", "12", "10", "15", "13")  # begun first: no core idles at the end
 PARALLEL = ["-n", "2", "--dist", "worksteal"]
 CHECK = ["-m", "tools.check"]
@@ -48,7 +49,7 @@ def full_steps():
     """
     notebooks = sorted(find(ROOT), key=duration)
     every = [str(n.path) for n in notebooks]
-    training = [str(n.path) for n in notebooks if n.number in TRAINING]
+    training = [str(n.path) for n in notebooks if n.number in TRAINING and not n.is_solution]
     groups = [
         [("check", CHECK, {})],
         [("types", ["-m", "mypy"], {}), ("site", ["-m", "tools.site"], {})],
@@ -59,9 +60,16 @@ def full_steps():
     kernels = other_kernels()
     if kernels:
         variables = {"OPENBLAS_CORETYPE": kernels}
-        groups.insert(3, [(f"unit tests, {kernels}", [*UNIT, "-m", "rounding"], variables)])
+        groups.insert(3, [(f"unit tests, {kernels}", swayed(), variables)])
         groups.insert(5, [(f"notebooks, {kernels}", [*NBVAL, *training], variables)])
     return groups
+
+
+def swayed():
+    """Return arguments for the unit tests that rounding might sway; other files are not read."""
+    paths = sorted((ROOT / "tests").glob("test_*.py"))
+    files = [path for path in paths if "mark.rounding" in path.read_text(encoding="utf-8")]
+    return ["-m", "pytest", *map(str, files), *PARALLEL, "-m", "rounding"]
 
 
 def duration(notebook):
