@@ -267,6 +267,36 @@ PLANTED = {
         ("range(rounds)", "range(rounds - 1)", "one round too few"),
         ("range(rounds)", "range(1)", "one round only"),
     ],
+    "quantisation": [
+        ("np.sum(E**2) / 2", "np.sum(E**2)", "value: twice too large"),
+        ("np.sum(E**2) / 2", "np.sum(E**2) / (2 * H.shape[1])", "value: a mean"),
+        ("np.sum(E**2)", "np.linalg.norm(E)", "value: the norm is squared"),
+        ("/ 2, E", "/ 2, 2 * E", "gradient: twice too large"),
+        ("/ 2, E", "/ 2, -E", "gradient: the sign is that of ascent"),
+        ("/ 2, E", "/ 2, E / H.shape[1]", "gradient: a mean"),
+        ("/ 2, E", "/ 2, H", "gradient: sgn(H) counts as a constant"),
+        ("/ 2, E", "/ 2, E.T", "gradient: right numbers, but transposed"),
+    ],
+    "scatter": [
+        ("(T - T_S) / N_D - T_S / N_S", "T_S / N_S - (T - T_S) / N_D", "value: the sign"),
+        ("(T - T_S) / N_D - T_S / N_S", "((T - T_S) / N_D - T_S / N_S) / 2", "value: half of it"),
+        ("np.sum(n**2) - m", "np.sum(n**2)", "value: N_S counts pairs i != j"),
+        ("np.sum(n**2) - m", "np.sum(n**2)", "gradient: N_S counts pairs i != j"),
+        ("- T_S / N_S", "", "value: the scatter within"),
+        (" - within / N_S", "", "gradient: the scatter within"),
+        (
+            "(between - within) / N_D - within / N_S",
+            "within / N_S - (between - within) / N_D",
+            "gradient: the sign",
+        ),
+        ("4 * (", "2 * (", "gradient: half of it: h_i stands"),
+        (
+            "(between - within) / N_D - within / N_S",
+            "((between - within) / N_D - within / N_S).T",
+            "gradient: right numbers, but transposed",
+        ),
+        ("m = H.shape[1]", "m = H.shape[1]\n    pairs = H.T @ H", "an m x m matrix"),
+    ],
 }
 
 
@@ -290,6 +320,7 @@ def report_of(name, old, new):
     return check(student(name, head + body.replace(old, new)))
 
 
+@pytest.mark.rounding
 @pytest.mark.parametrize("name", SOLUTIONS)
 def test_the_solution_passes(name):
     report = check(student(name))

@@ -1,8 +1,9 @@
 """The course as a static site: `python3 course.py site`, then open `build/site/index.html`.
 
 The pages are the README, the notebooks with the outputs that are stored in them, their solutions,
-the exercises, CONTRIBUTING and a reference made of the docstrings. Nothing is executed, and a page asks nothing of
-any other machine: scripts, fonts and MathJax lie beside it. Sliders work from recorded numbers.
+the exercises, CONTRIBUTING and a reference made of the docstrings. Nothing is executed, and a page
+asks nothing of any other machine: scripts, fonts and MathJax lie beside it. Sliders work from
+recorded numbers.
 """
 
 import argparse

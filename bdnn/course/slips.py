@@ -11,7 +11,7 @@ from functools import partial
 
 import numpy as np
 
-from bdnn import dcc, itq, lbfgs, losses, metrics, network, uh_bdnn
+from bdnn import dcc, deep_hashing, itq, lbfgs, losses, metrics, network, uh_bdnn
 from bdnn.metrics import sgn
 
 LARGE = 2000  # samples, or variables, where memory is measured
@@ -143,6 +143,14 @@ def alternate(X, B, theta, sizes, lambdas, max_iter, rounds, fresh=False, codes=
 def codes_from_0(X, W, c, H, lambda2, B):
     """The B step of the authors' program."""
     return dcc.coordinate_descent(X, W, c, H, lambda2, 0 * B)
+
+
+def scatter_of_pairs(H, y, own=0, within=1):
+    """Eq. (9) of notebook 10 as it stands; with own=1 the pairs i = j count in N_S."""
+    alike = y[:, None] == y
+    weights = ~alike / np.sum(~alike) - within * alike / (np.sum(alike) - (1 - own) * len(y))
+    squares = np.sum((H[:, :, None] - H[:, None]) ** 2, axis=0)
+    return np.sum(weights * squares), 4 * (H * weights.sum(axis=1) - H @ weights)
 
 
 # Random arguments. Dimensions differ, so that a transposed matrix does not go unnoticed.
@@ -558,5 +566,46 @@ alternate(X, B, theta, sizes, lambdas, max_iter, rounds - 1)  # one round too fe
 alternate(X, B, theta, sizes, lambdas, max_iter, 1)  # one round only: loop over `rounds`
 """)
         },
+    ),
+    "quantisation": Exercise(
+        deep_hashing.quantisation,
+        outputs,
+        "sgn(H) counts as a constant; Eq. (3) is a sum over the samples, not a mean.",
+        {
+            "value": table("""
+2 * right  # twice too large: the 1/2 in front of the square is missing
+right / H.shape[1]  # a mean; Deep Hashing takes the sum over the samples
+np.sqrt(2 * right) / 2  # the norm is squared: no root
+"""),
+            "gradient": table("""
+2 * right  # twice too large: the 2 of the square cancels the 1/2
+-right  # the sign is that of ascent: a step against it would climb
+right / H.shape[1]  # a mean; Deep Hashing takes the sum over the samples
+H  # sgn(H) counts as a constant, but it is still there: H - sgn(H)
+right.T  # right numbers, but transposed
+"""),
+        },
+    ),
+    "scatter": Exercise(
+        deep_hashing.scatter,
+        outputs_and_labels,
+        "Begin with the sums of each class: n_c samples, v_c = sum of h_i, q_c = sum of ||h_i||^2.",
+        {
+            "value": table("""
+-right  # the sign: between classes less within classes
+right / 2  # half of it: each pair counts twice, as (i, j) and as (j, i)
+scatter_of_pairs(H, y, own=1)[0]  # N_S counts pairs i != j: sum of n_c^2, less m
+scatter_of_pairs(H, y, within=0)[0]  # the scatter within classes is missing
+"""),
+            "gradient": table("""
+-right  # the sign: between classes less within classes
+right / 2  # half of it: h_i stands in the pairs (i, j) and in the pairs (j, i)
+scatter_of_pairs(H, y, own=1)[1]  # N_S counts pairs i != j: sum of n_c^2, less m
+scatter_of_pairs(H, y, within=0)[1]  # the scatter within classes is missing
+right.T  # right numbers, but transposed
+"""),
+        },
+        square="an m x m matrix",
+        large=partial(outputs_and_labels, m=LARGE),
     ),
 }

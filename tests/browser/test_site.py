@@ -6,6 +6,7 @@
 import pytest
 
 from bdnn.course.explorer import VALUES, Grid, defaults, describe, label
+from tools.exercises import FOLDER, texts
 from tools.grid import FILE
 from tools.notebooks import ROOT, find
 from tools.site import OUTPUT
@@ -16,6 +17,7 @@ PAGES = [
     *("index", "CONTRIBUTING", "search", "reference/index"),
     *(f"reference/{'.'.join(path.parts)}" for path in MODULES if not path.name.startswith("_")),
     *(notebook.text.with_suffix("").as_posix() for notebook in find(ROOT)),
+    *(f"{FOLDER.as_posix()}/{name}" for name in ("README", *(t.text.stem for t in texts(ROOT)))),
 ]
 MATHEMATICS = "() => window.MathJax?.startup?.promise.then(() => true) ?? true"
 BROKEN = "mjx-merror, [data-mjx-error], img:not([alt]), img[alt='']"
