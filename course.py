@@ -40,6 +40,7 @@ COMMANDS = {
     ),
     "check": ("the gates that need no kernel: pairs, outputs, exports, style, lock", ""),
     "export": ("text notebooks -> modules of bdnn, without executing anything", ""),
+    "exercises": ("texts -> exercises for students; --key: the solutions; --mark: marks", ""),
     "site": ("the course as a static site, to read without a kernel", "scale site"),
     "scale": ("record a training on 2 GB from a file, evaluations on a cluster", "scale"),
     "bench": ("the performance table: every ratio beside its goal", "bench fast search"),
@@ -172,7 +173,7 @@ def main(argv):
     """Make sure of the environment, then do what the command line says."""
     command, *arguments = argv or ["help"]
     if command in ("help", "-h", "--help"):
-        lines = [f"  {name:8}{text}" for name, (text, _) in COMMANDS.items()]
+        lines = [f"  {name:10}{text}" for name, (text, _) in COMMANDS.items()]
         return print(HELP.format("\n".join(lines)))
     if command not in COMMANDS:
         say(f"course.py has no command {command!r}, but: {', '.join(COMMANDS)}")

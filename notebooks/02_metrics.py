@@ -585,6 +585,8 @@ print(f"codes that occur: {len(np.unique(parity, axis=0))} of 8")
 #
 # ## Exercises
 #
+# **Write it yourself:** `average_precision` and `precision_in_ball`, each with a cell that checks it, in [02_exercises](exercises/02_exercises.ipynb).
+#
 # **2.1** (on paper) Take any ranking in which a relevant item stands directly behind one that is not, and let the two change places. Show that AP rises, and by how much. Which ranking has the largest AP, and which the smallest?
 #
 # <details><summary>Hint</summary> Only one summand of Eq. (3) changes: $j$ stays, $r_j$ becomes $r_j-1$. </details>

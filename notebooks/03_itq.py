@@ -798,6 +798,8 @@ if not any(row["method"] in ("ITQ", "ITQCCA") for row in rows):
 #
 # ## Exercises
 #
+# **Write it yourself:** `procrustes` and `alternate_itq`, each with a cell that checks it, in [03_exercises](exercises/03_exercises.ipynb).
+#
 # **3.1** (on paper) Let $\Pi$ be a signed permutation: an $L\times L$ matrix with a single entry $\pm1$ in each row and column. Show that with $R$ also $\Pi R$ minimises the loss, with codes $\Pi B$, and that no Hamming distance changes. How many equivalent minima are there at least? What follows for the demand $\det R=+1$, that is, for excluding reflections?
 #
 # <details><summary>Hint</summary> $\Pi$ is orthogonal and maps $\{-1,+1\}^L$ to itself. What does a change of sign in one row do to the codes? </details>

@@ -814,6 +814,8 @@ for bit in (1, 2, 3, 16):
 #
 # ## Exercises
 #
+# **Write it yourself:** `forward` and `backward`, each with a cell that checks it, in [04_exercises](exercises/04_exercises.ipynb).
+#
 # **4.1** (on paper) Take the tanh for the code layer and $J = \frac1{2m}\|H - B\|^2$ with $b = \pm1$. Derive $\Delta^{(N)}$. What happens to a unit that starts far on the wrong side, $h\approx-b$? Compare with the linear code layer, and check your gradient.
 # <details><summary>Hint</summary>Eq. (9) with the second slope of Eq. (4). Look at each factor as h approaches -b.</details>
 #

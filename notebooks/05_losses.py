@@ -759,6 +759,8 @@ for name, value in start.items():
 #
 # ## Exercises
 #
+# **Write it yourself:** `equality`, `independence`, `balance` and `pairwise_similarity`, each with a cell that checks it, in [05_exercises](exercises/05_exercises.ipynb).
+#
 # **5.1** (on paper, then in code) Replace balance by the sum of absolute values, $J = \frac1m\|H\mathbf 1\|_1$. Derive its gradient. Where does it not exist? How does its pull differ from that of Eq. (11) when a bit is nearly balanced?
 # <details><summary>Hint</summary>The differential of |h| is sgn(h) dh except at 0.</details>
 #

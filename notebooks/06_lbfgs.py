@@ -1223,6 +1223,8 @@ for name, (fun, start, options) in cases.items():
 #
 # ## Exercises
 #
+# **Write it yourself:** `two_loop` and `backtrack`, each with a cell that checks it, in [06_exercises](exercises/06_exercises.ipynb).
+#
 # **6.1** (paper) Show that between `low` and `high` there is always a step that fulfils (10) and (11),
 # when `high` is finite. Treat `high` to the right and to the left of `low` apart.
 #

@@ -609,6 +609,8 @@ for cycles in (0, 1, 10):
 #
 # ## Exercises
 #
+# **Write it yourself:** `update_row` and `one_cycle`, each with a cell that checks it, in [07_exercises](exercises/07_exercises.ipynb).
+#
 # **7.1** (paper) Show that flipping bit $k$ of sample $j$ changes (1) by $4\,b_{kj}t_{kj}$, with $t$ from (5). By how
 # much does one update (6) lower the objective? What does a code satisfy where DCC stops?
 #

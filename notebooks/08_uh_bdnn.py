@@ -1081,6 +1081,8 @@ for name, rows in variants.items():
 #
 # ## Exercises
 #
+# **Write it yourself:** `ridge_decoder` and `alternate`, each with a cell that checks it, in [08_exercises](exercises/08_exercises.ipynb).
+#
 # **8.1** (on paper) Derive (3) again without centring: put a row of ones under $B$, the bias into
 # $W$, and leave it out of the penalty. Show that you get the same decoder.
 #

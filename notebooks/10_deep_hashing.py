@@ -1236,6 +1236,8 @@ for where, key in RECORDED.items():
 #
 # ## Exercises
 #
+# **Write it yourself:** `quantisation` and `scatter`, each with a cell that checks it, in [10_exercises](exercises/10_exercises.ipynb).
+#
 # **10.1** (on paper) Show that $J_q$ has a local maximum in $h_{ki}$ at 0, and compute where a single output ends under gradient descent on $J_q-\alpha_1J_v$ without tanh, for $\alpha_1<m$ and for $\alpha_1>m$.
 #
 # <details><summary>Hint</summary> Set $(h-\operatorname{sgn}h)-\frac{\alpha_1}mh$ to 0. What does tanh change? </details>

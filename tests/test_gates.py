@@ -9,6 +9,7 @@ import nbformat
 import pytest
 from sample import make_course, pretend_to_build, write
 
+from tools import exercises
 from tools.check import GATES, Course, problems
 from tools.gates import derived, project, writing
 from tools.notebooks import ROOT, find, outputs_hash
@@ -290,6 +291,11 @@ BREAKS = [
         writing.equations,
         edit(SCALE, "Eq. (1) of notebook 03", "Eq. (1) of notebook 04"),
         f"{SCALE}: cell 6: refers to Eq. (1) of notebook 04",
+    ),
+    (
+        exercises.fresh,
+        append("notebooks/exercises/texts/03_exercises.py", "# %% [markdown]\n# # Scale\n"),
+        "notebooks/exercises/03_exercises.ipynb: is not what its text makes",
     ),
     (writing.figures, remove(FIGURE), f"{SCALE}: cell 10: {FIGURE} does not exist"),
     (

@@ -9,6 +9,7 @@ import tomllib
 from functools import cached_property
 from pathlib import Path
 
+from tools import exercises
 from tools.export import exports
 from tools.gates import derived, project, writing
 from tools.notebooks import ROOT, find
@@ -27,6 +28,7 @@ GATES = [
     writing.exercises,
     writing.equations,
     writing.figures,
+    exercises.fresh,
     project.lint,
     project.formatting,
     project.lock,

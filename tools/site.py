@@ -1,8 +1,9 @@
 """The course as a static site: `python3 course.py site`, then open `build/site/index.html`.
 
 The pages are the README, the notebooks with the outputs that are stored in them, their solutions,
-CONTRIBUTING and a reference made of the docstrings. Nothing is executed, and a page asks nothing of
-any other machine: scripts, fonts and MathJax lie beside it. Sliders work from recorded numbers.
+the exercises, CONTRIBUTING and a reference made of the docstrings. Nothing is executed, and a page
+asks nothing of any other machine: scripts, fonts and MathJax lie beside it. Sliders work from
+recorded numbers.
 """
 
 import argparse
@@ -20,6 +21,7 @@ import tomllib
 import nbformat
 
 from tools import called_from
+from tools.exercises import FOLDER, texts
 from tools.gates.writing import saved_figures
 from tools.notebooks import ROOT, find
 
@@ -57,6 +59,14 @@ Start <self>
 :caption: Solutions
 
 {solutions}
+```
+
+```{{toctree}}
+:hidden:
+:caption: To write yourself
+
+Hand in and grade <notebooks/exercises/README>
+{exercises}
 ```
 
 ```{{toctree}}
@@ -105,6 +115,7 @@ def build(root, output):
     notebooks = find(root)
     for notebook in notebooks:
         write(sources / notebook.path, nbformat.writes(page(notebook)))
+    shutil.copytree(root / FOLDER, sources / FOLDER, ignore=shutil.ignore_patterns("texts"))
     write(sources / "index.md", home(root, notebooks))
     write_reference(root, sources / "reference", notebooks)
     return sphinx(root, sources, output)
@@ -143,6 +154,7 @@ def home(root, notebooks):
     tables = HOME.format(
         notebooks="\n".join(entry(n) for n in notebooks if not n.is_solution),
         solutions="\n".join(entry(n) for n in notebooks if n.is_solution),
+        exercises="\n".join(f"{t.number} <{FOLDER.as_posix()}/{t.text.stem}>" for t in texts(root)),
         modules="\n".join(f"bdnn.{name} <reference/{name}>" for name in modules(root, notebooks)),
     )
     return BADGE.sub(r"[\1](\2)", readme) + tables

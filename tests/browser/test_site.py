@@ -5,6 +5,7 @@
 
 import pytest
 
+from tools.exercises import FOLDER, texts
 from tools.notebooks import ROOT, find
 from tools.site import OUTPUT
 
@@ -14,6 +15,7 @@ PAGES = [
     *("index", "CONTRIBUTING", "search", "reference/index"),
     *(f"reference/{'.'.join(path.parts)}" for path in MODULES if not path.name.startswith("_")),
     *(notebook.text.with_suffix("").as_posix() for notebook in find(ROOT)),
+    *(f"{FOLDER.as_posix()}/{name}" for name in ("README", *(t.text.stem for t in texts(ROOT)))),
 ]
 MATHEMATICS = "() => window.MathJax?.startup?.promise.then(() => true) ?? true"
 BROKEN = "mjx-merror, [data-mjx-error], img:not([alt]), img[alt='']"

@@ -1,0 +1,157 @@
+"""`check(function)`: compare what a student has written with the course, and name the usual slips.
+
+The function is called on random arguments, and its answers are compared part by part (value,
+gradient) with those of the library. Where a part is wrong, the table of `bdnn.course.slips` is
+searched for an expression that gives just these answers in every case; its hint is the verdict.
+A slip is thus recognised by its result, however it was written.
+"""
+
+import copy
+import inspect
+import traceback
+import tracemalloc
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from bdnn.course import slips
+from bdnn.course.slips import EXERCISES, LARGE
+
+__all__ = ["Report", "check"]
+
+CASES = 6  # random cases on which an answer is compared
+UNKNOWN = "not right"
+
+
+@dataclass(frozen=True, repr=False)
+class Report:
+    """What came out; true if all is right."""
+
+    passed: bool
+    text: str
+
+    def __bool__(self):
+        return self.passed
+
+    def __repr__(self):
+        return self.text
+
+
+def check(function: Callable) -> Report:
+    """Compare a function with the exercise of its name; the report says what is right and wrong."""
+    name = getattr(function, "__name__", "")
+    if name not in EXERCISES:
+        return Report(False, f"check knows no exercise {name!r}, but: {', '.join(EXERCISES)}")
+    if str(function.__module__).startswith("bdnn."):
+        return Report(False, f"{name}: this is the library's function; write your own")
+    exercise = EXERCISES[name]
+    made = [exercise.cases(np.random.default_rng(seed)) for seed in range(CASES)]
+    found = []
+    for arguments in made:
+        given = copy.deepcopy(arguments)
+        try:
+            found.append(function(*given))
+        except NotImplementedError:
+            found.append(None)
+        except Exception as error:
+            return Report(False, f"{name}: {stopped(error, function, arguments)}")
+        pairs = zip(inspect.signature(exercise.right).parameters, given, arguments)
+        changed = [a for a, new, old in pairs if not callable(old) and not same(new, old)]
+        if changed:
+            return Report(False, f"{name}: changes its argument {changed[0]}; copy it first")
+    if all(answer is None for answer in found):
+        return Report(False, f"{name}: returns nothing yet. {exercise.first}")
+    verdicts = by_parts(exercise, made, found)
+    if verdicts.get("gradient", "").startswith(UNKNOWN) and np.isscalar(found[0][0]):
+        verdicts["gradient"] += belongs(function, made[0], found[0][1])
+    if exercise.square and not any(verdicts.values()):
+        verdicts["memory"] = memory(exercise, function)
+    passed = not any(verdicts.values())
+    lines = [f"  {part}: {verdict or 'right'}" for part, verdict in verdicts.items()]
+    return Report(passed, "\n".join([f"{name}: {'right' if passed else 'not yet'}", *lines]))
+
+
+def by_parts(exercise, made, found):
+    """{part of the answer: what is wrong with it, or ""}."""
+    parts, n = list(exercise.slips), len(exercise.slips)
+    rights = [exercise.right(*arguments) for arguments in made]
+    if n == 1:
+        found, rights = [(answer,) for answer in found], [(right,) for right in rights]
+    elif not all(isinstance(answer, tuple | list) and len(answer) == n for answer in found):
+        return {"answer": f"should be {n} things: {', '.join(parts)}"}
+    names = list(inspect.signature(exercise.right).parameters)
+    named = [dict(zip(names, arguments)) for arguments in made]
+    columns = zip(parts, zip(*found), zip(*rights))
+    return {part: verdict(exercise.slips[part], m, r, named) for part, m, r in columns}
+
+
+def verdict(table, mine, right, named):
+    """What is wrong with one part of the answers, or ""."""
+    if all(map(same, mine, right)):
+        return ""
+    for expression, hint in table:
+        wrong = (slips.evaluate(expression, r, arguments) for r, arguments in zip(right, named))
+        if all(map(same, mine, wrong)):
+            return hint
+    for m, r in zip(mine, right):
+        if shape(m) != shape(r):
+            return f"has the shape {shape(m)}, and should have {shape(r)}"
+    share = 1 - np.mean([same(m, r) for m, r in zip(mine, right)])
+    return f"{UNKNOWN} in {share:.0%} of the cases, by none of the usual slips"
+
+
+def belongs(function, arguments, gradient):
+    """Whether a gradient that nothing explains is that of the value that the student computes."""
+    (H, *others), step = arguments, 1e-5
+    V = np.random.default_rng(0).standard_normal(H.shape)
+    ahead, behind = (function(H + a * V, *others)[0] for a in (step, -step))
+    slope, claimed = (ahead - behind) / (2 * step), np.vdot(gradient, V)
+    if abs(slope - claimed) <= 1e-5 * abs(slope):
+        return "; it is the gradient of your value, so mend that first"
+    return f"; in a random direction your value has slope {slope:.4g}, your gradient {claimed:.4g}"
+
+
+def memory(exercise, function):
+    """What is wrong with the memory that a right function takes, or ""."""
+    peaks = []
+    for fun in (function, exercise.right):
+        arguments = exercise.large(np.random.default_rng(0))
+        tracemalloc.start()
+        fun(*arguments)
+        peaks.append(tracemalloc.get_traced_memory()[1] / 1e6)
+        tracemalloc.stop()
+    if peaks[0] < LARGE**2 / 1e6:  # not even a byte for each entry of the matrix
+        return ""
+    enough = f"{peaks[0]:.0f} MB where {max(peaks[1], 0.1):.1f} are enough"
+    return f"the numbers are right, but it forms {exercise.square}: {enough}"
+
+
+def stopped(error, function, arguments):
+    """What to say of an exception in the student's function."""
+    frames = traceback.extract_tb(error.__traceback__)
+    line = next((f.line for f in reversed(frames) if f.name == function.__name__), "")
+    named = zip(inspect.signature(function).parameters, arguments)
+    shapes = ", ".join(f"{name} {shape(value)}" for name, value in named if shape(value))
+    text = f"stops with {type(error).__name__}: {error}\n  in the line: {line}\n  with {shapes}"
+    if isinstance(error, ValueError):
+        text += "\n  Write the shapes below this line: is a transpose missing, or out of place?"
+    return text
+
+
+def shape(value):
+    """The shape of an array, or those of a list of arrays."""
+    return [shape(v) for v in value] if isinstance(value, list | tuple) else np.shape(value)
+
+
+def same(mine, right):
+    """Whether two answers are equal but for rounding: numbers, arrays, or lists of them."""
+    if isinstance(right, list | tuple):
+        fits = isinstance(mine, list | tuple) and len(mine) == len(right)
+        return fits and all(map(same, mine, right))
+    try:
+        mine, right = np.asarray(mine, dtype=float), np.asarray(right, dtype=float)
+    except (TypeError, ValueError):
+        return False
+    near = 1e-7 * np.max(np.abs(np.nan_to_num(right)), initial=1e-6)
+    return mine.shape == right.shape and np.allclose(mine, right, rtol=0, atol=near, equal_nan=True)

@@ -1,0 +1,611 @@
+"""The exercises that `check` knows: the right answer, random arguments, and a table of slips.
+
+A line of a table is an expression and, as its comment, the hint for whoever gets what it gives. In
+it `right` is the right answer, and the arguments have their names. The first line that explains an
+answer counts.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from bdnn import dcc, deep_hashing, itq, lbfgs, losses, metrics, network, uh_bdnn
+from bdnn.metrics import sgn
+
+LARGE = 2000  # samples, or variables, where memory is measured
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """What is known of one function that students write."""
+
+    right: Callable  # arguments -> the answer, a tuple where there are several parts
+    cases: Callable  # Generator -> arguments
+    first: str  # said to whom has not begun
+    slips: dict  # part of the answer -> [(expression, hint)]
+    square: str = ""  # a large matrix that is not needed
+    large: Callable | None = None  # Generator -> arguments with which it is noticed
+
+
+def evaluate(expression, right, arguments):
+    """What a slip gives in the place of the right answer."""
+    return eval(expression, {**globals(), **arguments, "right": right})
+
+
+def table(text):
+    """[(expression, hint)] of the lines of a table; a hint may go on in lines of its own."""
+    found = []
+    for line in text.strip().splitlines():
+        expression, _, hint = (part.strip() for part in line.partition("#"))
+        if expression:
+            found.append((expression, hint))
+        else:
+            found[-1] = found[-1][0], f"{found[-1][1]} {hint}".strip()
+    return found
+
+
+# Right answers and their relatives, where the library has no function of just this form.
+
+
+def average_precision(ranked):
+    """Eq. (3) of notebook 02."""
+    return float(np.mean((np.cumsum(ranked) / np.arange(1, len(ranked) + 1))[ranked]))
+
+
+def precision_in_ball(D, R, radius, empty=0.0):
+    """Eq. (4) of notebook 02."""
+    return metrics._mean_ball_precision(*metrics._ball_counts(D, R, radius), empty)
+
+
+def no_reflection(B, V):
+    """The best R with det R = 1."""
+    U, _, At = np.linalg.svd(B @ V.T)
+    U[:, -1] *= np.linalg.det(U @ At)
+    return U @ At
+
+
+def alternate_itq(V, R, n_iter, codes=lambda R, V: sgn(R @ V), then=lambda R, new: new):
+    """The alternation of notebook 03."""
+    for _ in range(n_iter):
+        R = then(R, itq.procrustes_rotation(codes(R, V), V))
+    return R
+
+
+def pairwise_matrix(H, y, different=-1, power=1):
+    """Eqs. (12), (13) of notebook 05 with another S, or with another power of L."""
+    L, m = H.shape
+    V = H.T @ H / L**power - np.where(y[:, None] == y, 1, different)
+    return np.sum(V**2) / (2 * m), 2 / (m * L**power) * H @ V
+
+
+def two_loop(g, pairs, first=reversed, second=list, own=True, power=1, newest=-1):
+    """Eq. (8) of notebook 06 with loops in another order, or gamma to another power."""
+    q, alphas = g.copy(), []
+    for s, y in first(pairs):
+        alphas.append(s @ q / (s @ y))
+        q -= alphas[-1] * y
+    s, y = pairs[newest]
+    q *= (s @ y / (y @ y)) ** power
+    for (s, y), alpha in zip(second(pairs), alphas[:: -1 if own else 1]):
+        q += (alpha - y @ q / (s @ y)) * s
+    return q
+
+
+def backtrack(fun, x, p, c1, sign=1, power=1):
+    """Eq. (10) of notebook 06."""
+    (f, g), a = fun(x), 1.0
+    while fun(x + a * p)[0] > f + c1 * a**power * sign * (g @ p):
+        a /= 2
+    return a
+
+
+def before_sgn(X, W, c, H, lambda2, B, k, own=0):
+    """The argument of sgn in Eq. (6) of notebook 07."""
+    others = B * np.where(np.arange(len(B)) == k, own, 1)[:, None]
+    return W[:, k] @ (X - c - W @ others) + lambda2 * H[k]
+
+
+def update_row(X, W, c, H, lambda2, B, k):
+    """Eq. (6) of notebook 07."""
+    return sgn(before_sgn(X, W, c, H, lambda2, B, k))
+
+
+def one_cycle(Q, G, B, order=1, own=0, sign=sgn):
+    """All rows by Eq. (6) of notebook 07, one after the other."""
+    G, B = G - (1 - own) * np.diag(np.diag(G)), B.copy()
+    for k in range(len(B))[::order]:
+        B[k] = sign(Q[k] - G[k] @ B)
+    return B
+
+
+def decoder(X, B, lambda1, centred=True):
+    """Eq. (3) of notebook 08, with or without the means."""
+    x, b = (A.mean(axis=1, keepdims=True) for A in (X, B))
+    C_xb, C_bb = (A @ B.T / B.shape[1] - centred * a @ b.T for A, a in ((X, x), (B, b)))
+    W = C_xb @ np.linalg.inv(C_bb + lambda1 * np.eye(len(B)))
+    return W, x - W @ b
+
+
+def alternate(X, B, theta, sizes, lambdas, max_iter, rounds, fresh=False, codes=None, weight=1):
+    """The rounds of notebook 08, DCC from the present codes."""
+    start, codes = theta, codes or dcc.coordinate_descent
+    for _ in range(rounds):
+        W, c = uh_bdnn.ridge_decoder(X, B, lambdas[0])
+        J = partial(uh_bdnn.encoder_objective, X=X, B=B, sizes=sizes, lambdas=lambdas)
+        theta = lbfgs.minimize(J, start if fresh else theta, max_iter=max_iter).x
+        H = network.forward(*network.unflatten(theta, sizes), X)[-1]
+        B = codes(X, W, c, H, lambdas[weight], B)
+    return theta, W, c, B
+
+
+def codes_from_0(X, W, c, H, lambda2, B):
+    """The B step of the authors' program."""
+    return dcc.coordinate_descent(X, W, c, H, lambda2, 0 * B)
+
+
+def scatter_of_pairs(H, y, own=0, within=1):
+    """Eq. (9) of notebook 10 as it stands; with own=1 the pairs i = j count in N_S."""
+    alike = y[:, None] == y
+    weights = ~alike / np.sum(~alike) - within * alike / (np.sum(alike) - (1 - own) * len(y))
+    squares = np.sum((H[:, :, None] - H[:, None]) ** 2, axis=0)
+    return np.sum(weights * squares), 4 * (H * weights.sum(axis=1) - H @ weights)
+
+
+# Random arguments. Dimensions differ, so that a transposed matrix does not go unnoticed.
+
+
+def ranking(rng):
+    ranked = rng.random(rng.integers(8, 30)) < 0.4
+    ranked[-2:] = True, False  # something is relevant, and not everything
+    return (ranked,)
+
+
+def balls(rng):
+    D = rng.integers(0, 9, (12, 7))
+    D[0], D[1, :2] = 5, (1, 2)  # an empty ball, and one that is not
+    return D, rng.random(D.shape) < 0.5, 2
+
+
+def codes_and_values(rng):
+    L, m = rng.integers(3, 6), rng.integers(60, 90)
+    V = np.arange(1, L + 1)[:, None] * rng.standard_normal((L, m))
+    return rng.choice([-1.0, 1.0], (L, m)), V
+
+
+def values_and_rotation(rng):
+    _, V = codes_and_values(rng)
+    return V, itq.random_rotation(len(V), rng), 3
+
+
+def layers(rng):
+    sizes = [6, 5, 4, 3]
+    Ws = [rng.standard_normal((b, a)) for a, b in zip(sizes, sizes[1:])]
+    cs = [rng.standard_normal((b, 1)) for b in sizes[1:]]
+    return Ws, cs, rng.standard_normal((6, rng.integers(7, 12)))
+
+
+def outputs_of_layers(rng):
+    Ws, cs, X = layers(rng)
+    Hs = network.forward(Ws, cs, X)
+    return Ws, Hs, rng.standard_normal(Hs[-1].shape)
+
+
+def outputs(rng, m=None):
+    return (rng.standard_normal((rng.integers(2, 6), m or rng.integers(7, 20))),)
+
+
+def outputs_and_codes(rng):
+    (H,) = outputs(rng)
+    return H, rng.choice([-1.0, 1.0], H.shape)
+
+
+def outputs_and_labels(rng, m=None):
+    (H,) = outputs(rng, m)
+    return H, rng.permutation(np.arange(H.shape[1]) % 3)
+
+
+def gradient_and_pairs(rng, n=9):
+    curvature = rng.uniform(0.1, 3, n)
+    return rng.standard_normal(n), [(s, curvature * s) for s in rng.standard_normal((4, n))]
+
+
+def step(rng):
+    A, x = np.diag(rng.uniform(0.5, 2, 4)), rng.standard_normal(4)
+    g = A @ x
+    lowest = rng.choice([0.26, 0.3, 0.48])  # length a of the lowest point along p
+    p = -(g @ g) / (g @ A @ g) / lowest * g
+
+    def fun(z):
+        if 0 < np.abs(z - x).max() < 1e-6:
+            raise RuntimeError("a has shrunk to nothing, and the loop does not end")
+        return z @ A @ z / 2, A @ z
+
+    return fun, x, p, 0.1
+
+
+def bits(rng):
+    """Whole numbers, so that some sums are exactly 0."""
+    X, W, c = (rng.integers(-1, 2, size).astype(float) for size in ((4, 40), (4, 5), (4, 1)))
+    H, B = rng.integers(-2, 3, (5, 40)).astype(float), rng.choice([-1.0, 1.0], (5, 40))
+    return X, W, c, H, 1.5, B, int(rng.integers(5))
+
+
+def all_bits(rng):
+    X, W, c, H, lambda2, B, _ = bits(rng)
+    return W.T @ (X - c) + lambda2 * H, W.T @ W, B
+
+
+def samples_and_codes(rng):
+    m = rng.integers(20, 30)
+    return rng.random((7, m)), rng.choice([-1.0, 1.0], (3, m), p=[0.3, 0.7]), rng.uniform(0.1, 0.5)
+
+
+def training(rng):
+    X, B, _ = samples_and_codes(rng)
+    sizes = [len(X), 5, 4, len(B)]
+    theta = network.flatten(*network.initial_weights(X, sizes, rng))
+    return X, B, theta, sizes, (0.01, 0.3, 0.2, 0.05), 4, 3
+
+
+# Slips that several exercises share.
+
+VALUE = """
+2 * right  # twice too large: the 1/2 in front of the square is missing
+H.shape[1] * right  # 1/m is missing
+"""
+GRADIENT = """
+2 * right  # twice too large: the 2 of the square cancels the 1/2
+-right  # the sign is that of ascent: a step against it would climb
+H.shape[1] * right  # 1/m is missing
+right.T  # right numbers, but transposed
+"""
+BACKWARD = """
+network.backward(Ws, Hs, dH, "identity")[{0}]
+# the slope of the hidden layers is missing: Delta = dH * H * (1 - H), Eq. (11)
+network.backward(Ws, Hs, dH, "sigmoid", "sigmoid")[{0}]
+# the code layer is linear: its slope is 1, not that of the sigmoid
+network.backward(Ws, Hs, dH, "tanh")[{0}]  # 1 - H^2 is the slope of the tanh, not of the sigmoid
+right[::-1]  # in the order of the way back: the first layer comes first
+[d / dH.shape[1] for d in right]  # divided by m once more: the 1/m is in dH already
+"""
+
+EXERCISES = {
+    "average_precision": Exercise(
+        average_precision,
+        ranking,
+        "Which ranks are relevant? np.flatnonzero finds their indices, which count from 0.",
+        {
+            "AP": table("""
+right * np.mean(ranked)  # divided by the number of items; R is that of the relevant ones
+right * np.sum(ranked)  # a sum so far: 1/R is missing
+right - np.mean(1 / (1 + np.flatnonzero(ranked)))  # j counts from 1: the first relevant item is 1
+np.mean((1 + np.flatnonzero(ranked)) / np.arange(1, 1 + ranked.sum()))
+# upside down: the precision at rank r_j is j / r_j
+np.mean(np.cumsum(ranked) / np.arange(1, 1 + len(ranked)))
+# a mean over all ranks; Eq. (3) takes those of the relevant items alone
+1.0  # both counts are j? Each relevant item needs its rank r_j among all items
+""")
+        },
+    ),
+    "precision_in_ball": Exercise(
+        precision_in_ball,
+        balls,
+        "`D <= radius` marks the balls: count in each the items, and the relevant items.",
+        {
+            "P": table("""
+np.sum((D <= radius) & R) / np.sum(D <= radius)
+# pooled: divide for each query first, then take the mean over the queries
+precision_in_ball(D, R, radius, np.nan)  # empty balls are left out; here they count 0
+np.nan  # 0/0 for an empty ball: divide by np.maximum(size, 1)
+precision_in_ball(D, R, radius, 1.0)  # an empty ball counts 0 here, not 1
+precision_in_ball(D, R, radius - 1)  # a distance of exactly the radius is in the ball: <=
+np.mean(np.sum((D <= radius) & R, axis=1) / np.maximum(R.sum(axis=1), 1))
+# this is the recall: divide by the items in the ball, not by the relevant ones
+""")
+        },
+    ),
+    "procrustes": Exercise(
+        itq.procrustes_rotation,
+        codes_and_values,
+        "Decompose B V^T, which is (L, L): U, sigma, At = np.linalg.svd(...).",
+        {
+            "R": table("""
+right.T  # this is R^T: where B V^T = U Sigma A^T, R is U A^T, in this order
+right @ np.linalg.matrix_power(np.linalg.svd(B @ V.T)[2].T, 2)  # svd returns A^T: not A^T again
+B @ V.T  # Sigma stays out: with the singular values R is no rotation
+-right  # the sign: this R brings V closest to -B
+no_reflection(B, V)  # a reflection is allowed: det R = -1 may be best
+np.eye(len(V))  # decomposes V V^T or B B^T? It takes both: B V^T
+""")
+        },
+    ),
+    "alternate_itq": Exercise(
+        alternate_itq,
+        values_and_rotation,
+        "In each of the n_iter rounds: codes by Eq. (3), then a rotation by Eq. (5).",
+        {
+            "R": table("""
+alternate_itq(V, R, n_iter, lambda R, V: sgn(V))
+# the codes are the signs of R V, not of V: they follow the rotation
+alternate_itq(V, R, n_iter, then=lambda R, new: new.T)  # B and V exchanged? This is R^T
+alternate_itq(V, R, n_iter, lambda R, V: sgn(R.T @ V))
+# codes of R^T V; with samples in columns they are those of R V
+alternate_itq(V, R, n_iter, then=lambda R, new: new @ R)
+# Eq. (5) gives the whole rotation of V, not what is to be added to the last one
+alternate_itq(V, R, n_iter, then=lambda R, new: new @ R.T)
+# Eq. (5) compares B with V, not with R V, which gives the turn since the last round
+alternate_itq(V, R, n_iter - 1)  # one round too few
+alternate_itq(V, R, n_iter + 1)  # one round too many
+alternate_itq(V, R, 1)  # the first round over and over: put the new R in the place of the old
+""")
+        },
+    ),
+    "forward": Exercise(
+        network.forward,
+        layers,
+        "Begin with Hs = [X]; each layer takes Hs[-1] and appends its own output.",
+        {
+            "outputs": table("""
+network.forward(Ws, cs, X, last="sigmoid")  # the code layer is linear: no sigmoid there
+network.forward(Ws, cs, X, hidden="identity")  # the hidden layers need the sigmoid
+network.forward(Ws, [0 * c for c in cs], X)  # the biases are missing
+network.forward(Ws, cs, X, hidden="tanh")  # the hidden layers have the sigmoid, not the tanh
+right[1:]  # the list begins with X, the output of layer 1
+right[-1]  # a list of all layers is asked for, not the last one alone
+""")
+        },
+    ),
+    "backward": Exercise(
+        network.backward,
+        outputs_of_layers,
+        "Go from the last layer to the first; at the top Delta is dH, Eq. (9) with slope 1.",
+        {
+            "dWs": table(BACKWARD.format(0) + "[d.T for d in right]  # right, but transposed"),
+            "dcs": table(
+                BACKWARD.format(1) + "[d[:, 0] for d in right]  # a bias is (h, 1): keepdims=True"
+            ),
+        },
+    ),
+    "equality": Exercise(
+        losses.equality,
+        outputs_and_codes,
+        "Eq. (6) is a number, ||H - B||^2 / (2m); Eq. (7) is an array in the shape of H.",
+        {
+            "value": table(
+                VALUE
+                + """
+right * H.shape[1] / len(H)  # samples in rows? Here they stand in columns: m = H.shape[1]
+right / len(H)  # np.mean divides by L, too; Eq. (6) divides by m alone
+np.linalg.norm(H - B) / (2 * H.shape[1])  # the norm is squared: no root
+"""
+            ),
+            "gradient": table(GRADIENT),
+        },
+    ),
+    "independence": Exercise(
+        losses.independence,
+        outputs,
+        "Begin with G of Eq. (8): H @ H.T is (L, L), and so is np.eye(L).",
+        {
+            "value": table("""
+2 * right  # twice too large: the 1/2 in front of the square is missing
+np.sum((H @ H.T - np.eye(len(H))) ** 2) / 2  # 1/m is missing in G
+np.sum((H @ H.T / H.shape[1]) ** 2) / 2  # I is missing in G
+np.sqrt(2 * right) / 2  # the norm is squared: no root
+losses.independence(H.T)[0]  # samples in rows? Here they stand in columns: G is (L, L)
+"""),
+            "gradient": table(
+                """
+right / 2  # half of it: H stands twice in H H^T, so the product rule gives two equal terms
+losses.independence(H.T)[1].T  # samples in rows? Here they stand in columns: G is (L, L)
+"""
+                + GRADIENT
+            ),
+        },
+    ),
+    "balance": Exercise(
+        losses.balance,
+        outputs,
+        "Begin with h = H 1, the sums over the samples: (L, 1).",
+        {
+            "value": table(
+                VALUE
+                + """
+right * H.shape[1] / len(H)  # samples in rows? Here they stand in columns: m = H.shape[1]
+right / H.shape[1] ** 2  # h is a sum, not a mean: 1/m stands in front of the square alone
+np.sum(H.sum(axis=0) ** 2) / (2 * H.shape[1])  # a sum over bits; h sums over samples, axis=1
+losses.balance(H.T)[0]  # samples in rows? Here they stand in columns: h is (L, 1)
+"""
+            ),
+            "gradient": table(
+                """
+right[:, :1]  # this is one column; Eq. (11) has it for every sample, (L, m)
+right / H.shape[1]  # h is a sum, not a mean: 1/m stands here once
+losses.balance(H.T)[1].T  # samples in rows? Here they stand in columns: h is (L, 1)
+"""
+                + GRADIENT
+            ),
+        },
+        square="the m x m matrix 1 1^T",
+        large=partial(outputs, m=LARGE),
+    ),
+    "pairwise_similarity": Exercise(
+        losses.pairwise_similarity,
+        outputs_and_labels,
+        "Begin with Y, (C, m), 1 where a sample has the class; H Y^T is (L, C).",
+        {
+            "value": table(
+                """
+pairwise_matrix(H, y, different=0)[0]  # S is -1 for pairs of different classes, not 0
+pairwise_matrix(H, y, power=0)[0]  # 1/L is missing in front of H^T H
+right - H.shape[1] / 2  # ||S||^2 = m^2 is missing: every entry of S is 1 or -1
+"""
+                + VALUE
+            ),
+            "gradient": table(
+                """
+right / 2  # half of it: H stands twice in H^T H, so the product rule gives two equal terms
+pairwise_matrix(H, y, different=0)[1]  # S is -1 for pairs of different classes, not 0
+len(H) * right  # 1/L is missing in front of the gradient
+pairwise_matrix(H, y, power=0)[1] / len(H)  # 1/L is missing in front of H^T H
+"""
+                + GRADIENT
+            ),
+        },
+        square="an m x m matrix",
+        large=partial(outputs_and_labels, m=LARGE),
+    ),
+    "two_loop": Exercise(
+        lbfgs.two_loop,
+        gradient_and_pairs,
+        "Begin with q = np.copy(g); the first loop of Eq. (8) goes over reversed(pairs).",
+        {
+            "K g": table("""
+two_loop(g, pairs, first=list)  # the first loop runs from the newest pair to the oldest
+two_loop(g, pairs, second=reversed, own=False)
+# the second loop runs the other way: from the oldest pair to the newest
+two_loop(g, pairs, own=False)  # reverse the alphas, too: each belongs to its own pair
+two_loop(g, pairs, power=0)  # gamma is missing between the loops
+two_loop(g, pairs, power=-1)  # gamma is upside down: s^T y over y^T y
+two_loop(g, pairs, newest=0)  # gamma is that of the newest pair, pairs[-1]
+-right  # Eq. (8) is K g; the minus belongs to the direction
+""")
+        },
+        square="an n x n matrix",
+        large=partial(gradient_and_pairs, n=LARGE),
+    ),
+    "backtrack": Exercise(
+        backtrack,
+        step,
+        "Begin with a = 1.0, and halve it while Eq. (10) is violated.",
+        {
+            "a": table("""
+backtrack(fun, x, p, 0.0)  # takes any decrease; Eq. (10) asks for a share c1 of the promised one
+backtrack(fun, x, p, c1, power=0)  # a is missing on the right of Eq. (10)
+backtrack(fun, x, p, c1, sign=-1)  # the slope g^T p is negative by itself: no minus in Eq. (10)
+right / 2  # halved once too often
+1.0  # a = 1 is taken without a test: a loop, `while`, is needed
+x + right * p  # the length a is asked for, not the point x + a p
+""")
+        },
+    ),
+    "update_row": Exercise(
+        update_row,
+        bits,
+        "Begin with R_k of Eq. (4), (D, m): what the other bits leave over.",
+        {
+            "b_k": table("""
+np.sign(before_sgn(X, W, c, H, lambda2, B, k))  # np.sign(0) is 0, which is no bit: take sgn
+sgn(before_sgn(X, W, c, H, lambda2, B, k, own=1))
+# the bit sees itself: leave row k out of W B
+update_row(X, W, c, 0 * H, lambda2, B, k)  # the pull of the encoder, lambda2 h_k, is missing
+update_row(X, W, c, H, 1.0, B, k)  # lambda2 is missing in front of h_k
+update_row(X, W, 0 * c, H, lambda2, B, k)  # the bias c of the decoder is missing
+update_row(X, W, c, H, lambda2, -B, k)  # what the others draw is taken away from X, not added
+sgn(-before_sgn(X, W, c, H, lambda2, B, k))  # the opposite sign: this bit makes (1) largest
+""")
+        },
+    ),
+    "one_cycle": Exercise(
+        one_cycle,
+        all_bits,
+        "Copy B and G, set the diagonal of G to 0, and go through the rows k.",
+        {
+            "B": table("""
+one_cycle(Q, G, B, sign=np.sign)  # np.sign(0) is 0, which is no bit: take sgn
+sgn(Q - G @ B + np.diag(G)[:, None] * B)  # use the newest rows: those above k are set already
+one_cycle(Q, G, B, own=1)  # the bit sees itself: the diagonal of G must be 0
+one_cycle(Q, G, B, order=-1)  # the rows are visited from the first to the last
+one_cycle(Q, -G, B)  # the part of the other rows is taken away from Q, not added
+one_cycle(Q, G, B, sign=lambda t: sgn(-t))  # the opposite sign: these bits make (1) largest
+""")
+        },
+    ),
+    "ridge_decoder": Exercise(
+        uh_bdnn.ridge_decoder,
+        samples_and_codes,
+        "Begin with the two means of Eq. (3), as columns: keepdims=True.",
+        {
+            "W": table("""
+decoder(X, B, lambda1, centred=False)[0]  # not centred: subtract x b^T, and b b^T
+decoder(X, B, 0.0)[0]  # lambda1 is missing: this is plain least squares
+decoder(X, B, lambda1 / X.shape[1])[0]  # 1/m is missing: lambda1 counts m times too little
+decoder(X, B, 2 * lambda1)[0]  # 2 lambda1: the 2 of the square cancels the 1/2
+right.T  # right numbers, but transposed
+"""),
+            "c": table("""
+right[:, 0]  # a bias is a column, (D, 1)
+2 * X.mean(axis=1, keepdims=True) - right  # the sign: c = x - W b
+X.mean(axis=1, keepdims=True)  # W b is missing: c = x - W b
+decoder(X, B, lambda1, centred=False)[1]  # right for your W: mend W, and c follows
+decoder(X, B, 0.0)[1]  # right for your W: mend W, and c follows
+decoder(X, B, lambda1 / X.shape[1])[1]  # right for your W: mend W, and c follows
+decoder(X, B, 2 * lambda1)[1]  # right for your W: mend W, and c follows
+"""),
+        },
+    ),
+    "alternate": Exercise(
+        alternate,
+        training,
+        "A loop over rounds: decoder, encoder and its H, codes; each is a line or two.",
+        {
+            "theta, W, c, B": table("""
+alternate(X, B, theta, sizes, lambdas, max_iter, rounds, fresh=True)
+# the encoder starts afresh in each round; let it go on from its last theta
+alternate(X, B, theta, sizes, lambdas, max_iter, rounds, weight=0)
+# coordinate_descent takes the weight of equality: lambda2 is lambdas[1]
+alternate(X, B, theta, sizes, lambdas, max_iter, rounds, codes=lambda *a: a[-1])
+# the codes never change: keep what coordinate_descent returns
+alternate(X, B, theta, sizes, lambdas, max_iter, rounds, codes=lambda *a: sgn(a[3]))
+# the signs of H are the step of SH-BDNN; UH-BDNN finds its codes by coordinate_descent
+alternate(X, B, theta, sizes, lambdas, max_iter, rounds, codes=codes_from_0)
+# DCC starts from 0, as the authors do; here it starts from the present codes
+alternate(X, B, theta, sizes, lambdas, max_iter, rounds - 1)  # one round too few
+alternate(X, B, theta, sizes, lambdas, max_iter, 1)  # one round only: loop over `rounds`
+""")
+        },
+    ),
+    "quantisation": Exercise(
+        deep_hashing.quantisation,
+        outputs,
+        "sgn(H) counts as a constant; Eq. (3) is a sum over the samples, not a mean.",
+        {
+            "value": table("""
+2 * right  # twice too large: the 1/2 in front of the square is missing
+right / H.shape[1]  # a mean; Deep Hashing takes the sum over the samples
+np.sqrt(2 * right) / 2  # the norm is squared: no root
+"""),
+            "gradient": table("""
+2 * right  # twice too large: the 2 of the square cancels the 1/2
+-right  # the sign is that of ascent: a step against it would climb
+right / H.shape[1]  # a mean; Deep Hashing takes the sum over the samples
+H  # sgn(H) counts as a constant, but it is still there: H - sgn(H)
+right.T  # right numbers, but transposed
+"""),
+        },
+    ),
+    "scatter": Exercise(
+        deep_hashing.scatter,
+        outputs_and_labels,
+        "Begin with the sums of each class: n_c samples, v_c = sum of h_i, q_c = sum of ||h_i||^2.",
+        {
+            "value": table("""
+-right  # the sign: between classes less within classes
+right / 2  # half of it: each pair counts twice, as (i, j) and as (j, i)
+scatter_of_pairs(H, y, own=1)[0]  # N_S counts pairs i != j: sum of n_c^2, less m
+scatter_of_pairs(H, y, within=0)[0]  # the scatter within classes is missing
+"""),
+            "gradient": table("""
+-right  # the sign: between classes less within classes
+right / 2  # half of it: h_i stands in the pairs (i, j) and in the pairs (j, i)
+scatter_of_pairs(H, y, own=1)[1]  # N_S counts pairs i != j: sum of n_c^2, less m
+scatter_of_pairs(H, y, within=0)[1]  # the scatter within classes is missing
+right.T  # right numbers, but transposed
+"""),
+        },
+        square="an m x m matrix",
+        large=partial(outputs_and_labels, m=LARGE),
+    ),
+}

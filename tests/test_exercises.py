@@ -1,0 +1,437 @@
+"""Every exercise: the solution passes, the untouched cell is led on, usual slips get their hints.
+
+A slip is planted as a student makes it: as an edit of the solution's lines.
+"""
+
+import ast
+from functools import cache
+from types import SimpleNamespace
+
+import nbformat
+import numpy as np
+import pytest
+
+from bdnn import losses
+from bdnn.course.exercises import check
+from bdnn.course.slips import EXERCISES
+from tools.check import Course
+from tools.exercises import HOW, marks, notebook, stub, texts
+from tools.gates.writing import SETUP, equations
+from tools.notebooks import ROOT, find, tags
+
+CELLS = {text: [cell for _, cell in text.code_cells()] for text in texts(ROOT)}
+SOLUTIONS = {  # name -> source, and what stands before it in its notebook
+    ast.parse(cell.source).body[0].name: (
+        cell.source,
+        [c.source for c in cells[:k] if "check(" not in c.source],
+    )
+    for cells in CELLS.values()
+    for k, cell in enumerate(cells)
+    if "solution" in tags(cell)
+}
+DENSE = """m = H.shape
+    V = {}
+    return np.sum(V**2) / (2 * m), 2 / (m * L) * H @ V
+"""
+UNKNOWN = "by none of the usual slips"
+
+# name -> (old, new, part of the hint): the old text of the solution becomes the new one
+PLANTED = {
+    "average_precision": [
+        ("np.mean(j / r)", "np.sum(j / r) / len(ranked)", "R is that of the relevant"),
+        ("np.mean(j / r)", "np.sum(j / r)", "1/R is missing"),
+        ("arange(1, len(r) + 1)", "arange(len(r))", "j counts from 1"),
+        ("j / r", "r / j", "upside down"),
+        (
+            "np.mean(j / r)",
+            "np.mean(np.cumsum(ranked) / np.arange(1, len(ranked) + 1))",
+            "all ranks",
+        ),
+        ("np.flatnonzero(ranked) + 1", "np.cumsum(ranked)[ranked]", "its rank r_j"),
+    ],
+    "precision_in_ball": [
+        ("np.mean(hits / np.maximum(size, 1))", "np.sum(hits) / np.sum(size)", "pooled"),
+        (
+            "np.mean(hits / np.maximum(size, 1))",
+            "np.mean((hits / np.maximum(size, 1))[size > 0])",
+            "left out",
+        ),
+        ("np.maximum(size, 1)", "np.where(size, size, np.nan)", "0/0"),
+        ("hits / np.maximum(size, 1)", "np.where(size, hits / np.maximum(size, 1), 1)", "not 1"),
+        ("D <= radius", "D < radius", "<="),
+        ("np.sum(ball, axis=1)", "np.sum(R, axis=1)", "recall"),
+    ],
+    "procrustes": [
+        ("B @ V.T", "V @ B.T", "R^T"),
+        ("U @ At", "(U @ At).T", "R^T"),
+        ("U @ At", "U @ At.T", "not A^T again"),
+        (
+            "U, _, At = np.linalg.svd(B @ V.T)\n    return U @ At",
+            "U, S, At = np.linalg.svd(B @ V.T)\n    return U @ np.diag(S) @ At",
+            "Sigma stays out",
+        ),
+        ("U @ At", "-U @ At", "closest to -B"),
+        ("U @ At", "U @ np.diag([1] * (len(U) - 1) + [np.linalg.det(U @ At)]) @ At", "reflection"),
+        ("B @ V.T", "V @ V.T", "takes both"),
+    ],
+    "alternate_itq": [
+        ("sgn(R @ V)", "sgn(V)", "not of V"),
+        ("procrustes(B, V)", "procrustes(V, B)", "exchanged"),
+        ("sgn(R @ V)", "sgn(R.T @ V)", "R^T V"),
+        ("R = procrustes(B, V)", "R = procrustes(B, V) @ R", "whole rotation"),
+        ("procrustes(B, V)", "procrustes(B, R @ V)", "not with R V"),
+        ("range(n_iter)", "range(n_iter - 1)", "too few"),
+        ("range(n_iter)", "range(n_iter + 1)", "too many"),
+        (
+            "R = procrustes(B, V)  # Eq. (5)\n    return R",
+            "new = procrustes(B, V)\n    return new",
+            "in the place of the old",
+        ),
+    ],
+    "forward": [
+        ("sigmoid(Z) if l < len(Ws) - 1 else Z", "sigmoid(Z)", "code layer is linear"),
+        ("sigmoid(Z) if l < len(Ws) - 1 else Z", "Z", "need the sigmoid"),
+        (" + c", "", "biases"),
+        ("sigmoid(Z)", "np.tanh(Z)", "not the tanh"),
+        ("return Hs", "return Hs[1:]", "begins with X"),
+        ("return Hs", "return Hs[-1]", "a list of all layers"),
+        ("W @ Hs", "W.T @ Hs", "is a transpose missing"),
+    ],
+    "backward": [
+        (" * Hs[l] * (1 - Hs[l])", "", "slope of the hidden layers is missing"),
+        ("Delta = dH", "Delta = dH * Hs[-1] * (1 - Hs[-1])", "code layer is linear"),
+        ("Hs[l] * (1 - Hs[l])", "(1 - Hs[l] ** 2)", "slope of the tanh"),
+        ("return dWs, dcs", "return dWs[::-1], dcs[::-1]", "order of the way back"),
+        ("Delta = dH", "Delta = dH / dH.shape[1]", "divided by m"),
+        ("Delta @ Hs[l].T", "Hs[l] @ Delta.T", "transposed"),
+        ("axis=1, keepdims=True", "axis=1", "keepdims"),
+        ("np.sum(Delta", "np.mean(Delta", "divided by m"),
+        ("Ws[l].T @", "Ws[l] @", "is a transpose missing"),
+    ],
+    "equality": [
+        ("/ (2 * m)", "/ m", "value: twice too large: the 1/2"),
+        ("/ (2 * m)", "/ 2", "value: 1/m"),
+        ("np.sum(E**2) / (2 * m)", "np.mean(E**2) / 2", "value: np.mean divides by L"),
+        ("np.sum(E**2)", "np.linalg.norm(E)", "value: the norm is squared"),
+        ("H.shape[1]", "H.shape[0]", "value: samples in rows?"),
+        ("E / m", "2 * E / m", "gradient: twice too large: the 2 of the square cancels the 1/2"),
+        ("E / m", "-E / m", "gradient: the sign is that of ascent"),
+        ("E / m", "E", "gradient: 1/m"),
+        ("E / m", "E.T / m", "gradient: right numbers, but transposed"),
+        ("E = H - B", "H -= B\n    E = H", "changes its argument H"),
+        ("return ", "", "returns nothing yet"),
+        ("return np.sum(E**2) / (2 * m), E / m", "return E / m", "answer: should be 2 things"),
+    ],
+    "independence": [
+        ("np.sum(G**2) / 2", "np.sum(G**2)", "value: twice too large: the 1/2"),
+        ("H @ H.T / m", "H @ H.T", "value: 1/m is missing in G"),
+        (" - np.eye(L)", "", "value: I is missing in G"),
+        ("np.sum(G**2)", "np.linalg.norm(G)", "value: the norm is squared"),
+        ("L, m = H.shape\n    G", "H = H.T\n    L, m = H.shape\n    G", "value: samples in rows?"),
+        ("2 / m * G @ H", "1 / m * G @ H", "gradient: half of it: H stands twice"),
+        ("2 / m", "4 / m", "gradient: twice too large"),
+        ("2 / m", "-2 / m", "gradient: the sign is that of ascent"),
+        ("2 / m", "2", "gradient: 1/m"),
+        ("2 / m * G @ H", "2 / m * (G @ H).T", "gradient: right numbers, but transposed"),
+        (
+            "L, m = H.shape\n",
+            "m, L = H.shape\n    G = H.T @ H / m - np.eye(L)\n"
+            "    return np.sum(G**2) / 2, 2 / m * H @ G\n",
+            "gradient: samples in rows?",
+        ),
+    ],
+    "balance": [
+        ("/ (2 * m)", "/ m", "value: twice too large"),
+        ("/ (2 * m)", "/ 2", "value: 1/m"),
+        ("H.sum(axis=1", "H.mean(axis=1", "value: h is a sum, not a mean"),
+        ("H.sum(axis=1", "H.mean(axis=1", "gradient: h is a sum, not a mean"),
+        ("axis=1", "axis=0", "value: a sum over bits"),
+        (
+            "m = H.shape[1]\n    h = H.sum(axis=1",
+            "m = H.shape[0]\n    h = H.sum(axis=0",
+            "value: samples in rows?",
+        ),
+        (
+            "m = H.shape[1]\n    h = H.sum(axis=1",
+            "m = H.shape[0]\n    h = H.sum(axis=0",
+            "gradient: samples in rows?",
+        ),
+        ("m = H.shape[1]", "m = H.shape[0]", "value: samples in rows?"),
+        (" + np.zeros(H.shape)", "", "gradient: this is one column"),
+        ("h / m", "2 * h / m", "gradient: twice too large: the 2 of the square cancels the 1/2"),
+        ("h / m", "-h / m", "gradient: the sign is that of ascent"),
+        ("h / m", "h", "gradient: 1/m"),
+        ("h / m + np.zeros(H.shape)", "(h / m + np.zeros(H.shape)).T", "but transposed"),
+        ("h / m + np.zeros(H.shape)", "H @ np.ones((m, m)) / m", "it forms the m x m matrix"),
+    ],
+    "pairwise_similarity": [
+        ("return J,", "return 2 * J,", "value: twice too large"),
+        ("/ (2 * m)", "/ 2", "value: 1/m"),
+        (" + m**2", "", "value: ||S||^2 = m^2 is missing"),
+        ("L, m = H.shape", "L, m = 1, H.shape[1]", "value: 1/L is missing in front of H^T H"),
+        ("2 / (m * L)", "1 / (m * L)", "gradient: half of it: H stands twice"),
+        ("2 / (m * L)", "4 / (m * L)", "gradient: twice too large"),
+        ("2 / (m * L)", "-2 / (m * L)", "gradient: the sign is that of ascent"),
+        ("2 / (m * L)", "2 / L", "gradient: 1/m"),
+        ("2 / (m * L)", "2 / m", "gradient: 1/L is missing in front of the gradient"),
+        (
+            "2 / (m * L) * (K @ H / L - 2 * sums @ Y + h)",
+            "(2 / (m * L) * (K @ H / L - 2 * sums @ Y + h)).T",
+            "gradient: right numbers, but transposed",
+        ),
+        ("K @ H / L", "K @ H", "gradient: 1/L is missing in front of H^T H"),
+        (
+            "m = H.shape\n",
+            "m = H.shape\n    S = np.where(y[:, None] == y, 1.0, -1.0)\n",
+            "an m x m matrix",
+        ),
+        ("m = H.shape\n", DENSE.format("H.T @ H / L - (y[:, None] == y)"), "value: S is -1"),
+        ("m = H.shape\n", DENSE.format("H.T @ H / L - (y[:, None] == y)"), "gradient: S is -1"),
+        ("m = H.shape\n", DENSE.format("H.T @ H / L - np.where(y[:, None] == y, 1, -1)"), "m x m"),
+    ],
+    "two_loop": [
+        ("in reversed(pairs):", "in pairs:", "the first loop runs from the newest"),
+        ("zip(pairs, reversed(alphas))", "zip(reversed(pairs), alphas)", "the second loop runs"),
+        ("reversed(alphas)", "alphas", "reverse the alphas"),
+        ("q *= s @ y / (y @ y)", "", "gamma is missing"),
+        ("s @ y / (y @ y)  # gamma", "y @ y / (s @ y)  # gamma", "gamma is upside down"),
+        ("pairs[-1]", "pairs[0]", "gamma is that of the newest"),
+        ("return q", "return -q", "the minus belongs to the direction"),
+        ("np.copy(g)", "g", "changes its argument g"),
+        ("q *= s @ y / (y @ y)", "q = (s @ y / (y @ y) * np.eye(len(q))) @ q", "an n x n matrix"),
+    ],
+    "backtrack": [
+        (" + c1 * a * (g @ p)", "", "takes any decrease"),
+        ("c1 * a * (g @ p)", "c1 * (g @ p)", "a is missing"),
+        ("+ c1", "- c1", "negative by itself"),
+        ("return a", "return a / 2", "once too often"),
+        ("while fun", "if 0 and fun", "without a test"),
+        ("return a", "return x + a * p", "not the point"),
+        ("c1 * a", "a", "the loop does not end"),
+    ],
+    "update_row": [
+        ("sgn(", "np.sign(", "np.sign(0) is 0"),
+        ("W[:, others] @ B[others]", "W @ B", "the bit sees itself"),
+        (" + lambda2 * H[k]", "", "the pull of the encoder"),
+        ("lambda2 * H", "H", "lambda2 is missing"),
+        ("X - c", "X", "the bias c"),
+        ("- W[:, others]", "+ W[:, others]", "taken away from X"),
+        ("sgn(W[:, k] @ R + lambda2 * H[k])", "-sgn(W[:, k] @ R + lambda2 * H[k])", UNKNOWN),
+        (
+            "sgn(W[:, k] @ R + lambda2 * H[k])",
+            "sgn(-W[:, k] @ R - lambda2 * H[k])",
+            "opposite sign",
+        ),
+    ],
+    "one_cycle": [
+        ("sgn(", "np.sign(", "np.sign(0) is 0"),
+        (
+            "for k in range(len(B)):\n        B[k] = sgn(Q[k] - G[k] @ B)",
+            "B = sgn(Q - G @ B)",
+            "use the newest rows",
+        ),
+        ("np.fill_diagonal(G, 0)", "", "the bit sees itself"),
+        ("range(len(B))", "reversed(range(len(B)))", "from the first to the last"),
+        ("Q[k] - ", "Q[k] + ", "taken away from Q"),
+        ("sgn(Q[k] - G[k] @ B)", "sgn(G[k] @ B - Q[k])", "opposite sign"),
+        ("B.copy()", "B", "changes its argument B"),
+        ("G, B = G.copy(), B.copy()", "B = B.copy()", "changes its argument G"),
+    ],
+    "ridge_decoder": [
+        (" - x @ b.T", "", UNKNOWN),
+        (
+            "x @ b.T  # (D, L)\n    C_bb = B @ B.T / m - b @ b.T",
+            "0  # (D, L)\n    C_bb = B @ B.T / m",
+            "W: not centred",
+        ),
+        (" + lambda1 * np.eye(L)", "", "W: lambda1 is missing"),
+        (" + lambda1 * np.eye(L)", " + lambda1 / m * np.eye(L)", "W: 1/m is missing"),
+        ("lambda1 * np", "2 * lambda1 * np", "W: 2 lambda1"),
+        ("return W, x - W @ b", "return W.T, x - W @ b", "W: right numbers, but transposed"),
+        ("x - W @ b", "x + W @ b", "c: the sign"),
+        ("x - W @ b", "x", "c: W b is missing"),
+        ("x - W @ b", "(x - W @ b)[:, 0]", "c: a bias is a column"),
+        ("lambda1 * np", "2 * lambda1 * np", "c: right for your W"),
+        (" + lambda1 * np.eye(L)", "", "c: right for your W"),
+    ],
+    "alternate": [
+        (
+            "for _ in range(rounds):",
+            "start = theta\n    for _ in range(rounds):\n        theta = start",
+            "starts afresh",
+        ),
+        ("lambdas[1], B)", "lambdas[0], B)", "lambda2 is lambdas[1]"),
+        ("        B = coord", "        coord", "the codes never change"),
+        ("coordinate_descent(X, W, c, H, lambdas[1], B)", "np.where(H >= 0, 1.0, -1.0)", "SH-BDNN"),
+        ("lambdas[1], B)", "lambdas[1], 0 * B)", "starts from 0"),
+        ("range(rounds)", "range(rounds - 1)", "one round too few"),
+        ("range(rounds)", "range(1)", "one round only"),
+    ],
+    "quantisation": [
+        ("np.sum(E**2) / 2", "np.sum(E**2)", "value: twice too large"),
+        ("np.sum(E**2) / 2", "np.sum(E**2) / (2 * H.shape[1])", "value: a mean"),
+        ("np.sum(E**2)", "np.linalg.norm(E)", "value: the norm is squared"),
+        ("/ 2, E", "/ 2, 2 * E", "gradient: twice too large"),
+        ("/ 2, E", "/ 2, -E", "gradient: the sign is that of ascent"),
+        ("/ 2, E", "/ 2, E / H.shape[1]", "gradient: a mean"),
+        ("/ 2, E", "/ 2, H", "gradient: sgn(H) counts as a constant"),
+        ("/ 2, E", "/ 2, E.T", "gradient: right numbers, but transposed"),
+    ],
+    "scatter": [
+        ("(T - T_S) / N_D - T_S / N_S", "T_S / N_S - (T - T_S) / N_D", "value: the sign"),
+        ("(T - T_S) / N_D - T_S / N_S", "((T - T_S) / N_D - T_S / N_S) / 2", "value: half of it"),
+        ("np.sum(n**2) - m", "np.sum(n**2)", "value: N_S counts pairs i != j"),
+        ("np.sum(n**2) - m", "np.sum(n**2)", "gradient: N_S counts pairs i != j"),
+        ("- T_S / N_S", "", "value: the scatter within"),
+        (" - within / N_S", "", "gradient: the scatter within"),
+        (
+            "(between - within) / N_D - within / N_S",
+            "within / N_S - (between - within) / N_D",
+            "gradient: the sign",
+        ),
+        ("4 * (", "2 * (", "gradient: half of it: h_i stands"),
+        (
+            "(between - within) / N_D - within / N_S",
+            "((between - within) / N_D - within / N_S).T",
+            "gradient: right numbers, but transposed",
+        ),
+        ("m = H.shape[1]", "m = H.shape[1]\n    pairs = H.T @ H", "an m x m matrix"),
+    ],
+}
+
+
+def student(name, source=None):
+    """The function of an exercise as a student has it, from the solution or from other lines."""
+    solution, before = SOLUTIONS[name]
+    namespace = {"__name__": "student"}
+    for lines in (*before, source or solution):
+        exec(compile(lines, "lines", "exec"), namespace)
+    return namespace[name]
+
+
+@cache
+def report_of(name, old, new):
+    """What `check` says when these lines of the solution are others."""
+    solution, _ = SOLUTIONS[name]
+    assert old in solution
+    head = stub(solution).removesuffix("    ...")
+    body = solution.removeprefix(head)
+    assert solution == head + body
+    return check(student(name, head + body.replace(old, new)))
+
+
+@pytest.mark.rounding
+@pytest.mark.parametrize("name", SOLUTIONS)
+def test_the_solution_passes(name):
+    report = check(student(name))
+    assert report, report
+
+
+@pytest.mark.parametrize("name", SOLUTIONS)
+def test_an_untouched_cell_is_told_how_to_begin(name):
+    report = check(student(name, stub(SOLUTIONS[name][0])))
+    assert not report
+    assert repr(report) == f"{name}: returns nothing yet. {EXERCISES[name].first}"
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "hint"),
+    [(name, *slip) for name, slips in PLANTED.items() for slip in slips],
+)
+def test_a_planted_slip_gets_its_hint(name, old, new, hint):
+    report = report_of(name, old, new)
+    assert not report
+    assert hint in repr(report)
+
+
+def test_every_exercise_has_five_planted_slips_and_every_hint_is_given():
+    assert set(PLANTED) == set(SOLUTIONS) == set(EXERCISES)
+    assert min(map(len, PLANTED.values())) >= 5
+    for name, exercise in EXERCISES.items():
+        hints = {(part, hint) for part, table in exercise.slips.items() for _, hint in table}
+        reports = [repr(report_of(name, old, new)) for old, new, _ in PLANTED[name]]
+        never = {(p, h) for p, h in hints if not any(f"{p}: {h}" in text for text in reports)}
+        assert not never, name
+
+
+def test_numbers_that_nothing_explains_are_compared_with_their_own_value():
+    def independence(H):
+        value, gradient = losses.independence(H)
+        return 3 * value, factor * gradient
+
+    factor = 3
+    assert "it is the gradient of your value" in repr(check(independence))
+    factor = 5
+    assert "in a random direction your value has slope" in repr(check(independence))
+
+
+def test_an_error_names_line_and_shapes(tmp_path):
+    lines = "def forward(Ws, cs, X):\n    return Ws[0].T @ X\n"
+    (tmp_path / "lines.py").write_text(lines, encoding="utf-8")
+    namespace = {"__name__": "student"}
+    exec(compile(lines, tmp_path / "lines.py", "exec"), namespace)
+    said = repr(check(namespace["forward"]))
+    assert "ValueError" in said and "return Ws[0].T @ X" in said
+    assert "Ws [(5, 6), (4, 5), (3, 4)]" in said
+
+
+def test_a_stub_that_raises_is_told_how_to_begin():
+    def balance(H):
+        raise NotImplementedError
+
+    assert EXERCISES["balance"].first in repr(check(balance))
+
+
+def test_neither_the_librarys_function_nor_an_unknown_one_counts():
+    assert "write your own" in repr(check(losses.equality))
+    assert "no exercise 'len'" in repr(check(len))
+
+
+def test_the_shapes_are_compared():
+    def distance(X):
+        return np.zeros(X.shape)
+
+    distance.__name__ = "independence"
+    assert "should be 2 things" in repr(check(distance))
+
+    def equality(H, B):
+        return losses.equality(H, B)[0], np.zeros(3)
+
+    assert "has the shape (3,), and should have" in repr(check(equality))
+
+
+def test_students_get_no_solution_no_output_and_the_usual_set_up():
+    course = Course(ROOT)
+    for text in texts(ROOT):
+        nb = nbformat.reads(notebook(text, course.address), as_version=4)
+        assert nb.cells[0].source.endswith(HOW)
+        assert nb.cells[1].source == SETUP.format(course.address)
+        given = [cell.source for cell in nb.cells if "exercise" in tags(cell)]
+        asked = [cell.source for _, cell in text.code_cells() if "solution" in tags(cell)]
+        assert len(given) == len(asked) >= 2
+        for stubbed, solution in zip(given, asked):
+            assert stubbed.endswith('"""\n    ...') and stubbed[:-7] in solution
+        assert not any(cell.get("outputs") for cell in nb.cells)
+
+
+def test_every_equation_that_an_exercise_refers_to_is_there():
+    both = [*texts(ROOT), *find(ROOT)]  # the notebooks last: theirs are the numbers that count
+    assert list(equations(SimpleNamespace(notebooks=both))) == []
+
+
+def test_every_notebook_with_exercises_leads_to_them():
+    for text in texts(ROOT):
+        (lesson,) = [n for n in find(ROOT, [text.number]) if not n.is_solution]
+        link = f"(exercises/{text.path.name})"
+        (cell,) = [cell for cell in lesson.cells if link in cell.source]
+        assert "## Exercises" in cell.source
+
+
+@pytest.mark.slow
+def test_marks_count_what_is_right_in_a_notebook_handed_in(tmp_path):
+    text = next(text for text in texts(ROOT) if text.number == "06")
+    nb = nbformat.reads(notebook(text, Course(ROOT).address, key=True), as_version=4)
+    cell = next(cell for cell in nb.cells if cell.source.startswith("def backtrack"))
+    cell.source = cell.source.replace("a /= 2", "pass").replace("a = 1.0", "a = oops")
+    nbformat.write(nb, tmp_path / "06_a_student.ipynb")
+    assert marks(tmp_path / "06_a_student.ipynb") == {"two_loop": True, "backtrack": False}
