@@ -280,7 +280,7 @@ print("mean average precision stays within about a point of that of ITQ")
 # | [**18** Your own data](18_own_data.ipynb) | How do I hash vectors of my own? | |
 # | [**19** Search in two stages](19_search.ipynb) | What does a code find, and what do its rivals? | `search` |
 #
-# The path is 00 to 10, then 14 and 15: each notebook rests on those before it, and 08 on all of 03 to 07. The others are off the path: read them when you need them. In a course, one notebook is a session, 02, 05 and 06 are two; 04 and 05 are the ones to do on paper first.
+# The path is 00 to 10, then 14 and 15: each notebook rests on those before it, and 08 on all of 03 to 07. The others are off the path: read them when you need them. In a course, one notebook is a session, 05 and 06 are two; 04 and 05 are the ones to do on paper first. A plan for a term and for a day stands on the page for the lecturer of the site (`python3 course.py site`).
 #
 # ## How to read, run and test
 #

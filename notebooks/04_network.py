@@ -99,7 +99,7 @@ ax.set_axis_off()
 save_figure(fig, "04_layers")
 
 # %% [markdown]
-# The figure shows the network at 16 bits, the number of units above each layer. White is the encoder. Blue are the codes, which are variables of their own, held close to $H^{(4)}$ by a penalty; grey is the layer that reconstructs, in UH-BDNN only.
+# The figure shows the network at 16 bits, the number of units above each layer. The encoder has no colour. Blue are the codes, which are variables of their own, held close to $H^{(4)}$ by a penalty; grey is the layer that reconstructs, in UH-BDNN only.
 #
 # How many hidden units? The authors' program has $(h_1, h_2)$ for four code lengths $L$ and refuses any other.
 #
