@@ -65,6 +65,13 @@ def test_line_art_is_shown_sharp_and_pixels_as_they_are():
     cells = {cell.source.splitlines()[-1]: cell for cell in site.page(notebook).cells}
     drawn = cells['save_figure(fig, "07_gap")'].outputs[0].data
     assert list(drawn) == ["image/svg+xml"] and "<svg" in drawn["image/svg+xml"]
+    classes = {
+        name: cell.metadata["mystnb"]["image"].get("classes")
+        for name, cell in cells.items()
+        if name.startswith("save_figure")
+    }
+    assert classes['save_figure(fig, "07_gap")'] == "line-art"
+    assert classes['save_figure(fig, "07_flips")'] is None  # holds a picture of bits
     assert "image/png" in cells['save_figure(fig, "07_pictures", png=True)'].outputs[0].data
 
 

@@ -1,9 +1,9 @@
 """The course as a static site: `python3 course.py site`, then open `build/site/index.html`.
 
 The pages are the README, the notebooks with the outputs that are stored in them, their solutions,
-what `site/` holds for lecturers and on the lineage, CONTRIBUTING and a reference made of the
-docstrings. Nothing is executed, and a page asks nothing of
-any other machine: scripts, fonts and MathJax lie beside it. Sliders work from recorded numbers.
+what `site/` holds, CONTRIBUTING and a reference made of the docstrings. Nothing is executed, and a
+page asks nothing of any other machine: scripts, fonts and MathJax lie beside it. Sliders work from
+recorded numbers.
 """
 
 import argparse
@@ -40,6 +40,8 @@ SPOKEN = [  # of Markdown and TeX, what a description says in its place
     (r"\\approx", "≈"),
     (r"\\cdot", "·"),
     (r"\\dots", "..."),
+    (r"\\ge(?![a-z])", "≥"),
+    (r"\\le(?![a-z])", "≤"),
     (r"\\pm", "±"),
     (r"\\top", "T"),
     (r"[*`$\\{}]", ""),
@@ -52,6 +54,7 @@ HOME = """
 Start <self>
 lecturer
 lineage
+formulas
 ```
 
 ```{{toctree}}
@@ -184,8 +187,11 @@ def page(notebook):
     for _, cell in notebook.code_cells(nb.cells):
         fold(cell)
         for output in cell.outputs:
-            if output.output_type == "stream":
-                output.text = fitted(output.text)
+            held, kind = (
+                (output, "text") if "text" in output else (output.get("data"), "text/plain")
+            )
+            if held and kind in held:
+                held[kind] = fitted(held[kind])
     describe(notebook, nb)
     return nb
 
@@ -221,7 +227,7 @@ def describe(notebook, nb):
             drawing = notebook.root / "figures" / f"{drawn[k]}.svg"
             images[0].data = {"image/svg+xml": drawing.read_text(encoding="utf-8")}
             if "<image" not in images[0].data["image/svg+xml"]:
-                image["class"] = "line-art"  # the dark theme inverts it
+                image["classes"] = "line-art"  # the dark theme inverts it
         cell.metadata["mystnb"] = {"image": image}
 
 

@@ -13,7 +13,7 @@ from tools.site import OUTPUT
 WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 MODULES = [p.relative_to(ROOT / "bdnn").with_suffix("") for p in (ROOT / "bdnn").rglob("*.py")]
 PAGES = [
-    *("index", "lecturer", "lineage", "CONTRIBUTING", "search", "reference/index"),
+    *("index", "lecturer", "lineage", "formulas", "CONTRIBUTING", "search", "reference/index"),
     *(f"reference/{'.'.join(path.parts)}" for path in MODULES if not path.name.startswith("_")),
     *(notebook.text.with_suffix("").as_posix() for notebook in find(ROOT)),
 ]
@@ -159,9 +159,17 @@ def test_a_page_prints_without_what_only_a_screen_needs(site, page, expect):
     page.evaluate("() => window.dispatchEvent(new Event('beforeprint'))")
     expect(page.locator(".cell_input pre", has_text="class UHBDNN")).to_be_visible()
     expect(page.locator("#exercises details p").first).to_be_hidden()
-    expect(page.get_by_role("heading", level=1, name="08 Learn binary codes")).to_have_count(1)
+    title = page.get_by_role("heading", level=1, name="08 Learn binary codes")
+    expect(title).to_have_count(1)
+    expect(title).to_be_visible()
     for part in (".bd-sidebar-primary", ".bd-sidebar-secondary", ".bd-header-article", ".copybtn"):
         expect(page.locator(part).first).to_be_hidden()
+
+
+def test_the_formulas_print_on_two_pages(site, page, tmp_path):
+    show(page, site, "formulas")
+    page.pdf(path=tmp_path / "formulas.pdf", format="A4")
+    assert (tmp_path / "formulas.pdf").read_bytes().count(b"/Type /Page\n") == 2
 
 
 def test_a_notebook_can_be_launched_elsewhere(site, page):
