@@ -280,7 +280,7 @@ print("mean average precision stays within about a point of that of ITQ")
 # | [**18** Your own data](18_own_data.ipynb) | How do I hash vectors of my own? | |
 # | [**19** Search in two stages](19_search.ipynb) | What does a code find, and what do its rivals? | `search` |
 #
-# The path is 00 to 10, then 14 and 15: each notebook rests on those before it, and 08 on all of 03 to 07. The others are off the path: read them when you need them. In a course, one notebook is a session, 02, 05 and 06 are two; 04 and 05 are the ones to do on paper first.
+# The path is 00 to 10, then 14 and 15: each notebook rests on those before it, and 08 on all of 03 to 07. The others are off the path: read them when you need them. In a course, one notebook is a session, 05 and 06 are two; 04 and 05 are the ones to do on paper first. A plan for a term and for a day stands on the page for the lecturer of the site (`python3 course.py site`).
 #
 # ## How to read, run and test
 #
@@ -332,6 +332,50 @@ print("mean average precision stays within about a point of that of ITQ")
 # ## What we have now
 #
 # A task, a measure, two baselines and the distance between them. Nothing is exported from this notebook.
+#
+# ## Questions
+#
+# Answer before you unfold; nothing has to be run.
+#
+# **Question 1.** Every code is still compared with the query. Why is the search by 32 bits so much faster than the one by 784 numbers?
+#
+# <details><summary>Answer</summary>
+#
+# Both searches do little but read their memory, and a code takes 4 bytes where a picture takes 3,136. The distance itself needs two instructions, an exclusive or and a population count. No index is involved, and it does not matter what the bits say.
+#
+# </details>
+#
+# **Question 2.** Sixteen bits of ITQ find more than 32 random hyperplanes. What does that teach?
+#
+# <details><summary>Answer</summary>
+#
+# It matters more which bits are taken than how many. Random planes know nothing of the pictures. ITQ takes the directions in which the pictures vary most, and turns them so that the signs lose as little as possible.
+#
+# </details>
+#
+# **Question 3.** Precision within radius 2 falls from 24 to 32 bits. Are the longer codes worse?
+#
+# <details><summary>Answer</summary>
+#
+# No. More bits spread the same 4,000 pictures over more codes, so more balls are empty, and an empty ball counts 0. This is a trait of the measure; others do not have it.
+#
+# </details>
+#
+# **Question 4.** Why is $B$ not found by gradient descent, like the weights?
+#
+# <details><summary>Answer</summary>
+#
+# A bit has no gradient: it is $-1$ or $+1$, and nothing lies between. So the training alternates. For fixed $B$ the weights are found by L-BFGS; for fixed weights $B$ is found one row of bits at a time, exactly.
+#
+# </details>
+#
+# **Question 5.** A new picture arrives after the training. Which part of the network in Eq. (2) makes its code?
+#
+# <details><summary>Answer</summary>
+#
+# The signs of the code layer $H^{(4)}$ alone. The matrix $B$ has columns for the training pictures only, and the linear layer that rebuilds vectors from bits is not needed to encode.
+#
+# </details>
 #
 # ## Exercises
 #

@@ -316,6 +316,42 @@ print(f"{100 * same.mean():.1f} % of the 50 nearest are the same digit")
 #
 # Two data sets that need no network, four more by name, one scaling that leaves the question alone, two ground truths that must not be mixed, and a protocol. This notebook exports nothing: `bdnn.data` is plumbing, written by hand. The scaling of Eq. (1) becomes a function of `bdnn.itq` in notebook 03.
 #
+# ## Questions
+#
+# Answer before you unfold; nothing has to be run.
+#
+# **Question 1.** A database is sorted by class, and no class is missing from it. Why can the numbers still be wrong?
+#
+# <details><summary>Answer</summary>
+#
+# Many codes have equal distances to a query. If such ties are ranked in the order of the database, a sorted database puts whole classes first. Nothing fails, and no error tells you.
+#
+# </details>
+#
+# **Question 2.** Why does Eq. (1) divide all pixels by one number, and not each by its own deviation?
+#
+# <details><summary>Answer</summary>
+#
+# A shift and one common factor leave every comparison of distances as it was, Eq. (2), and the right answers are defined by distances. Division by the deviations exchanges a third of the neighbours here: it blows up the pixels that seldom have ink. A scaling that changes the neighbours changes the question.
+#
+# </details>
+#
+# **Question 3.** Where do the numbers of the scaling come from, and what can happen to a query?
+#
+# <details><summary>Answer</summary>
+#
+# From the training set alone, since the queries are never learned from. A query is scaled with the same numbers, and may then fall slightly outside $[0,1]$.
+#
+# </details>
+#
+# **Question 4.** One paper judges a code by the 50 nearest neighbours, another judges the same code by class. The second figure is three times as high. Which code is better?
+#
+# <details><summary>Answer</summary>
+#
+# They are the same code, and the figures answer different questions. By class 400 of the 4,000 pictures are right answers to a query, by neighbours only 50. A number without its ground truth says nothing.
+#
+# </details>
+#
 # ## Exercises
 #
 # **1.1** Repeat the comparison of scalings on `digits`. Which pixels make the difference when each is divided by its own range?

@@ -583,6 +583,50 @@ print(f"codes that occur: {len(np.unique(parity, axis=0))} of 8")
 # | `mean_average_precision(codes_query, codes_database, relevant)` | the mean of Eq. (3); notebook 02b |
 # | `evaluate(codes_query, codes_database, relevant)` | all measures in one pass; notebook 02b |
 #
+# ## Questions
+#
+# Answer before you unfold; nothing has to be run.
+#
+# **Question 1.** Two codes of 32 bits have the inner product 20. How many bits differ?
+#
+# <details><summary>Answer</summary>
+#
+# By Eq. (2), $d=\frac12(32-20)=6$. Of the 32 products 26 are $+1$ and 6 are $-1$.
+#
+# </details>
+#
+# **Question 2.** Counting bits that differ has no derivative. How can a loss talk about Hamming distances all the same?
+#
+# <details><summary>Answer</summary>
+#
+# Through Eq. (2). The distance is a linear function of the inner product $\langle a,b\rangle$, and that makes sense for real vectors too, where it can be differentiated.
+#
+# </details>
+#
+# **Question 3.** The same codes of 32 bits have a precision within radius 2 of 0.1 in one program and of 0.8 in another. Name the most likely reason.
+#
+# <details><summary>Answer</summary>
+#
+# The rule for empty balls. At this length many balls hold nothing. Where they count 0, as in the published tables, the figure falls; where they are left out or the balls are pooled, only the easy queries that still have company count.
+#
+# </details>
+#
+# **Question 4.** A bit is $+1$ for 95 % of the samples, and so is another, which was drawn independently of it. Does Eq. (6) call them independent?
+#
+# <details><summary>Answer</summary>
+#
+# No. It measures mean products around 0, not around the means, so two one-sided bits agree by that alone. Imbalance is charged twice, in Eq. (5) and in Eq. (6).
+#
+# </details>
+#
+# **Question 5.** A code has balance 0 and independence 0. Is it good?
+#
+# <details><summary>Answer</summary>
+#
+# That does not follow. Bits drawn by tossing coins have both and find nothing. And Eq. (6) sees pairs only: a third bit that is the product of two others passes it.
+#
+# </details>
+#
 # ## Exercises
 #
 # **Write it yourself:** `average_precision` and `precision_in_ball`, each with a cell that checks it, in [02_exercises](exercises/02_exercises.ipynb).

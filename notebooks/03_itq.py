@@ -796,6 +796,50 @@ if not any(row["method"] in ("ITQ", "ITQCCA") for row in rows):
 # | `canonical_directions(X, y, L, rho)` | Eqs. (8) and (9) |
 # | `ITQ`, `ITQCCA` | estimators in the manner of scikit-learn, also in `bdnn` |
 #
+# ## Questions
+#
+# Answer before you unfold; nothing has to be run.
+#
+# **Question 1.** A rotation changes no distance between two columns of $V$. Why does it change what a code finds?
+#
+# <details><summary>Answer</summary>
+#
+# The values keep their distances, but the code keeps only signs, and signs change at the axes. The rotation turns the cloud against the axes, so that the points come nearer to the corners and less is lost when a corner stands for a point.
+#
+# </details>
+#
+# **Question 2.** Both steps of ITQ are exact. Why is the result not the best one?
+#
+# <details><summary>Answer</summary>
+#
+# Each step is the best for the other unknown as it stands. By Eq. (6) the whole problem is to maximise a convex function over rotations, which has many local maxima. The loss cannot rise, but where it stops depends on the start.
+#
+# </details>
+#
+# **Question 3.** Pixels run from 0 to 255 in one file and from 0 to 1 in another. Do the ITQ codes differ?
+#
+# <details><summary>Answer</summary>
+#
+# Not because of the factor. Multiplied by a constant, the sum of absolute values in Eq. (6) grows by the same factor for every $R$, and the best $R$ stays. Only the loss as a number cannot be compared.
+#
+# </details>
+#
+# **Question 4.** ITQ-CCA with 16 bits on ten classes: how many directions carry information, and what do the other bits do?
+#
+# <details><summary>Answer</summary>
+#
+# Nine: the columns of $C_{xy}$ sum to zero, so its rank is at most $C-1$. The other rows of $V$ are zero. The rotation spreads the nine directions over all 16 bits, which therefore depend on each other.
+#
+# </details>
+#
+# **Question 5.** The signs of PCA are the more independent bits, those of ITQ find more. Is that a contradiction?
+#
+# <details><summary>Answer</summary>
+#
+# No. Independence alone finds nothing; coin tosses are independent. ITQ gives up some of it for signs that fit the values better. The objective of BDNN asks for both at once.
+#
+# </details>
+#
 # ## Exercises
 #
 # **Write it yourself:** `procrustes` and `alternate_itq`, each with a cell that checks it, in [03_exercises](exercises/03_exercises.ipynb).

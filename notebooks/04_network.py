@@ -99,7 +99,7 @@ ax.set_axis_off()
 save_figure(fig, "04_layers")
 
 # %% [markdown]
-# The figure shows the network at 16 bits, the number of units above each layer. White is the encoder. Blue are the codes, which are variables of their own, held close to $H^{(4)}$ by a penalty; grey is the layer that reconstructs, in UH-BDNN only.
+# The figure shows the network at 16 bits, the number of units above each layer. The encoder has no colour. Blue are the codes, which are variables of their own, held close to $H^{(4)}$ by a penalty; grey is the layer that reconstructs, in UH-BDNN only.
 #
 # How many hidden units? The authors' program has $(h_1, h_2)$ for four code lengths $L$ and refuses any other.
 #
@@ -811,6 +811,50 @@ for bit in (1, 2, 3, 16):
 # | `flatten`, `unflatten` | matrices to vector and back | (12) |
 # | `gradient_error` | the check against central differences | (13), (14) |
 # | `initial_weights` | eigenvectors, layer by layer | (15) |
+#
+# ## Questions
+#
+# Answer before you unfold; nothing has to be run.
+#
+# **Question 1.** Why is the sigmoid computed as $\frac12(1+\tanh\frac z2)$, and what is lost?
+#
+# <details><summary>Answer</summary>
+#
+# The exponential of the textbook form leaves the range of the number type for large negative $z$; tanh cannot overflow. What is lost is relative precision near 0. The next layer adds such a number to others of size 1, so nothing is lost that would have counted.
+#
+# </details>
+#
+# **Question 2.** $\Delta^{(l+1)}$ and $H^{(l)}$ have a column for every sample, the gradient of $W^{(l)}$ has none. Where did the samples go?
+#
+# <details><summary>Answer</summary>
+#
+# Into the product of Eq. (10). $\Delta^{(l+1)}H^{(l)\top}$ has the inner dimension $m$, so it sums over the samples, and the result has the shape of $W^{(l)}$.
+#
+# </details>
+#
+# **Question 3.** Your gradient check in float64 returns $6\cdot10^{-5}$. Is the gradient right?
+#
+# <details><summary>Answer</summary>
+#
+# Do not believe it. A right gradient gives $10^{-11}$ to $10^{-8}$, and a fault in a term with a small weight makes a small error: forgotten weight decay is such a case. Check every term alone, or with weights of size 1.
+#
+# </details>
+#
+# **Question 4.** Why not take a step $h$ as small as the machine allows?
+#
+# <details><summary>Answer</summary>
+#
+# Rounding. Each value of $J$ is rounded by up to about $\varepsilon|J|$, and division by $h$ magnifies that. The error of the central difference falls with $h^2$ until rounding takes over; the bottom lies near $h=\varepsilon^{1/3}$.
+#
+# </details>
+#
+# **Question 5.** Before any training, bit 1 is the same for every digit. Why?
+#
+# <details><summary>Answer</summary>
+#
+# The eigenvectors are those of uncentred second moments, and outputs of a sigmoid are positive. So the mean dominates, and the first unit of the code layer is spent on it. Its output is far from 0 on one side, and its sign never changes.
+#
+# </details>
 #
 # ## Exercises
 #

@@ -757,6 +757,50 @@ for name, value in start.items():
 #
 # All return (value, gradient), scaled as in the slides, without $\lambda$. The next two notebooks build what minimises their sum: L-BFGS for $W$ and $c$ (06), coordinate descent for $B$ (07).
 #
+# ## Questions
+#
+# Answer before you unfold; nothing has to be run.
+#
+# **Question 1.** Which terms see the outputs $H$, and which see the codes $B$?
+#
+# <details><summary>Answer</summary>
+#
+# Reconstruction sees $B$ and not $H$. Equality sees both, and is the only term that ties them. Independence, balance and pairwise similarity see $H$ alone; weight decay sees neither.
+#
+# </details>
+#
+# **Question 2.** An output is 3 and its bit is $+1$. Is the equality term content?
+#
+# <details><summary>Answer</summary>
+#
+# No. It asks for the value $+1$, not only for the sign, and pulls the output back. The gradient there is $\frac1m(3-1)$, Eq. (7).
+#
+# </details>
+#
+# **Question 3.** Why are equality alone, or independence and balance alone, not enough?
+#
+# <details><summary>Answer</summary>
+#
+# Equality is content if all samples sit at one corner. Independence and balance are content with outputs that are nowhere near a corner. Together they ask for corners, all of them used, and equally often.
+#
+# </details>
+#
+# **Question 4.** You train on 60,000 samples with the $\lambda_4$ that suited 4,000. What changes?
+#
+# <details><summary>Answer</summary>
+#
+# Balance grows with the number of samples: it is $\frac m2\|\bar h\|^2$. So it weighs 15 times as much against reconstruction, equality and independence, which do not grow.
+#
+# </details>
+#
+# **Question 5.** Why can the pairwise similarity of ten classes not become 0?
+#
+# <details><summary>Answer</summary>
+#
+# $\frac1LH^\top H$ is positive semidefinite, and $S$ has the negative eigenvalue $\frac{2m}C-m$. What belongs to it stays, Eq. (16). In a picture: ten directions cannot all be opposite to each other.
+#
+# </details>
+#
 # ## Exercises
 #
 # **Write it yourself:** `equality`, `independence`, `balance` and `pairwise_similarity`, each with a cell that checks it, in [05_exercises](exercises/05_exercises.ipynb).

@@ -1221,6 +1221,59 @@ for name, (fun, start, options) in cases.items():
 # `bdnn.lbfgs`: `minimize`, and the parts that you may want on their own: `two_loop`, `strong_wolfe`,
 # `next_step`, `cubic_minimiser`, `Trial`, `MESSAGES`. Notebook 08 trains the encoder of UH-BDNN with `minimize`.
 #
+# ## Questions
+#
+# Answer before you unfold; nothing has to be run.
+#
+# **Question 1.** What would Newton's method have to store, and what does L-BFGS store?
+#
+# <details><summary>Answer</summary>
+#
+# Newton needs the Hessian, $n\times n$ numbers for $n$ variables, and has to solve with it. L-BFGS keeps the
+# last $r$ pairs $(s_j,y_j)$, which it gets from gradients alone, and applies the matrix that they define by two
+# short loops, Eq. (8).
+#
+# </details>
+#
+# **Question 2.** Every step of backtracking lowers $J$. How can the method fail all the same?
+#
+# <details><summary>Answer</summary>
+#
+# The Armijo condition is content with a step at whose end $J$ falls more steeply than before. Then $s^\top
+# y\le0$, and with such a pair $K$ is no longer positive definite. The next direction $-Kg$ may lead uphill, and
+# no step along it is short enough.
+#
+# </details>
+#
+# **Question 3.** Which of the two Wolfe conditions keeps $K$ positive definite, and how?
+#
+# <details><summary>Answer</summary>
+#
+# The second, Eq. (11). It makes the slope flatter, so that $s^\top y\ge a(1-c_2)|\varphi'(0)|>0$, Eq. (12).
+# This is what the BFGS update assumed.
+#
+# </details>
+#
+# **Question 4.** What is the number $\gamma$ of Eq. (7) good for?
+#
+# <details><summary>Answer</summary>
+#
+# It is one over a Rayleigh quotient of the Hessian and gives the direction the right order of magnitude,
+# whatever the units of $J$ and $x$. So a step of length 1 is worth trying first, and on the network it nearly
+# always passes: about one evaluation per step.
+#
+# </details>
+#
+# **Question 5.** A training in float32 ends with status 3, the line search failed. Is something broken?
+#
+# <details><summary>Answer</summary>
+#
+# Not necessarily. This is what the end of float precision looks like. But an unbounded function and a wrong
+# gradient end so, too, so look at the gradient. The result is the last accepted point, the lowest that was
+# found.
+#
+# </details>
+#
 # ## Exercises
 #
 # **Write it yourself:** `two_loop` and `backtrack`, each with a cell that checks it, in [06_exercises](exercises/06_exercises.ipynb).

@@ -607,6 +607,57 @@ for cycles in (0, 1, 10):
 #
 # `bdnn.dcc`: `coordinate_descent(X, W, c, H, lambda2, B, cycles=10)`, the B step of UH-BDNN in notebook 08.
 #
+# ## Questions
+#
+# Answer before you unfold; nothing has to be run.
+#
+# **Question 1.** Why can the codes of all samples be found side by side?
+#
+# <details><summary>Answer</summary>
+#
+# The squared norms in Eq. (1) are sums over columns, and column $j$ of $B$ meets only column $j$ of $X$ and
+# $H$. So every sample has a problem of its own, with the same $G$ and its own $q$.
+#
+# </details>
+#
+# **Question 2.** Each update of a row is the exact minimum over $2^m$ rows. Why is the result of DCC not the
+# global minimum?
+#
+# <details><summary>Answer</summary>
+#
+# It is exact only while the other rows are fixed. DCC stops where no change of a single bit helps any sample;
+# changing two bits at once might. At 10 bits, where all codes can be tried, 98 samples in a hundred have their
+# best code.
+#
+# </details>
+#
+# **Question 3.** For which decoders is one cycle enough?
+#
+# <details><summary>Answer</summary>
+#
+# For those with orthogonal columns. Then $G=W^\top W$ is diagonal, Eq. (6) takes nothing from the other rows,
+# and each bit is decided by itself.
+#
+# </details>
+#
+# **Question 4.** Why does a B step start from the codes of the step before, and not from 0?
+#
+# <details><summary>Answer</summary>
+#
+# The weights have just been fitted to those codes. DCC that starts from them cannot make the objective worse.
+# From $B=0$ it finds good codes, but others, and nothing ties them to the codes before: the objective may rise.
+#
+# </details>
+#
+# **Question 5.** What would go wrong with a sign function that returns 0 at 0?
+#
+# <details><summary>Answer</summary>
+#
+# 0 is no bit, so the result would be no code. The choice $\operatorname{sgn}(0)=+1$ does one thing more: at
+# equal value a bit moves from $-1$ to $+1$ only, so ties cannot make DCC go round in circles.
+#
+# </details>
+#
 # ## Exercises
 #
 # **Write it yourself:** `update_row` and `one_cycle`, each with a cell that checks it, in [07_exercises](exercises/07_exercises.ipynb).

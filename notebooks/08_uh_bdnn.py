@@ -1079,6 +1079,58 @@ for name, rows in variants.items():
 #
 # Notebook 09 puts labels in the place of the reconstruction.
 #
+# ## Questions
+#
+# Answer before you unfold; nothing has to be run.
+#
+# **Question 1.** Why may decoder and encoder be fitted one after the other, without a round between
+# them?
+#
+# <details><summary>Answer</summary>
+#
+# The decoder is fed with $B$ and not with $H$. For fixed codes the two share only weight decay, in
+# which each has summands of its own, so they are two separate problems. They meet only in $B$.
+#
+# </details>
+#
+# **Question 2.** Which of the three steps is solved exactly?
+#
+# <details><summary>Answer</summary>
+#
+# The decoder alone: a ridge regression, convex, with the closed form of Eq. (3). L-BFGS goes
+# downhill and may stop anywhere below. DCC is exact for one row of bits while the others are fixed.
+#
+# </details>
+#
+# **Question 3.** Under which circumstances could $J$ rise?
+#
+# <details><summary>Answer</summary>
+#
+# If DCC started only from codes other than the present ones, as in the authors' program; when
+# samples join on the way, as $J$ is then a mean over other samples; and, near the limit, through
+# rounding. Otherwise no step can raise it.
+#
+# </details>
+#
+# **Question 4.** Training has found a code $b$ for each database vector. Why is the database
+# encoded by the network all the same?
+#
+# <details><summary>Answer</summary>
+#
+# A query has no $b$; it is encoded by $\operatorname{sgn}(H)$. A search must compare codes of one
+# kind, so the database takes the signs of the network as well.
+#
+# </details>
+#
+# **Question 5.** Why are the validation samples held out of the training?
+#
+# <details><summary>Answer</summary>
+#
+# Samples that are also trained on cannot reveal overfitting. The state with the best precision on
+# samples held out is kept, and training stops after a few rounds without a better one.
+#
+# </details>
+#
 # ## Exercises
 #
 # **Write it yourself:** `ridge_decoder` and `alternate`, each with a cell that checks it, in [08_exercises](exercises/08_exercises.ipynb).

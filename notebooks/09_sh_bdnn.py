@@ -822,6 +822,50 @@ for bits in LENGTHS:
 #
 # Notebook 10 looks back at Deep Hashing, from which BDNN departs.
 #
+# ## Questions
+#
+# Answer before you unfold; nothing has to be run.
+#
+# **Question 1.** Why does the B step of SH-BDNN need no DCC?
+#
+# <details><summary>Answer</summary>
+#
+# There is no reconstruction, so only the equality sees $B$. It is a sum over single bits, and each bit is best at the sign of its output: $B=\operatorname{sgn}(H)$ is the exact minimiser.
+#
+# </details>
+#
+# **Question 2.** The code layer is rotated before the codes are updated. Which terms change, and what is gained?
+#
+# <details><summary>Answer</summary>
+#
+# Only the equality changes. Similarity, weight decay, independence and balance are the same for $RH$ as for $H$. So the outputs may be turned to where they are closest to codes, the problem of ITQ, at no cost to the other terms.
+#
+# </details>
+#
+# **Question 3.** After the first round the precision is low. Does the objective not fit the task?
+#
+# <details><summary>Answer</summary>
+#
+# Look at the codes of the classes first: pairs of classes still share one. Sharing is a saddle point, where the gradient that pulls two classes apart is proportional to their difference, so the network leaves it slowly. A start from class codes avoids it.
+#
+# </details>
+#
+# **Question 4.** How is the height above the floor of the similarity read?
+#
+# <details><summary>Answer</summary>
+#
+# In class directions: for ten classes of equal size each direction that the network has not learned costs $0.02\,m$. Two classes that share an output cost one direction.
+#
+# </details>
+#
+# **Question 5.** With whitened input and class codes the objective comes down furthest, and the queries find less. How is that possible?
+#
+# <details><summary>Answer</summary>
+#
+# The objective speaks of the training digits only. One reading: whitening makes axes easy to use in which every digit differs from every other, and the network learns its digits by heart. Validation queries show it, the objective does not.
+#
+# </details>
+#
 # ## Exercises
 #
 # **9.1** (on paper) Show that two classes which share one output, with all other class vectors at the floor of the remaining problem, cost one class direction: $0.02\,m$ for ten equal classes.

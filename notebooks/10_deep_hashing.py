@@ -1234,6 +1234,50 @@ for where, key in RECORDED.items():
 # | balance $\|H\mathbf 1\|^2$ | variance about 0 | constant bits are a global minimum of DH's data terms | the collapse. Yet the term, with a tiny $\lambda_4$, asks it of the *outputs*, and DCC chooses codes for the reconstruction: BDNN's codes need not be the most balanced, and the ranking above says who is |
 # | independence $\|\frac1mHH^\top-I\|^2$ | $\|WW^\top-I\|^2$ | orthogonal weights do not make uncorrelated bits | last column of the tables, and the second ranking |
 #
+# ## Questions
+#
+# Answer before you unfold; nothing has to be run.
+#
+# **Question 1.** An output of Deep Hashing is 0.2. Where does the quantisation term push it? Where does BDNN's equality pull it?
+#
+# <details><summary>Answer</summary>
+#
+# Quantisation pushes it to $+1$, away from 0: to the side where it is already. Equality pulls it to its code $b$, and $b$ may be $-1$ if reconstruction or labels wanted it so; then the output is pulled across 0.
+#
+# </details>
+#
+# **Question 2.** No term of Deep Hashing asks a bit to change sides. Why do some bits change all the same?
+#
+# <details><summary>Answer</summary>
+#
+# Samples share the weights. A step that serves many of them moves all the others, and some outputs pass 0.
+#
+# </details>
+#
+# **Question 3.** Why is the variance term no balance term?
+#
+# <details><summary>Answer</summary>
+#
+# It is taken about 0: $\frac1m\sum_ih_i^2$ is the variance plus $\bar h^2$. The second part rewards imbalance. A bit that is constant $+1$ has as much of it as one that divides the data into halves.
+#
+# </details>
+#
+# **Question 4.** How can a lower objective belong to worse codes?
+#
+# <details><summary>Answer</summary>
+#
+# The objective may be lowest where the codes say nothing. If all outputs are saturated at $+1$, the quantisation of Deep Hashing is 0 and its variance is at its bound, yet all bits are constant. Model and optimiser are two questions.
+#
+# </details>
+#
+# **Question 5.** Is UH-BDNN better than Deep Hashing?
+#
+# <details><summary>Answer</summary>
+#
+# It depends on what is asked of the codes: nearest neighbours or class labels, and the two verdicts of this page do not agree. State the ground truth with the answer. Neither method is trained for classes.
+#
+# </details>
+#
 # ## Exercises
 #
 # **Write it yourself:** `quantisation` and `scatter`, each with a cell that checks it, in [10_exercises](exercises/10_exercises.ipynb).

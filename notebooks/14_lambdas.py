@@ -266,6 +266,42 @@ print(describe(observe("UHBDNN", start | {"lambda3": 0.0, "lambda4": 1e-4}, 0, d
 #
 # Which λ matter? $\lambda_2$ most, in both directions; $\lambda_3$ by a few points of precision. $\lambda_1$ and $\lambda_4$ must only be small enough, and so must the weights of Deep Hashing. The number of bits matters more than a factor of ten in any of them.
 #
+# ## Questions
+#
+# Answer before you unfold; nothing has to be run.
+#
+# **Question 1.** A term of the objective falls by orders of magnitude, and the search gets no better. How can that be?
+#
+# <details><summary>Answer</summary>
+#
+# The terms look at the outputs $H$; the search uses their signs. From $H$ to $\operatorname{sgn}(H)$ most of the effect is lost. And where the codes already start nearly balanced there is little to gain.
+#
+# </details>
+#
+# **Question 2.** Why is the difference of two settings compared with its standard error over seeds?
+#
+# <details><summary>Answer</summary>
+#
+# Two trainings that differ in nothing but the seed differ in their results, too. A difference that is no larger than twice the standard error may be chance, and even that bound is exceeded by chance now and then.
+#
+# </details>
+#
+# **Question 3.** All four $\lambda$ are multiplied by the same number. Does anything change?
+#
+# <details><summary>Answer</summary>
+#
+# For given codes the encoder stays the same: it sees only ratios. But $\lambda_2$ also weighs the encoder against the reconstruction when the codes are updated, and $\lambda_1$ is part of the ridge regression of the decoder. So the codes may change.
+#
+# </details>
+#
+# **Question 4.** Why does the page judge every weight by precision and by mAP?
+#
+# <details><summary>Answer</summary>
+#
+# They look at different ends of the ranking, and one of them alone can call a setting good that the other does not. Precision within radius 2 also depends on how many balls are empty, which mAP does not.
+#
+# </details>
+#
 # ## Exercises
 #
 # **14.1** (on paper, then in code) Multiply $\lambda_1,\dots,\lambda_4$ by the same $t>0$. Show that for given $B$ the best encoder stays the same. What does change? Check it with `max_alternations=0`.

@@ -2,6 +2,7 @@
 
 import os
 import re
+from importlib.util import find_spec
 
 from docutils import nodes
 
@@ -11,11 +12,13 @@ project_copyright = author
 html_title = "bdnn: learning to hash"
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions += ["sphinx_copybutton"] if find_spec("sphinx_copybutton") else []
+copybutton_selector = "div.highlight:not(.cell_output *) pre"
 suppress_warnings = ["mystnb.unknown_mime_type"]
 
 # the outputs that are stored in the notebooks, and their mathematics
 nb_execution_mode = "off"
-myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence"]
+myst_enable_extensions = ["dollarmath", "amsmath", "attrs_inline", "colon_fence"]
 myst_heading_anchors = 3
 mathjax_path = "tex-svg.js"
 mathjax3_config = {
@@ -35,6 +38,7 @@ napoleon_use_rtype = False
 html_theme = "sphinx_book_theme"
 templates_path = ["_templates"]
 html_static_path = ["_static"]
+html_favicon = "_static/favicon.svg"
 html_css_files = ["course.css"]
 html_js_files = [("course.js", {"defer": "defer"})]
 html_use_index = html_domain_indices = False

@@ -1,5 +1,7 @@
 """What the site is made of: pages of notebooks with described figures, a start, a reference."""
 
+import re
+
 import nbformat
 import pytest
 
@@ -63,16 +65,87 @@ def test_line_art_is_shown_sharp_and_pixels_as_they_are():
     cells = {cell.source.splitlines()[-1]: cell for cell in site.page(notebook).cells}
     drawn = cells['save_figure(fig, "07_gap")'].outputs[0].data
     assert list(drawn) == ["image/svg+xml"] and "<svg" in drawn["image/svg+xml"]
+    classes = {
+        name: cell.metadata["mystnb"]["image"].get("classes")
+        for name, cell in cells.items()
+        if name.startswith("save_figure")
+    }
+    assert classes['save_figure(fig, "07_gap")'] == "line-art"
+    assert classes['save_figure(fig, "07_flips")'] is None  # holds a picture of bits
     assert "image/png" in cells['save_figure(fig, "07_pictures", png=True)'].outputs[0].data
 
 
-def test_the_start_is_the_readme_with_links_in_place_of_badges():
+def shown(number):
+    """The notebook of this number with its page."""
+    notebook = find(ROOT, [number])[0]
+    return notebook, site.page(notebook)
+
+
+def test_a_page_begins_with_its_number_and_hides_the_set_up_cell():
+    _, page = shown("05")
+    assert page.cells[0].source.startswith("# 05 Take the objective apart")
+    assert "remove-cell" in page.cells[1].metadata.tags
+    assert not any("remove-cell" in cell.metadata.get("tags", ()) for cell in page.cells[2:])
+
+
+def test_exports_of_more_than_a_screen_are_folded_under_their_names():
+    notebook, page = shown("08")
+    for before, cell in zip(notebook.cells, page.cells, strict=True):
+        tags = before.metadata.get("tags", [])
+        long = "export" in tags and before.source.count("\n") + 1 > site.SCREEN
+        assert ("hide-input" in cell.metadata.get("tags", [])) == (long or "hide-input" in tags)
+    labels = [cell.metadata.get("mystnb", {}).get("code_prompt_show", "") for cell in page.cells]
+    assert any(re.fullmatch(r"Show the \d+ lines of UHBDNN", label) for label in labels)
+
+
+def test_long_sentences_are_broken_and_rows_of_tables_are_not():
+    row = "method   " + 30 * "  12.34"
+    sentence = "the weights " + 20 * "do not fit "
+    broken = site.fitted(f"{sentence}\n{row}\nshort\n").split("\n")
+    assert len(broken) > 4 and max(map(len, broken[:-3])) <= site.WIDTH
+    assert " ".join(" ".join(broken[:-3]).split()) == sentence.strip()
+    assert broken[-3:] == [row, "short", ""]
+
+
+def test_a_hint_is_markdown_on_its_page():
+    _, page = shown("05")
+    text = "\n".join(cell.source for cell in page.cells)
+    assert "<summary>Hint</summary>\n\nSet the second half of Eq. (3) to zero." in text
+    assert len(re.findall("</summary>\n\n", text)) == text.count("<summary>") > 8
+
+
+def test_the_lecturer_plans_with_the_reading_times_of_the_readme():
+    row = r"^\| \[(\d\d[a-z]?)\b[^|]*\|(?:[^|]*\|)? (\d+ (?:min|h)) \|"
+    times = re.compile(row, re.MULTILINE)
+    readme = dict(times.findall((ROOT / "README.md").read_text(encoding="utf-8")))
+    plan = dict(times.findall((ROOT / "site/lecturer.md").read_text(encoding="utf-8")))
+    assert len(plan) == 13 and plan.items() <= readme.items()
+
+
+def test_the_questions_of_the_examination_fill_its_minutes():
+    text = (ROOT / "site/lecturer.md").read_text(encoding="utf-8")
+    minutes = [int(m) for m in re.findall(r"^\*\*\d+\*\* \((\d+) min\)", text, re.MULTILINE)]
+    assert f"The minutes add up to {sum(minutes)}." in text and len(minutes) == 12
+
+
+@pytest.mark.parametrize("number", "00 01 02 03 04 05 06 07 08 09 10 14 15".split())
+def test_a_notebook_of_the_path_asks_and_answers(number):
+    text = "\n".join(cell.source for cell in find(ROOT, [number])[0].cells)
+    section = text.partition("\n## Questions\n")[2].partition("\n## ")[0]
+    asked = re.findall(r"^\*\*Question (\d)\.\*\*", section, re.MULTILINE)
+    assert asked == [str(k) for k in range(1, len(asked) + 1)] and 3 <= len(asked) <= 5
+    assert section.count("<details><summary>Answer</summary>\n\n") == len(asked)
+
+
+def test_the_start_is_the_readme_with_badges_of_our_own():
     notebooks = find(ROOT)
     page = site.home(ROOT, notebooks)
     assert "badge" not in page
-    assert "[Open in Colab](https://colab.research.google.com/github/" in page
+    assert re.search(r"\[Open in Colab\]\(https://colab[^)]*\)\{\.launch\}", page)
+    assert "(figures/00_network.svg){.line-art}" in page
     for notebook in notebooks:
-        assert f"<{notebook.text.with_suffix('').as_posix()}>" in page
+        place = notebook.text.with_suffix("").as_posix()
+        assert f"\n{place}\n" in page or f"<{place}>" in page
 
 
 def test_the_reference_has_every_module_those_of_the_notebooks_first(tmp_path):

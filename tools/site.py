@@ -1,9 +1,9 @@
 """The course as a static site: `python3 course.py site`, then open `build/site/index.html`.
 
 The pages are the README, the notebooks with the outputs that are stored in them, their solutions,
-the exercises, CONTRIBUTING and a reference made of the docstrings. Nothing is executed, and a page
-asks nothing of any other machine: scripts, fonts and MathJax lie beside it. Sliders work from
-recorded numbers.
+what `site/` holds, the exercises, CONTRIBUTING and a reference made of the docstrings. Nothing is
+executed, and a page asks nothing of any other machine: scripts, fonts and MathJax lie beside it.
+Sliders work from recorded numbers.
 """
 
 import argparse
@@ -15,26 +15,34 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 import time
 import tomllib
+from copy import deepcopy
 
 import nbformat
 
 from tools import called_from
 from tools.exercises import FOLDER, texts
 from tools.gates.writing import saved_figures
-from tools.notebooks import ROOT, find
+from tools.notebooks import ROOT, find, tags
 
 SOURCES, DOCTREES, OUTPUT = "build/site-sources", "build/site-doctrees", "build/site"
 BADGE = re.compile(r"\[!\[([^]]*)\]\([^)]*\)\]\(([^)]*)\)")
+DRAWING = re.compile(r"!\[[^]]*\]\([^)]*\.svg\)")
+FOLDED = re.compile(r"<details><summary>(\w+)</summary>\s*(.*?)\s*</details>", re.DOTALL)
 IMAGE = ("image/png", "image/svg+xml")
 MATHJAX = "tex-svg.js"
 LONGEST = 300  # characters of a description
+SCREEN = 40  # lines of code; what is exported and longer is folded
+WIDTH = 100  # columns of an output, as of code
 SPOKEN = [  # of Markdown and TeX, what a description says in its place
     (r"\\t?frac(\w)(\w)", r"\1/\2"),
     (r"\\approx", "≈"),
     (r"\\cdot", "·"),
     (r"\\dots", "..."),
+    (r"\\ge(?![a-z])", "≥"),
+    (r"\\le(?![a-z])", "≤"),
     (r"\\pm", "±"),
     (r"\\top", "T"),
     (r"[*`$\\{}]", ""),
@@ -45,6 +53,9 @@ HOME = """
 :hidden:
 
 Start <self>
+lecturer
+lineage
+formulas
 ```
 
 ```{{toctree}}
@@ -149,7 +160,7 @@ def mathjax():
 
 
 def home(root, notebooks):
-    """Return the first page: the README, its badges as links, and the tables of contents."""
+    """Return the first page: the README, with badges of our own, and the tables of contents."""
     readme = (root / "README.md").read_text(encoding="utf-8")
     tables = HOME.format(
         notebooks="\n".join(entry(n) for n in notebooks if not n.is_solution),
@@ -157,31 +168,78 @@ def home(root, notebooks):
         exercises="\n".join(f"{t.number} <{FOLDER.as_posix()}/{t.text.stem}>" for t in texts(root)),
         modules="\n".join(f"bdnn.{name} <reference/{name}>" for name in modules(root, notebooks)),
     )
-    return BADGE.sub(r"[\1](\2)", readme) + tables
+    readme = BADGE.sub(r"[\1](\2){.launch}", readme)
+    return DRAWING.sub(r"\g<0>{.line-art}", readme) + tables
 
 
 def entry(notebook):
-    """Return a notebook's line in the table of contents: number, title and place."""
+    """Return a notebook's line in the table of contents."""
     place = notebook.text.with_suffix("").as_posix()
     if notebook.is_solution:
         return f"{notebook.number} Solutions <{place}>"
-    title = notebook.cells[0].source.partition("\n")[0].lstrip("# ")
-    return f"{notebook.number} {title} <{place}>"
+    return place
 
 
 def page(notebook):
-    """Return a notebook as its page shows it: line art sharp, and every figure described."""
-    nb = notebook.derived
+    """Return a notebook as its page shows it.
+
+    The title has the number, the set-up cell is gone, long exports are folded, outputs fit, hints
+    have their formulas set; line art is sharp, and every figure described.
+    """
+    nb = deepcopy(notebook.derived)
+    if not notebook.is_solution:
+        nb.cells[0].source = nb.cells[0].source.replace("# ", f"# {notebook.number} ", 1)
+    nb.cells[1].metadata.tags.append("remove-cell")
+    for cell in nb.cells:
+        if cell.cell_type == "markdown":  # HTML ends at an empty line, Markdown begins
+            cell.source = FOLDED.sub(
+                r"<details><summary>\1</summary>\n\n\2\n\n</details>", cell.source
+            )
+    for _, cell in notebook.code_cells(nb.cells):
+        fold(cell)
+        for output in cell.outputs:
+            held, kind = (
+                (output, "text") if "text" in output else (output.get("data"), "text/plain")
+            )
+            if held and kind in held:
+                held[kind] = fitted(held[kind])
+    describe(notebook, nb)
+    return nb
+
+
+def fold(cell):
+    """Fold an exported cell of more than a screen under the names that it defines."""
+    lines = cell.source.count("\n") + 1
+    if "export" in tags(cell) and lines > SCREEN:
+        names = re.findall(r"^(?:class|def) (\w+)", cell.source, re.MULTILINE)
+        label = f"Show the {lines} lines of {', '.join(names)}"
+        cell.metadata.tags.append("hide-input")
+        cell.metadata["mystnb"] = {"code_prompt_show": label, "code_prompt_hide": label}
+
+
+def fitted(text):
+    """Break the long lines of an output, but for the rows of tables: they have wide gaps."""
+    lines = text.split("\n")
+    for k, line in enumerate(lines):
+        if len(line) > WIDTH and "   " not in line.strip():
+            lines[k] = textwrap.fill(line, WIDTH, subsequent_indent="    ")
+    return "\n".join(lines)
+
+
+def describe(notebook, nb):
+    """Put the drawings of `figures` in the place of pixels, and a text beside every figure."""
     drawn = {k: name for k, name, kind in saved_figures(notebook) if name and kind == "svg"}
     for k, cell in notebook.code_cells(nb.cells):
         images = [o for o in cell.outputs if any(mime in o.get("data", ()) for mime in IMAGE)]
         if not images:
             continue
-        cell.metadata["mystnb"] = {"image": {"alt": description(nb.cells, k)}}
+        image = {"alt": description(nb.cells, k)}
         if k in drawn and len(images) == 1:
-            path = notebook.root / "figures" / f"{drawn[k]}.svg"
-            images[0].data = {"image/svg+xml": path.read_text(encoding="utf-8")}
-    return nb
+            drawing = notebook.root / "figures" / f"{drawn[k]}.svg"
+            images[0].data = {"image/svg+xml": drawing.read_text(encoding="utf-8")}
+            if "<image" not in images[0].data["image/svg+xml"]:
+                image["classes"] = "line-art"  # the dark theme inverts it
+        cell.metadata["mystnb"] = {"image": image}
 
 
 def description(cells, k):

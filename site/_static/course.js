@@ -9,3 +9,17 @@ for (const formula of document.querySelectorAll(".math")) watcher.observe(formul
 
 // The fold of a code cell is named by what it shows, not by the label that the notebook gives it.
 for (const fold of document.querySelectorAll("summary[aria-label]")) fold.removeAttribute("aria-label");
+
+// A figure opens by itself, where a phone can enlarge it.
+for (const image of document.querySelectorAll("article img")) {
+  if (image.closest("a")) continue;
+  const link = document.createElement("a");
+  link.href = image.src;
+  image.replaceWith(link);
+  link.append(image);
+}
+
+// What is folded to be read later is printed; hints and answers stay folded.
+addEventListener("beforeprint", () => {
+  for (const fold of document.querySelectorAll("details.hide")) fold.open = true;
+});

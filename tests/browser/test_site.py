@@ -12,7 +12,7 @@ from tools.site import OUTPUT
 WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 MODULES = [p.relative_to(ROOT / "bdnn").with_suffix("") for p in (ROOT / "bdnn").rglob("*.py")]
 PAGES = [
-    *("index", "CONTRIBUTING", "search", "reference/index"),
+    *("index", "lecturer", "lineage", "formulas", "CONTRIBUTING", "search", "reference/index"),
     *(f"reference/{'.'.join(path.parts)}" for path in MODULES if not path.name.startswith("_")),
     *(notebook.text.with_suffix("").as_posix() for notebook in find(ROOT)),
     *(f"{FOLDER.as_posix()}/{name}" for name in ("README", *(t.text.stem for t in texts(ROOT)))),
@@ -36,6 +36,11 @@ TOO_WIDE = """() => {
     .filter(e => e.getBoundingClientRect().right > innerWidth + 1 && !scrolls(e))
     .map(e => e.outerHTML.slice(0, 200));
 }"""
+# Code that does not fit its column though its lines are as long as style allows; endless outputs.
+CUT = """() => [...document.querySelectorAll("article .cell pre")]
+  .filter(e => e.closest(".cell_output") ? e.scrollWidth > 1400
+    : e.scrollWidth > e.clientWidth + 1 && e.textContent.split("\\n").every(l => l.length <= 100))
+  .map(e => e.textContent.slice(0, 200))"""
 
 
 @pytest.fixture(scope="session")
@@ -65,6 +70,7 @@ def test_a_page_is_whole_fits_a_phone_and_is_accessible(name, site, page, reques
     show(page, site, name)
     assert page.evaluate(UNLOADED) == []
     assert page.locator(BROKEN).count() == 0
+    assert page.evaluate(CUT) == []
     resize(page, NARROW)
     assert page.evaluate("() => document.documentElement.scrollWidth") <= NARROW["width"]
     assert page.evaluate(TOO_WIDE) == []
@@ -91,7 +97,7 @@ def test_the_search_finds_a_word_and_leads_to_its_page(site, page, expect):
     page.keyboard.press("Control+k")
     page.keyboard.type("saturated")
     page.keyboard.press("Enter")
-    result = page.locator("#search-results a", has_text="Build the encoder")
+    result = page.locator("#search-results a", has_text="04 Build the encoder")
     expect(result.first).to_be_visible()
     result.first.click()
     expect(page.locator("article h1")).to_contain_text("Build the encoder")
@@ -106,6 +112,61 @@ def test_the_reader_can_choose_the_dark_theme(site, page, expect):
     expect(root).to_have_attribute("data-theme", "dark")
     page.reload()
     expect(root).to_have_attribute("data-theme", "dark")
+
+
+def test_a_question_is_answered_by_the_keyboard_alone(site, page, expect):
+    show(page, site, "notebooks/05_losses")
+    fold = page.locator("#questions details").first
+    answer = fold.locator("p").first
+    expect(answer).to_be_hidden()
+    fold.locator("summary").focus()
+    page.keyboard.press("Enter")
+    expect(answer).to_be_visible()
+    assert page.locator("#questions details mjx-container").count() > 3  # formulas are set
+
+
+def test_code_is_copied_whole_and_outputs_are_not_offered(site, open_page):
+    page = open_page(permissions=["clipboard-read", "clipboard-write"])
+    show(page, site, "notebooks/05_losses")
+    assert page.locator(".cell_output .copybtn").count() == 0
+    code = page.locator(".cell_input", has_text="def squared_norm")
+    code.hover()
+    code.locator("button.copybtn").click()
+    copied = page.evaluate("() => navigator.clipboard.readText()")
+    assert copied.strip() == code.locator("pre").inner_text().strip()
+
+
+def test_a_figure_opens_by_itself_and_line_art_is_dark_in_the_dark(site, page):
+    show(page, site, "notebooks/08_uh_bdnn")
+    drawn = page.locator("article img.line-art").first
+    assert drawn.locator("..").get_attribute("href").endswith(".svg")
+    assert page.locator("article img").count() == page.locator("article a > img").count()
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_function("() => document.documentElement.dataset.theme === 'dark'")
+    styles = [f"e => getComputedStyle(e).{key}" for key in ("filter", "mixBlendMode")]
+    assert [drawn.evaluate(s) for s in styles] == ["invert(1) hue-rotate(180deg)", "screen"]
+    photo = page.locator("article img:not(.line-art)").first
+    assert photo.evaluate(styles[0]) == "none"
+
+
+def test_a_page_prints_without_what_only_a_screen_needs(site, page, expect):
+    show(page, site, "notebooks/08_uh_bdnn")
+    expect(page.locator(".cell_input pre", has_text="class UHBDNN")).to_be_hidden()
+    page.emulate_media(media="print")
+    page.evaluate("() => window.dispatchEvent(new Event('beforeprint'))")
+    expect(page.locator(".cell_input pre", has_text="class UHBDNN")).to_be_visible()
+    expect(page.locator("#exercises details p").first).to_be_hidden()
+    title = page.get_by_role("heading", level=1, name="08 Learn binary codes")
+    expect(title).to_have_count(1)
+    expect(title).to_be_visible()
+    for part in (".bd-sidebar-primary", ".bd-sidebar-secondary", ".bd-header-article", ".copybtn"):
+        expect(page.locator(part).first).to_be_hidden()
+
+
+def test_the_formulas_print_on_two_pages(site, page, tmp_path):
+    show(page, site, "formulas")
+    page.pdf(path=tmp_path / "formulas.pdf", format="A4")
+    assert (tmp_path / "formulas.pdf").read_bytes().count(b"/Type /Page\n") == 2
 
 
 def test_a_notebook_can_be_launched_elsewhere(site, page):
