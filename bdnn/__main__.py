@@ -208,7 +208,7 @@ def encode(args):
             found[name] = np.concatenate([before[name], found[name]])
     ids, counts = np.unique(found.get("ids", []), return_counts=True)
     if (counts > 1).any():
-        raise ValueError(f"the id {ids[counts.argmax()]!r} comes twice")
+        raise ValueError(f"the id {str(ids[counts.argmax()])!r} comes twice")
     write_codes(args.output, found)
     n, n_bytes = found["codes"].shape
     print(f"{n} codes of {model.n_bits} bits ({n_bytes} bytes) in {args.output}")
@@ -260,7 +260,7 @@ def remove(args):
     if "ids" not in found:
         raise ValueError(f"{args.codes} has no ids: encode with --id NAME into an .npz file")
     if unknown := set(args.ids) - set(found["ids"].tolist()):
-        raise ValueError(f"{args.codes} has no item {min(unknown)!r}")
+        raise ValueError(f"{args.codes} has no item {str(min(unknown))!r}")
     keep = ~np.isin(found["ids"], args.ids)
     if not keep.any():
         raise ValueError(f"no item would be left in {args.codes}: remove the file")
