@@ -304,7 +304,8 @@ def nearest_neighbours(query: np.ndarray, database: np.ndarray, k: int) -> np.nd
         raise ValueError(f"{k} neighbours asked for, but the database has {len(database)} vectors")
     query = _as_floats(query)
     step = max(1, BLOCK_ENTRIES // 2 // query.shape[1]) if is_mapped(file) else len(database)
-    rows, squares = np.empty((len(query), 0), dtype=np.int32), np.empty((len(query), 0))
+    rows: np.ndarray = np.empty((len(query), 0), dtype=np.int32)
+    squares: np.ndarray = np.empty((len(query), 0))
     starts = range(0, len(database), step)
     total = len(query) * len(starts)
     with tqdm(total=total, desc="nearest neighbours", delay=5, leave=False) as progress:
