@@ -5,18 +5,22 @@ wrong; 130 stopped by Ctrl-C.
 """
 
 import argparse
+import hashlib
 import os
 import shlex
 import sys
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from bdnn import data, metrics
+from bdnn.checks import check_whole_number
 from bdnn.course import compare
-from bdnn.files import atomic_path, check_writable, load
+from bdnn.files import atomic_path, check_writable, load, release
+from bdnn.search import nearest_asymmetric, rerank
 
 INTRODUCTION = """\
 Turn vectors into short binary codes, and search with them.
@@ -24,12 +28,13 @@ Turn vectors into short binary codes, and search with them.
   train      learn a hash function from a file of vectors
   encode     turn vectors into packed codes
   search     find the nearest items of a database by Hamming distance
+  remove     take items out of a file of codes
   evaluate   measure how good the codes of a database are for given queries
   compare    train several methods on one file and write a report in HTML
 
-Files: .npy; .npz and .mat with X and perhaps y; .csv, .csv.gz, .tsv, .txt and .parquet, with the
-labels in a column `label`; .fvecs and .bvecs. Samples stand in rows. What a command takes, with
-examples: python -m bdnn COMMAND --help"""
+Files: .npy; .npz, .mat and .h5 with X and perhaps y; .csv, .csv.gz, .tsv, .txt and .parquet, with
+the labels in a column `label`; .fvecs, .bvecs, .fbin and .u8bin. Samples stand in rows. What a
+command takes, with examples: python -m bdnn COMMAND --help"""
 
 TRAIN = """\
 examples:
@@ -43,35 +48,59 @@ that was cut off goes on where it was when the same command is given again. pyth
 tells what a model is worth; python -m bdnn compare tells which method suits your data."""
 
 ENCODE = """\
-example:
+examples:
   python -m bdnn encode my.bdnn vectors.npy --output codes.npy
+  python -m bdnn encode my.bdnn flowers.csv --id name --output codes.npz
+  python -m bdnn encode my.bdnn more.csv --id name --output codes.npz --append
 
 The codes are bytes, one row for each sample, ceil(bits / 8) bytes wide: the form that the binary
-indexes of faiss take: faiss.IndexBinaryFlat(8 * codes.shape[1]).add(codes)."""
+indexes of faiss take: faiss.IndexBinaryFlat(8 * codes.shape[1]).add(codes). A .npy file holds
+nothing else. A .npz file also holds the `ids` of the rows and the digest of the model file, so that
+codes of two models are not mixed, nor an id given twice, when --append adds rows at the end."""
 
 SEARCH = """\
 examples:
   python -m bdnn search my.bdnn database.npy queries.npy -k 10
-  python -m bdnn search my.bdnn codes.npy queries.npy --encoded --output found.npz
+  python -m bdnn search my.bdnn codes.npz queries.npy --encoded --output found.npz
+  python -m bdnn search my.bdnn codes.npz queries.npy --encoded --rerank vectors.npy
+  python -m bdnn search my.bdnn database.npy queries.npy --float-query
   python -m bdnn search my.bdnn database.npy queries.npy --radius 2
   python -m bdnn search my.bdnn flowers.csv new.csv --labels species --id name
 
 Rows of the database count from 0; of equal distances the lower row comes first. The output file
-holds `indices` and `distances`, one row for each query. With --radius a query finds as many items
-as there are so near: they stand one query after the other, those of query q from `limits[q]` to
-`limits[q + 1]`, as faiss has it. --labels only says which column is no number to encode; the
-queries may lack it. Every code is compared, which serves for some millions of items; larger
-collections want an index, such as those of faiss."""
+holds `indices` and `distances`, one row for each query, and `ids` where the database has them.
+--rerank finds N * k candidates by their codes and sorts them by Euclidean distance to the vectors
+of a file, in the rows of the codes. --float-query compares the real outputs for a query with the
+bits of an item (notebook 19), with UH-BDNN through its decoder: the distances printed are squares
+less what depends on the query alone. With --radius a query finds as many items as there are so
+near: they stand one query after the other, those of query q from `limits[q]` to `limits[q + 1]`, as
+faiss has it. --labels only says which column is no number to encode; the queries may lack it. Every
+code is compared, which serves for some millions of items; larger collections want an index, such as
+those of faiss."""
+
+REMOVE = """\
+example:
+  python -m bdnn remove codes.npz rose tulip
+
+The items are named by the ids that encode --id wrote into the file. The rows after them move up."""
 
 EVALUATE = """\
 examples:
-  python -m bdnn evaluate my.bdnn database.npy queries.npy
+  python -m bdnn evaluate my.bdnn database.npy queries.npy --recall 10
   python -m bdnn evaluate my.bdnn train.csv test.csv --labels species
   python -m bdnn evaluate my.bdnn X.npy Q.npy --labels y.npy --query-labels y_Q.npy
 
 A name given by --labels serves both files; a file of labels needs --query-labels beside it. The
 right answers to a query are the database items of its class where both files have labels, else its
-50 Euclidean neighbours in the database. Take queries that the model was not trained on."""
+50 Euclidean neighbours in the database. Take queries that the model was not trained on.
+
+--recall K tells which share of the K Euclidean neighbours is among the first K, 10 K and 100 K
+items by code: what --rerank would find with --oversample 1, 10 and 100.
+
+Drift: beside balance and independence stands what the codes of the training had, and beside
+precision_at_2 what a network had when it was validated, by neighbours or classes among its training
+samples. Take new vectors as the database: bits that were balanced in training and are so no longer
+say that the vectors have changed; train again, and encode the whole database anew."""
 
 COMPARE = """\
 examples:
@@ -82,6 +111,7 @@ A tenth of the vectors, at most 1,000, are held out as queries; the rest is both
 database. A .npz with `train` and `query`, or a folder of .fvecs, comes split and stays so."""
 
 
+FORMAT: Any = {"formatter_class": argparse.RawDescriptionHelpFormatter}
 CHECKPOINTED = ("uhbdnn", "shbdnn", "dh", "supdh")
 
 
@@ -89,7 +119,7 @@ def main(argv: list[str] | None = None) -> int:
     """Do what the command line says; return the exit code."""
     argv = sys.argv[1:] if argv is None else argv
     prepare_output()
-    args = parser().parse_args(argv)
+    args = parser("--model" in {word.partition("=")[0] for word in argv}).parse_args(argv)
     args.line = "python -m bdnn " + shlex.join(argv)
     try:
         args.do(args)
@@ -119,7 +149,7 @@ def prepare_output():
 def train(args):
     """Learn a hash function and save it."""
     writable(args.model, args.checkpoint)
-    X, y = training_vectors(args.data, args.labels, left_out(args))
+    X, y = training_vectors(args)
     compare.check_settings(args.settings, [args.method])
     estimator = compare.make(args.method, args.bits, args.seed, args.settings)
     if y is None and compare.supervised([args.method]):
@@ -135,49 +165,137 @@ def train(args):
     print(f"learned from {len(X)} vectors, written to {args.model}")
 
 
+def training_vectors(args):
+    """Vectors and labels of a file, or of the training part of a named set."""
+    if args.data not in data.DATASETS:
+        return read(args, args.data, args.labels, mapped=False)
+    dataset = data.load(args.data, labels=args.labels, ground_truth=None)
+    return dataset.train, dataset.labels and dataset.labels.train
+
+
+def read(args, path, labels, vectors=None, mapped=True):
+    """Vectors of a file and its labels; what may be larger than the memory stays in the file."""
+    return data.read_vectors(path, labels, left_out(args), vectors or args.vectors, mapped)
+
+
 def left_out(args):
     """Columns that are no features."""
-    return [*args.ignore, *([args.id] if args.id else [])]
+    named = args.id and not data.is_data_file(args.id)
+    return [*args.ignore, *([args.id] if named else [])]
 
 
-def training_vectors(name, labels, ignore):
-    """Vectors and labels of a file, or of the training part of a named set."""
-    if name not in data.DATASETS:
-        return data.read_vectors(name, labels, ignore)
-    dataset = data.load(name, labels=labels, ground_truth=None)
-    return dataset.train, dataset.labels and dataset.labels.train
+def with_ids(args, path):
+    """Vectors of a file, and the ids of its rows or None."""
+    if not args.id:
+        return read(args, path, args.labels)[0], None
+    ignore = [*args.ignore, *([args.labels] if args.labels else [])]
+    return data.read_vectors(path, args.id, ignore, args.vectors, True)  # as labels are read
 
 
 def encode(args):
     """Encode a file of vectors."""
     writable(args.output)
-    model = load(args.model)
-    codes = model.encode(data.read_vectors(args.data, args.labels, left_out(args))[0])
-    write_arrays(args.output, partial(np.save, arr=codes))
-    print(f"{len(codes)} codes of {model.n_bits} bits ({codes.shape[1]} bytes) in {args.output}")
+    model, archive = load(args.model), Path(args.output).suffix.lower() == ".npz"
+    X, ids = with_ids(args, args.data)
+    found = {"codes": model.encode(X), "model": digest(args.model)}
+    if archive and ids is not None:
+        found["ids"] = ids.astype(str)
+    if args.append:
+        before = codes_of_model(args.output, args, model)
+        if archive and before.keys() != found.keys():
+            raise ValueError(f"{args.output} and {args.data} must both have ids, or neither")
+        for name in {*before} - {"model"}:
+            found[name] = np.concatenate([before[name], found[name]])
+    ids, counts = np.unique(found.get("ids", []), return_counts=True)
+    if (counts > 1).any():
+        raise ValueError(f"the id {str(ids[counts.argmax()])!r} comes twice")
+    write_codes(args.output, found)
+    n, n_bytes = found["codes"].shape
+    print(f"{n} codes of {model.n_bits} bits ({n_bytes} bytes) in {args.output}")
+
+
+def digest(path):
+    """What tells one model file from another."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_codes(path, found):
+    """Write codes: alone to a .npy, with all that belongs to them to a .npz."""
+    if Path(path).suffix.lower() == ".npz":
+        write_arrays(path, lambda file: np.savez(file, **found))
+    else:
+        write_arrays(path, partial(np.save, arr=found["codes"]))
+
+
+def read_codes(path):
+    """What `encode` wrote, by name."""
+    kind = Path(path).suffix.lower()
+    if kind not in (".npy", ".npz"):
+        raise ValueError(f"{path}: codes are read from the .npy or .npz file that encode wrote")
+    archive = data.read_archive(path, ["codes"]) if kind == ".npz" else {}
+    found = archive or {"codes": data.read_array(path)}
+    codes = found["codes"]
+    if codes.dtype != np.uint8 or codes.ndim != 2 or len(found.get("ids", codes)) != len(codes):
+        raise ValueError(f"{path} holds {codes.dtype} {codes.shape}, not codes that encode wrote")
+    return found
+
+
+def codes_of_model(path, args, model):
+    """The same, after a check that this model can have made them."""
+    found, width = read_codes(path), -(-model.n_bits // 8)
+    n_bytes = found["codes"].shape[1]
+    if n_bytes != width:
+        told = f"not the {width} that {model.n_bits} bits take"
+        raise ValueError(f"{path} holds codes of {n_bytes} bytes, {told}")
+    if found.get("model", digest(args.model)) != digest(args.model):
+        raise ValueError(f"{path} holds codes of another model than {args.model}: encode anew")
+    return found
+
+
+def remove(args):
+    """Take items out of a file of codes."""
+    writable(args.codes)
+    found = read_codes(args.codes)
+    if "ids" not in found:
+        raise ValueError(f"{args.codes} has no ids: encode with --id NAME into an .npz file")
+    if unknown := set(args.ids) - set(found["ids"].tolist()):
+        raise ValueError(f"{args.codes} has no item {str(min(unknown))!r}")
+    keep = ~np.isin(found["ids"], args.ids)
+    if not keep.any():
+        raise ValueError(f"no item would be left in {args.codes}: remove the file")
+    write_codes(args.codes, found | {name: found[name][keep] for name in ("codes", "ids")})
+    print(f"{np.count_nonzero(keep)} codes left in {args.codes}")
 
 
 def search(args):
     """Find the nearest database items of every query."""
     writable(args.output)
+    if args.radius is not None and (args.rerank or args.float_query):
+        raise ValueError("--radius counts bits: without --rerank and --float-query")
+    check_whole_number("--oversample", args.oversample, 1)
     model = load(args.model)
-    names = None
     if args.encoded:
-        database = encoded(args.database, model)
-    elif args.id:  # is read as labels are
-        ignore = [*args.ignore, *([args.labels] if args.labels else [])]
-        X, names = data.read_vectors(args.database, args.id, ignore)
+        found = codes_of_model(args.database, args, model)
+        database, names = found["codes"], found.get("ids")
+    else:
+        X, names = with_ids(args, args.database)
         database = model.encode(X)
+    Q = query_vectors(args)
+    found, told = {}, f"{min(args.k, len(database))} items for each of {len(Q)} queries"
+    if args.radius is not None:
+        indices, distances = within(model.encode(Q), database, args.radius)
+        found["limits"] = np.cumsum([0, *map(len, indices)])
+        told = f"{found['limits'][-1]} items within radius {args.radius} of {len(Q)} queries"
     else:
-        database = model.encode(data.read_vectors(args.database, args.labels, args.ignore)[0])
-    codes = model.encode(query_vectors(args.query, args.labels, left_out(args)))
-    if args.radius is None:
-        indices, distances = metrics.nearest(codes, database, min(args.k, len(database)))
-        found, told = {}, f"{indices.shape[1]} items for each of {len(codes)} queries"
-    else:
-        indices, distances = within(codes, database, args.radius)
-        found = {"limits": np.cumsum([0, *map(len, indices)])}
-        told = f"{found['limits'][-1]} items within radius {args.radius} of {len(codes)} queries"
+        n = args.k * args.oversample if args.rerank else args.k
+        find = by_real_query if args.float_query else by_code
+        indices, distances = find(model, Q, database, min(n, len(database)))
+        if args.rerank:
+            vectors = data.read_vectors(
+                args.rerank, args.labels, left_out(args), args.vectors, True
+            )
+            indices, distances = reranked(Q, vectors[0], indices, args, len(database))
     if args.output:
         if args.radius is not None:
             indices, distances = np.concatenate(indices), np.concatenate(distances)
@@ -189,29 +307,43 @@ def search(args):
     print("query: item (distance) ...")
     for query, (row, distance) in enumerate(zip(indices, distances)):
         items = row if names is None else names[row]
-        print(f"{query}:", " ".join(f"{i} ({d})" for i, d in zip(items, distance)))
+        print(f"{query}:", " ".join(f"{i} ({d:.5g})" for i, d in zip(items, distance)))
 
 
-def encoded(path, model):
-    """Codes of a database that `encode` wrote."""
-    if Path(path).suffix.lower() != ".npy":
-        raise ValueError(f"{path}: codes are read from the .npy file that encode wrote")
-    codes = data.read_array(path)
-    width = -(-model.n_bits // 8)
-    if codes.dtype != np.uint8 or codes.ndim != 2 or codes.shape[1] != width or not len(codes):
-        raise ValueError(
-            f"{path} holds {codes.dtype} {codes.shape}, not codes of {model.n_bits} bits: uint8 "
-            f"(n, {width})"
-        )
-    return codes
-
-
-def query_vectors(path, labels, ignore):
+def query_vectors(args):
     """Vectors of queries; the labels that stand beside those of the database may be missing."""
+    labels = None if data.is_data_file(args.labels) else args.labels
     try:
-        return data.read_vectors(path, None if data.is_data_file(labels) else labels, ignore)[0]
+        return read(args, args.query, labels, args.query_vectors)[0]
     except data.MissingLabelsError:
-        return data.read_vectors(path, ignore=ignore)[0]
+        return read(args, args.query, None, args.query_vectors)[0]
+
+
+def by_code(model, Q, codes, n):
+    """The n nearest codes of every query by Hamming distance."""
+    return metrics.nearest(model.encode(Q), codes, n)
+
+
+def by_real_query(model, Q, codes, n):
+    """The same by the real outputs for the query, or to what the model decodes from the bits."""
+    W = getattr(model, "decoder_W_", None)
+    if W is None:
+        return nearest_asymmetric(model.decision_function(Q), codes, n)
+    return nearest_asymmetric((Q - model.decoder_c_.T) @ W, codes, n, W.T @ W)
+
+
+def reranked(Q, vectors, candidates, args, n_items):
+    """The k candidates whose vectors are nearest."""
+    if len(vectors) != n_items:
+        raise ValueError(
+            f"{args.rerank} holds {len(vectors)} vectors, and there are {n_items} codes"
+        )
+    k, found = min(args.k, n_items), []
+    for q, rows in zip(Q, candidates):
+        found.append(rerank(q[None], vectors, rows[None], k))
+        release(vectors)
+    indices, distances = zip(*found)
+    return np.concatenate(indices), np.concatenate(distances)
 
 
 def within(queries: np.ndarray, database: np.ndarray, radius: int) -> tuple[list, list]:
@@ -233,28 +365,51 @@ def evaluate(args):
             f"--labels {args.labels} holds the labels of the database; say with --query-labels "
             "where those of the queries are"
         )
-    X, y = data.read_vectors(args.database, args.labels, left_out(args))
-    Q, y_Q = data.read_vectors(args.query, args.query_labels or args.labels, left_out(args))
+    X, y = read(args, args.database, args.labels)
+    Q, y_Q = read(args, args.query, args.query_labels or args.labels, args.query_vectors)
     labelled = y is not None and y_Q is not None
     if args.ground_truth == "labels" and not labelled:
         raise ValueError("--ground-truth labels needs labels in both files; see --labels")
-    codes = model.transform(Q), model.transform(X)
-    if labelled and args.ground_truth != "knn":
-        relevant, truth = (y_Q, y), "items of the query's class"
-    else:
-        k = min(args.neighbours, len(X))
-        relevant = data.nearest_neighbours(Q, X, k)
-        truth = f"the {k} Euclidean neighbours"
+    by_class = labelled and args.ground_truth != "knn"
+    k, K = min(args.neighbours, len(X)), args.recall
+    if K is not None:
+        check_whole_number("--recall", K, 1)
+    wanted = max(0 if by_class else k, K or 0)
+    codes = bits(model, Q), bits(model, X)
+    near = data.nearest_neighbours(Q, X, wanted) if wanted else None
+    truth = "items of the query's class" if by_class else f"the {k} Euclidean neighbours"
     print(f"{len(Q)} queries, {len(X)} database items, {model.n_bits} bits; relevant: {truth}")
+    relevant, before = (y_Q, y) if by_class else near[:, :k], recorded(model)
     for name, value in metrics.evaluate(*codes, relevant, top=args.top).items():
         if name != "precision_at_500" or len(X) > 500:  # else it is the share of what is relevant
-            print(f"{name:18}{value:.4f}")
+            told = f"   training {before[name]:.4f}" if name in before else ""
+            print(f"{name:18}{value:.4f}{told}")
+    for n in [K, 10 * K, 100 * K] if K else []:
+        if n <= len(X):
+            share = metrics.recall_at(*codes, near, k=K, shortlist=n)
+            print(f"{f'{K}_recall_at_{n}':18}{share:.4f}")
+
+
+def bits(model, X):
+    """Codes as truth values, (n_samples, n_bits)."""
+    packed = model.encode(X)
+    return np.unpackbits(packed, axis=1, count=model.n_bits, bitorder="little").view(bool)
+
+
+def recorded(model):
+    """Measures of the codes of the training, and of a network that was validated there."""
+    codes = model.codes_
+    found = {"balance": metrics.balance(codes), "independence": metrics.independence(codes)}
+    if getattr(model, "n_validation", 0) and len(codes) >= 8:
+        best = next(entry for entry in model.history_ if entry["round"] == model.best_)
+        found["precision_at_2"] = best["score"]
+    return found
 
 
 def compare_methods(args):
     """Train several methods, print the table, write the report."""
     writable(args.report)
-    options = {"labels": args.labels, "ignore": left_out(args)}
+    options = {"labels": args.labels, "ignore": left_out(args), "vectors": args.vectors}
     dataset = data.load(args.data, ground_truth=None, **options)
     methods = args.methods or compare.DEFAULT_METHODS
     methods = compare.usable(methods, dataset, lenient=args.methods is None)
@@ -295,37 +450,36 @@ def write_arrays(path, write):
         write(file)
 
 
-def parser():
-    """The command line."""
+def parser(model_named=False):
+    """The command line; where --model names the model, it is no argument by position."""
     root = argparse.ArgumentParser(
         prog="python -m bdnn",
         usage="python -m bdnn COMMAND ...",
         description=INTRODUCTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        **FORMAT,
     )
     options = {"dest": "command", "required": True, "prog": "python -m bdnn"}
     commands = root.add_subparsers(**options, help=argparse.SUPPRESS)
 
     def command(name, do, epilog, *positional):
         """A subcommand with its positional arguments, all of them files."""
-        sub = commands.add_parser(
-            name,
-            description=do.__doc__,
-            epilog=epilog,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
+        sub = commands.add_parser(name, description=do.__doc__, epilog=epilog, **FORMAT)
         sub.set_defaults(do=do)
         for argument, text in positional:
-            sub.add_argument(argument, help=text)
+            options = {"dest": "model", "required": True} if argument == "--model" else {}
+            sub.add_argument(argument, help=text, **options)
         text = "array or column that holds the labels, or a file of its own"
         sub.add_argument("--labels", metavar="NAME", help=text)
         text = "column of a table that is no feature; may be given several times"
         sub.add_argument("--ignore", metavar="NAME", action="append", default=[], help=text)
         text = "column that names the rows: no feature; search gives these names"
         sub.add_argument("--id", metavar="NAME", help=text)
+        text = "array that holds the vectors, if not X; or the one column of a table"
+        sub.add_argument("--vectors", metavar="NAME", help=text)
         return sub
 
-    model, database = ("model", "what train wrote"), ("database", "file that is searched")
+    model = "--model" if model_named else "model", "what train wrote; or as --model FILE"
+    database = "database", "file that is searched"
     own = ("data", f"file of vectors, or a set: {', '.join(data.DATASETS)}")
     query = ("query", "file of queries")
     methods = {"type": str.lower, "choices": list(compare.METHODS), "metavar": "METHOD"}
@@ -341,6 +495,7 @@ def parser():
 
     sub = command("encode", encode, ENCODE, model, ("data", "file of vectors"))
     sub.add_argument("--output", default="codes.npy", help="file to write; default codes.npy")
+    sub.add_argument("--append", action="store_true", help="add to the codes of that file")
 
     sub = command("search", search, SEARCH, model, database, query)
     size = sub.add_mutually_exclusive_group()
@@ -348,12 +503,27 @@ def parser():
     text = "find instead all items that differ in at most R bits"
     size.add_argument("--radius", type=int, metavar="R", help=text)
     sub.add_argument("--encoded", action="store_true", help="database holds codes, from encode")
+    text = "sort the candidates by the vectors of the database, in this file"
+    sub.add_argument("--rerank", metavar="FILE", help=text)
+    text = "N * k candidates are sorted; default 10"
+    sub.add_argument("--oversample", type=int, default=10, metavar="N", help=text)
+    text = "compare real outputs for the query with bits"
+    sub.add_argument("--float-query", action="store_true", help=text)
+    add_query(sub)
     sub.add_argument("--output", metavar="FILE", help="write .npz instead of printing")
+
+    sub = commands.add_parser("remove", description=remove.__doc__, epilog=REMOVE, **FORMAT)
+    sub.set_defaults(do=remove)
+    sub.add_argument("codes", help=".npz file that encode wrote")
+    sub.add_argument("ids", nargs="+", metavar="ID", help="items to take out")
 
     sub = command("evaluate", evaluate, EVALUATE, model, database, query)
     text = "those of the queries, where --labels is a file or names another array or column"
     sub.add_argument("--query-labels", metavar="NAME", help=text)
     sub.add_argument("--top", type=int, metavar="K", help="mAP@K as well, the mAP of the first K")
+    text = "share of the K nearest neighbours in shortlists as well"
+    sub.add_argument("--recall", type=int, metavar="K", help=text)
+    add_query(sub)
     add_truth(sub)
 
     sub = command("compare", compare_methods, COMPARE, own)
@@ -364,6 +534,12 @@ def parser():
     add_training(sub)
     add_truth(sub)
     return root
+
+
+def add_query(sub):
+    """Options of the commands that read queries."""
+    text = "array of the queries' vectors, if it has another name than --vectors says"
+    sub.add_argument("--query-vectors", metavar="NAME", help=text)
 
 
 def add_training(sub):

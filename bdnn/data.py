@@ -22,6 +22,7 @@ from collections.abc import Callable, Collection
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from reprlib import Repr
 from tempfile import TemporaryDirectory
@@ -34,7 +35,8 @@ from sklearn.datasets import load_digits
 from tqdm import tqdm
 
 from bdnn.checks import Seed, as_generator, check_option, check_whole_number, check_zero_one
-from bdnn.files import StrPath, atomic_path
+from bdnn.files import StrPath, atomic_path, release
+from bdnn.hashing import is_mapped
 
 __all__ = [
     "DATASETS",
@@ -45,6 +47,7 @@ __all__ = [
     "is_data_file",
     "load",
     "nearest_neighbours",
+    "read_archive",
     "read_array",
     "read_vectors",
     "with_ground_truth",
@@ -75,11 +78,22 @@ SIFT1M_ADDRESS = "ftp://ftp.irisa.fr/local/texmex/corpus/sift.tar.gz"
 # Neighbours are kept on disk when finding them takes more multiplications than this (seconds).
 KEEP_NEIGHBOURS_FROM = 10**10
 BLOCK_ENTRIES = 2**23
+HDF5_MARK = b"\x89HDF\r\n\x1a\n"
+BIN_ENTRIES = {".fbin": np.dtype("<f4"), ".u8bin": np.dtype("u1")}
 QUERIES_PER_CLASS = 100  # of the protocol "dh"
 
 SHORT = Repr()  # of values in messages: cut, and without control characters
 SHORT.maxstring = SHORT.maxother = 60
 _shown = SHORT.repr
+
+
+class Asked(NamedTuple):
+    """What is wanted of a file: the arguments of :func:`read_vectors`."""
+
+    labels: StrPath | None = None
+    ignore: Collection[str] = ()
+    vectors: str | None = None
+    mapped: bool = False
 
 
 class MissingLabelsError(ValueError):
@@ -152,6 +166,7 @@ def load(
     n_query: int | None = None,
     labels: StrPath | None = None,
     ignore: Collection[str] = (),
+    vectors: str | None = None,
     data_home: StrPath | None = None,
 ) -> Dataset:
     """Load a data set, split it, and find the right answers for its queries.
@@ -197,6 +212,8 @@ def load(
         Where the labels of a file of your own are, as for :func:`read_vectors`.
     ignore : names, optional
         Columns of a table of your own that are no features.
+    vectors : str, optional
+        Another name of the array of vectors, where a file of your own has no split.
     data_home : path, optional
         Folder for downloads and computed neighbours.
 
@@ -227,7 +244,7 @@ def load(
             raise ValueError(f"labels={labels!r} is for files of your own; {name} has its own")
         dataset = DATASETS[name](rng, n_query, cache)
     else:
-        dataset = _read_path(name, rng, n_query, labels, ignore)
+        dataset = _read_path(name, rng, n_query, Asked(labels, ignore, vectors))
     if protocol == "dh":
         dataset = _deep_hashing_split(dataset, rng)
     if ground_truth == "auto":
@@ -265,6 +282,7 @@ def nearest_neighbours(query: np.ndarray, database: np.ndarray, k: int) -> np.nd
     ----------
     query : array (n_query, n_features)
     database : array (n_database, n_features)
+        A memory-mapped file is read block by block.
     k : int
 
     Returns
@@ -278,43 +296,61 @@ def nearest_neighbours(query: np.ndarray, database: np.ndarray, k: int) -> np.nd
     ValueError
         If k exceeds the database, the widths differ, or a value is not finite.
     """
-    query, database = _as_floats(query), _as_floats(database)
+    file, query, database = database, np.asarray(query), np.asarray(database)
     if query.ndim != 2 or database.ndim != 2 or query.shape[1] != database.shape[1]:
         raise ValueError(f"query {query.shape} and database {database.shape} do not fit together")
     check_whole_number("the number of neighbours", k, 1)
     if k > len(database):
         raise ValueError(f"{k} neighbours asked for, but the database has {len(database)} vectors")
-    norms = np.sqrt(_squares(database))
-    bound = _error_bound(np.sqrt(_squares(query)), norms.max(), query.shape[1], query.dtype)
-    if not np.all(np.isfinite(bound)):
-        raise ValueError("query and database must be finite, and their squares must not overflow")
-    neighbours, n_ties = np.empty((len(query), k), dtype=np.int32), 0
-    step = max(1, BLOCK_ENTRIES // len(database))
-    squares = (norms**2).astype(query.dtype)
-    with tqdm(total=len(query), desc="nearest neighbours", delay=5, leave=False) as progress:
-        for start in range(0, len(query), step):
-            block = query[start : start + step]
-            approximate = squares - 2 * block @ database.T
-            nearest = np.partition(approximate, k - 1, axis=1)[:, k - 1]
-            limit = nearest + 2 * bound[start : start + step]
-            for i, q in enumerate(block):
-                candidates = np.flatnonzero(approximate[i] <= limit[i])
-                distance = _squares(database[candidates] - q.astype(np.float64))
-                order = np.argsort(distance, kind="stable")
-                neighbours[start + i] = candidates[order[:k]]
-                n_ties += bool((distance[order[k : k + 1]] == distance[order[k - 1]]).any())
-            progress.update(len(block))
+    query = _as_floats(query)
+    step = max(1, BLOCK_ENTRIES // 2 // query.shape[1]) if is_mapped(file) else len(database)
+    rows: np.ndarray = np.empty((len(query), 0), dtype=np.int32)
+    squares: np.ndarray = np.empty((len(query), 0))
+    starts = range(0, len(database), step)
+    total = len(query) * len(starts)
+    with tqdm(total=total, desc="nearest neighbours", delay=5, leave=False) as progress:
+        for start in starts:
+            block = _as_floats(database[start : start + step])
+            found = _nearest_in(query, block, min(k + 1, len(block)), progress)  # one for the ties
+            release(file)
+            rows, squares = np.hstack([rows, start + found[0]]), np.hstack([squares, found[1]])
+            order = np.argsort(squares, axis=1, kind="stable")[:, : k + 1]
+            rows, squares = (np.take_along_axis(A, order, axis=1) for A in (rows, squares))
+    n_ties = np.count_nonzero(squares[:, k:] == squares[:, k - 1 : k])
     if n_ties > len(query) / 2:
         _warn(
             f"for {n_ties} of {len(query)} queries more vectors are as near as neighbour {k}, such "
             "as duplicates: which of them count is decided by their order"
         )
-    return neighbours
+    return np.ascontiguousarray(rows[:, :k])
+
+
+def _nearest_in(query, database, k, progress):
+    """The k nearest database rows of every query, and the squares of their distances."""
+    norms = np.sqrt(_squares(database))
+    bound = _error_bound(np.sqrt(_squares(query)), norms.max(), query.shape[1], query.dtype)
+    if not np.all(np.isfinite(bound)):
+        raise ValueError("query and database must be finite, and their squares must not overflow")
+    rows, found = np.empty((len(query), k), dtype=np.int32), np.empty((len(query), k))
+    step = max(1, BLOCK_ENTRIES // len(database))
+    squares = (norms**2).astype(query.dtype)
+    for start in range(0, len(query), step):
+        block = query[start : start + step]
+        approximate = squares - 2 * block @ database.T
+        nearest = np.partition(approximate, k - 1, axis=1)[:, k - 1]
+        limit = nearest + 2 * bound[start : start + step]
+        for i, q in enumerate(block):
+            candidates = np.flatnonzero(approximate[i] <= limit[i])
+            distance = _squares(database[candidates] - q.astype(np.float64))
+            order = np.argsort(distance, kind="stable")[:k]
+            rows[start + i], found[start + i] = candidates[order], distance[order]
+        progress.update(len(block))
+    return rows, found
 
 
 def _as_floats(X):
-    X = np.asarray(X)
-    return X if X.dtype in (np.float32, np.float64) else X.astype(np.float64)
+    """The same numbers in float32 or float64, in memory."""
+    return np.asarray(X, dtype=np.float32 if np.can_cast(X.dtype, np.float32) else np.float64)
 
 
 def _squares(X):
@@ -347,7 +383,7 @@ def _kept_neighbours(dataset, k, cache):
 def _kept(path, compute):
     """An array from a file of the cache, or computed and kept there; an .npz tells damage."""
     with suppress(OSError, ValueError):  # absent, or damaged
-        return _read_npz(path, ["kept"])["kept"]
+        return read_archive(path, ["kept"])["kept"]
     array = compute()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -620,7 +656,7 @@ def _read_large(name, file, arrays):
             f"{name} needs {file} with {', '.join(arrays)}, and it is not in {path.parent}; it is "
             "not downloaded. Set BDNN_DATA to the folder that has it"
         )
-    found = _read_npz(path, arrays)
+    found = read_archive(path, arrays)
     return [found[array] for array in arrays]
 
 
@@ -651,7 +687,11 @@ def _fetch(addresses, digest, folder, by_hand):
 
 
 def read_vectors(
-    path: StrPath, labels: StrPath | None = None, ignore: Collection[str] = ()
+    path: StrPath,
+    labels: StrPath | None = None,
+    ignore: Collection[str] = (),
+    vectors: str | None = None,
+    mapped: bool = False,
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Vectors of one file, and their labels if it has any.
 
@@ -662,12 +702,14 @@ def read_vectors(
 
         ============== =======================================================================
         .npy           a matrix, samples in rows
-        .npz, .mat     the array ``X``, samples in rows; labels in ``y`` (.mat up to version 7)
+        .npz, .mat     the array ``X``, samples in rows; labels in ``y``
+        .h5, .hdf5     the same; these, and .mat from version 7.3 on, need the extra ``hdf5``
         .csv, .csv.gz  a table of numbers, samples in rows; labels in a column ``label``. It is
         .tsv, .txt     separated by tabs, semicolons, commas, or spaces between numbers; without
                        a line of names its columns are called 0, 1, ...
         .parquet       the same; a column of lists of one length stands for as many columns
         .fvecs, .bvecs vectors of the TEXMEX corpus; no labels
+        .fbin, .u8bin  vectors of the BIGANN benchmarks; no labels
         ============== =======================================================================
 
     labels : str or path, optional
@@ -675,6 +717,11 @@ def read_vectors(
         nothing else (.npy, or one label in a line), or holds them in ``y`` or ``label``.
     ignore : names, optional
         Columns of a table that are no features, such as a number or a path of every row.
+    vectors : str, optional
+        Another name of the array that holds the vectors, or the one column of a table that does.
+    mapped : bool
+        Leave the matrix of a .npy, .fbin or .u8bin file where it is, and as it is: X is a
+        memory-mapped array of any real type, which nobody has looked through for NaN.
 
     Returns
     -------
@@ -692,14 +739,18 @@ def read_vectors(
         If there is no such file.
     """
     path = _path(path)
-    arrays = _read_file(path, labels, ignore)
+    arrays = _read_file(path, Asked(labels, ignore, vectors, mapped))
     if "X" not in arrays:
-        raise ValueError(f"{path} must hold the array X; it holds {_names(arrays)}")
-    X, y = _as_vectors(arrays["X"], f"{path.name}: X")[0], arrays.get("y")
+        mend = "; if one of these holds the vectors, name it (--vectors NAME, or vectors=NAME)"
+        raise ValueError(f"{path} must hold the array X; it holds {_names(arrays)}{mend}")
+    X, y = arrays["X"], arrays.get("y")
+    if isinstance(X, np.memmap) and X.ndim > 2:
+        X = X.reshape(len(X), -1)
+    X = X if is_mapped(X) else _as_vectors(X, f"{path.name}: X")[0]
     return X, None if y is None else _as_labels(y, X, f"{path.name}: labels")
 
 
-def _read_path(name, rng, n_query, labels, ignore):
+def _read_path(name, rng, n_query, asked):
     """A data set of one's own: a file with a matrix or with a split, or a folder of .fvecs."""
     path = _path(name)
     if _ending(path) not in READERS and not path.exists():
@@ -708,10 +759,11 @@ def _read_path(name, rng, n_query, labels, ignore):
             f"path of a file ({', '.join(READERS)}), or of a folder with .fvecs files"
         )
     if path.is_dir():
-        if labels is not None:
-            raise ValueError(f"labels={labels!r} is for files; a folder of .fvecs has no labels")
+        if asked.labels is not None:
+            told = f"labels={asked.labels!r} is for files"
+            raise ValueError(f"{told}; a folder of .fvecs has no labels")
         return _read_fvecs_folder(path, n_query)
-    arrays = _read_file(path, labels, ignore)
+    arrays = _read_file(path, asked)
     if "X" in arrays:
         X, image_shape = _as_vectors(arrays["X"], f"{path.stem}: X")
         X = X.reshape(len(X), *image_shape) if image_shape else X
@@ -754,17 +806,17 @@ def _names(arrays, most=10):
     return ", ".join(names[:most]) + more or "nothing"
 
 
-def _read_file(path, labels, ignore=()):
-    """The arrays of a file by name, the labels among them as ``y``."""
+def _read_file(path, asked):
+    """The arrays of a file by name, the vectors among them as ``X``, the labels as ``y``."""
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}")
     reader = READERS.get(_ending(path))
     if reader is None:
         raise ValueError(f"{path}: a data file must be one of {', '.join(READERS)}")
-    if not is_data_file(labels):
-        return reader(path, labels, ignore)
-    arrays = reader(path, None, ignore)
-    return arrays | {"y": _read_labels(_path(labels), len(arrays.get("X", ())))}
+    if not is_data_file(asked.labels):
+        return reader(path, asked)
+    arrays = reader(path, asked._replace(labels=None))
+    return arrays | {"y": _read_labels(_path(asked.labels), len(arrays.get("X", ())))}
 
 
 def _read_labels(path, n):
@@ -776,7 +828,7 @@ def _read_labels(path, n):
         if y is not None and len(y) == n - 1 and column in y.tolist():
             y = np.append(column, y)  # what was taken for the name is the first label
     else:
-        found = _read_file(path, None)
+        found = _read_file(path, Asked())
         y = found.get("X" if _ending(path) == ".npy" else "y")
     if y is None:
         held = _names(found)
@@ -789,46 +841,62 @@ def _reading(path, kind):
     """Say of whatever a reader stumbles over that the file is damaged, or of another kind."""
     try:
         yield
-    except ImportError:  # what reads .parquet is not installed
+    except ImportError:  # what reads .parquet or .h5 is not installed
         raise
     except Exception as error:  # a damaged file can raise nearly anything
         told = " ".join(str(error).split())[:300]
-        if told.startswith("Object arrays"):
+        if told.startswith(("Object arrays", "Array can't be memory-mapped")):
             mend = "save what array.astype(str) or array.astype(float) gives"
             raise ValueError(f"{path} holds an array of objects, not unpickled: {mend}") from error
         raise ValueError(f"{path} is damaged or not {kind}: {told}") from error
 
 
-def _read_named(path, labels, ignore=()):
-    """Arrays of a .npz or .mat file."""
-    arrays = _read_npz(path) if path.suffix.lower() == ".npz" else _read_matlab(path, labels)
-    if labels is not None:
-        if labels not in arrays:
-            held = _names(arrays)
-            raise MissingLabelsError(f"{path} holds no {labels!r} for labels; it holds {held}")
-        arrays["y"] = arrays.pop(labels)
+def _read_named(path, asked):
+    """Arrays of a .npz, .mat or .h5 file."""
+    arrays = read_archive(path) if _ending(path) == ".npz" else _read_elsewhere(path, asked)
+    for key, name, error in (
+        ("y", asked.labels, MissingLabelsError),
+        ("X", asked.vectors, ValueError),
+    ):
+        if name is not None and name not in arrays:
+            what = "labels" if key == "y" else "vectors"
+            raise error(f"{path} holds no {name!r} for {what}; it holds {_names(arrays)}")
+        if name is not None:
+            arrays[key] = arrays.pop(name)
     return arrays
 
 
-def _read_matrix(path, labels, ignore=()):
+def _read_matrix(path, asked):
     """The matrix of a file that holds nothing else."""
-    if labels is not None:
+    if asked.labels is not None:
         raise MissingLabelsError(
-            f"{path} holds vectors alone, no {labels!r}; give the labels as a file of their own"
+            f"{path} holds vectors alone, no {asked.labels!r}; give the labels as a file of their "
+            "own"
         )
-    return {"X": read_array(path) if path.suffix.lower() == ".npy" else _read_vecs(path)}
+    kind = path.suffix.lower()
+    if kind == ".npy":
+        return {"X": read_array(path, asked.mapped)}
+    return {"X": _read_bin(path, asked.mapped) if kind in BIN_ENTRIES else _read_vecs(path)}
 
 
-def _read_matlab(path, labels):
-    """Arrays of a .mat file, read in a process of its own; labels are flat, text strings."""
-    with TemporaryDirectory() as folder, _reading(path, "a MATLAB file up to version 7"):
+def _read_elsewhere(path, asked):
+    """Arrays of a .mat or .h5 file, read in a process of its own, which a damaged file may kill."""
+    with open(path, "rb") as file:
+        raw = file.read(520)
+    program, kind = MATLAB_TO_NPZ, "a MATLAB file"
+    if path.suffix.lower() != ".mat" or HDF5_MARK == raw[512:]:  # where MATLAB 7.3 has it
+        program, kind = HDF5_TO_NPZ, "an HDF5 file"
+        if find_spec("h5py") is None:
+            raise ImportError(f"{path} is read by h5py: pip install 'bdnn[hdf5]'")
+    with TemporaryDirectory() as folder, _reading(path, kind):
         target = os.path.join(folder, "arrays.npz")
-        line = [sys.executable, "-P", "-c", MATLAB_TO_NPZ, path, target, labels or "y"]
+        names = asked.labels or "y", asked.vectors or "X"
+        line = [sys.executable, "-P", "-c", program, path, target, *names]
         done = subprocess.run(line, capture_output=True, encoding="utf-8", errors="replace")
         if done.returncode:
-            raise ValueError((done.stderr.splitlines() or ["the reader of SciPy crashes"])[-1])
-        found = _read_npz(target)
-    return {name: found[f"arr_{k}"] for k, name in enumerate(found["names"].tolist())}
+            raise ValueError((done.stderr.splitlines() or ["what reads it crashes"])[-1])
+        found = read_archive(target)
+    return {name: found.get(f"arr_{k}") for k, name in enumerate(found["names"].tolist())}
 
 
 # The arrays of a .mat file without what is not array or text. On some files that are damaged the
@@ -838,14 +906,14 @@ import sys, numpy as np
 from scipy.io import loadmat
 from scipy.sparse import issparse
 
-path, target, labels = sys.argv[1:]
+path, target, labels, vectors = sys.argv[1:]
 arrays = {name: A for name, A in loadmat(path).items() if not name.startswith("__")}
 flat = [name for name in arrays if name in ("y", labels) or name.endswith("_labels")]
 for name, y in loadmat(path, variable_names=flat, simplify_cells=True).items():
     if name in flat:
         y = np.atleast_1d(y)
         arrays[name] = y.astype(str) if y.dtype.kind == "O" else y
-for name in ("X", "train", "database", "query"):
+for name in (vectors, "train", "database", "query"):
     if issparse(arrays.get(name)):
         sys.exit(f"{name} is a sparse matrix; make it dense first (full)")
 arrays = {k: A for k, A in arrays.items() if not issparse(A) and not A.dtype.hasobject}
@@ -853,9 +921,42 @@ np.savez(target, *arrays.values(), names=np.array([*arrays], str))
 """
 
 
-def _read_table(path, labels, ignore=()):
+# The arrays of an HDF5 file that are looked for, and the names of all. MATLAB turns its matrices,
+# and writes texts as numbers of signs.
+HDF5_TO_NPZ = """
+import sys, h5py, numpy as np
+
+path, target, labels, vectors = sys.argv[1:]
+wanted, arrays, others = {labels, vectors, "train", "database", "query"}, {}, []
+
+def text(signs):
+    return "".join(map(chr, signs)).rstrip()
+
+def read(name, item):
+    if not isinstance(item, h5py.Dataset) or name.startswith("#"):
+        return
+    if name not in wanted and not name.endswith("_labels"):
+        others.append(name)
+    elif h5py.check_string_dtype(item.dtype):
+        arrays[name] = item.asstr()[...].astype(str)
+    else:
+        A, kind = item[...], item.attrs.get("MATLAB_class")
+        if kind == b"cell":
+            A = np.array([text(item.file[part][...].ravel()) for part in A.ravel()])
+        elif kind == b"char":
+            A = np.array([text(row) for row in A.T])
+        arrays[name] = A.T if kind and A.ndim > 1 else A
+
+with h5py.File(path, "r") as file:
+    file.visititems(read)
+np.savez(target, *arrays.values(), names=np.array([*arrays, *others], str))
+"""
+
+
+def _read_table(path, asked):
     """Numbers and labels of a table."""
     table, arrays, lists, numbers = _read_frame(path), {}, [], []
+    labels, ignore = asked.labels, asked.ignore
     column = "label" if labels is None else labels
     if column in table:
         arrays["y"] = _labels_of(table.pop(column), path)
@@ -863,8 +964,10 @@ def _read_table(path, labels, ignore=()):
         raise MissingLabelsError(f"{path} has no column {labels!r}; it has {_names(table)}")
     for name in set(ignore) - set(table) - {column}:
         _warn(f"{path} has no column {_shown(name)} to leave out; it has {_names(table)}")
+    if asked.vectors is not None and asked.vectors not in table:
+        raise ValueError(f"{path} has no column {asked.vectors!r}; it has {_names(table)}")
     for k, name in enumerate(table):
-        if name == "label" or name in ignore:
+        if name == "label" or name in ignore or asked.vectors not in (None, name):
             continue
         part = _stacked(table[name])
         if part.dtype.kind not in "buif":
@@ -1003,26 +1106,32 @@ READERS: dict[str, Callable] = {
     ".parquet": _read_table,
     ".fvecs": _read_matrix,
     ".bvecs": _read_matrix,
+    ".fbin": _read_matrix,
+    ".u8bin": _read_matrix,
     ".mat": _read_named,
+    ".h5": _read_named,
+    ".hdf5": _read_named,
 }
 
 
-def read_array(path: StrPath) -> np.ndarray:
-    """The array of a .npy file, of any kind of numbers; never unpickles.
+def read_array(path: StrPath, mapped: bool = False) -> np.ndarray:
+    """The array of a .npy file, of any kind of numbers, or a map of it; never unpickles.
 
     Raises a ValueError if the file is damaged or of another format, and a FileNotFoundError.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"there is no file {path}")
     with _reading(path, "an .npy file"):
-        array = np.load(path, allow_pickle=False)
+        array = np.load(path, allow_pickle=False, mmap_mode="r" if mapped else None)
         if not isinstance(array, np.ndarray):
             raise ValueError("it holds several arrays")
     return array
 
 
-def _read_npz(path, names=()):
+def read_archive(path: StrPath, names: Collection[str] = ()) -> dict[str, np.ndarray]:
     """The arrays of a .npz file, those of the names among them; never unpickles."""
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"there is no file {path}")
     with _reading(path, "an .npz file"), np.load(path, allow_pickle=False) as archive:
         if len(set(archive.files)) < len(archive.files):
             raise ValueError("two arrays have the same name")
@@ -1057,3 +1166,15 @@ def _read_vecs(path):
         if np.any(rows[:, :4] != raw[:4]):
             raise ValueError("its vectors differ in length")
     return np.ascontiguousarray(rows[:, 4:]).view(entry)
+
+
+def _read_bin(path, mapped):
+    """Vectors of a .fbin or .u8bin file: their number and their length, then all entries."""
+    entry = BIN_ENTRIES[path.suffix.lower()]
+    with _reading(path, f"a {path.suffix} file"):
+        n, D = np.fromfile(path, "<u4", 2).tolist()
+        if path.stat().st_size != 8 + n * D * entry.itemsize or not n * D:
+            raise ValueError(f"its head tells of {n} vectors of length {D}")
+        if not mapped:
+            return np.fromfile(path, entry, offset=8).reshape(n, D)
+        return np.memmap(path, entry, "r", 8, (n, D))

@@ -8,6 +8,7 @@ import errno
 import hashlib
 import importlib.metadata
 import json
+import mmap
 import os
 import platform
 import secrets
@@ -30,6 +31,7 @@ __all__ = [
     "check_writable",
     "learned",
     "load",
+    "release",
     "save",
     "show_versions",
     "versions",
@@ -107,6 +109,12 @@ class atomic_path:
                 os.replace(self.temporary, self.path)
         finally:
             self.temporary.unlink(missing_ok=True)
+
+
+def release(X: Any) -> None:
+    """Let go of what has been read of a file that is mapped for reading; it stays mapped."""
+    if isinstance(X, np.memmap) and X.mode == "r" and hasattr(mmap, "MADV_DONTNEED"):
+        X._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
 
 
 def learned(estimator: "Hasher") -> dict[str, Any]:

@@ -39,7 +39,7 @@ from bdnn.checks import (
     check_range,
     check_whole_number,
 )
-from bdnn.files import Checkpoint, StrPath, learned, save
+from bdnn.files import Checkpoint, StrPath, learned, release, save
 from bdnn.metrics import pack_codes, precision_at_radius, sgn
 
 __all__ = [
@@ -289,6 +289,7 @@ class Hasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                     f"too large for the arithmetic of {block.dtype}"
                 )
             parts.append(encode(H).astype(dtype, copy=False))
+            release(rows)
         return np.concatenate(parts)
 
     @property

@@ -9,7 +9,7 @@ from numpy import ndarray as Array
 
 from bdnn.metrics import unpack_codes
 
-__all__ = ["BLOCK", "nearest_asymmetric", "recall", "rerank"]
+__all__ = ["BLOCK", "nearest_asymmetric", "rerank"]
 
 
 def rerank(query: Array, vectors: Array, candidates: Array, k: int) -> tuple[Array, Array]:
@@ -35,19 +35,7 @@ def rerank(query: Array, vectors: Array, candidates: Array, k: int) -> tuple[Arr
     return found, distances
 
 
-def recall(found: Array, truth: Array, k: int | None = None) -> float:
-    """Share of the k true neighbours that were found, in whatever order, as a mean over queries.
-
-    Row numbers found (n_query, n) and true (n_query, at least k), the latter nearest first; k=None
-    takes all of them. k=1 asks for the nearest neighbour only.
-    """
-    if len(found) != len(truth) or (k or 1) > truth.shape[1]:
-        raise ValueError(f"found {found.shape}, truth {truth.shape} and k={k} do not fit together")
-    hits = [(t[:, None] == f).any(axis=1) for f, t in zip(found, truth[:, :k])]  # (k,) each
-    return float(np.mean(hits))
-
-
-BLOCK = 2**14  # codes that are unpacked at a time
+BLOCK = 2**22  # pairs of query and item that are scored at a time
 
 
 def nearest_asymmetric(
@@ -66,8 +54,9 @@ def nearest_asymmetric(
     if not 1 <= k <= len(packed):
         raise ValueError(f"k={k} must be from 1 to {len(packed)}, the number of codes")
     found, scores = np.empty((len(H), 0), np.int64), np.empty((len(H), 0), H.dtype)
-    for start in range(0, len(packed), BLOCK):
-        B = unpack_codes(packed[start : start + BLOCK], L).astype(H.dtype)  # (n_block, L)
+    step = max(k, BLOCK // len(H))
+    for start in range(0, len(packed), step):
+        B = unpack_codes(packed[start : start + step], L).astype(H.dtype)  # (n_block, L)
         bGb = L if G is None else np.sum(B @ G * B, axis=1)
         rows = np.broadcast_to(np.arange(start, start + len(B)), (len(H), len(B)))
         found, scores = np.hstack([found, rows]), np.hstack([scores, bGb - 2 * H @ B.T])

@@ -11,6 +11,7 @@ import tarfile
 import threading
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,8 @@ from scipy.sparse import csr_array
 
 from bdnn import data
 from bdnn.data import load, nearest_neighbours, read_vectors
+
+READABLE = set(data.READERS) - ({".h5", ".hdf5"} if find_spec("h5py") is None else set())
 
 
 def slow_neighbours(query, database, k):
@@ -96,6 +99,24 @@ def test_neighbours_are_exact_where_float32_products_are_not():
 def test_neighbours_equal_the_definition_on_any_floats(database, query, k):
     true = slow_neighbours(query, database, k)
     np.testing.assert_array_equal(nearest_neighbours(query, database, k), true)
+
+
+@pytest.mark.filterwarnings("ignore:.* queries more vectors are as near")
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.uint8, np.int64])
+def test_neighbours_in_a_file_are_those_of_the_array(dtype, tmp_path, monkeypatch):
+    rng = np.random.default_rng(3)
+    database = rng.integers(0, 9, (120, 5)).astype(dtype)  # with many ties
+    query = rng.integers(0, 9, (30, 5)).astype(np.float32)
+    np.save(tmp_path / "X.npy", database)
+    monkeypatch.setattr(data, "BLOCK_ENTRIES", 170)  # seventeen rows
+    for k in (1, 8, 40, 120):
+        found = nearest_neighbours(query, np.load(tmp_path / "X.npy", mmap_mode="r"), k)
+        np.testing.assert_array_equal(found, slow_neighbours(query, database, k))
+    database[77] = np.inf if dtype in (np.float16, np.float32, np.float64) else 0
+    if database[77, 0]:
+        np.save(tmp_path / "X.npy", database)
+        with pytest.raises(ValueError, match="finite"):
+            nearest_neighbours(query, np.load(tmp_path / "X.npy", mmap_mode="r"), 3)
 
 
 def test_neighbours_do_not_depend_on_the_size_of_a_block(monkeypatch):
@@ -431,6 +452,113 @@ def test_formats_without_labels(ending, tmp_path):
         read_vectors(path, "y")
 
 
+def test_fbin_and_u8bin(tmp_path):
+    """As the BIGANN benchmarks have them: number and length of the vectors, then all entries."""
+    X = np.arange(24).reshape(8, 3)
+    for name, entry in (("a.fbin", "<f4"), ("a.u8bin", "u1")):
+        raw = np.array([8, 3], "<u4").tobytes() + X.astype(entry).tobytes()
+        (tmp_path / name).write_bytes(raw)
+        for mapped in (False, True):
+            found, y = read_vectors(tmp_path / name, mapped=mapped)
+            np.testing.assert_array_equal(found, X)
+            assert y is None and isinstance(found, np.memmap) is mapped
+            assert found.dtype == (np.dtype(entry) if mapped else np.float32)
+        for bad in (raw[:-1], raw + b"0", raw[:5], bytes(8)):
+            (tmp_path / name).write_bytes(bad)
+            with pytest.raises(ValueError, match=f"{name} is damaged or not a .{name[2:]} file"):
+                read_vectors(tmp_path / name)
+
+
+def test_mapped_files_stay_as_they_are(tmp_path, vectors):
+    images = np.arange(120, dtype=np.uint8).reshape(10, 3, 4)
+    np.save(tmp_path / "X.npy", images)
+    found, _ = read_vectors(tmp_path / "X.npy", mapped=True)
+    assert isinstance(found, np.memmap) and found.dtype == np.uint8
+    np.testing.assert_array_equal(found, images.reshape(10, 12))
+    np.save(tmp_path / "bad.npy", np.array(["a", "b"]))
+    np.save(tmp_path / "objects.npy", np.array([[1, None]]))
+    for name, message in (("bad", "filled matrix of numbers"), ("objects", "array of objects")):
+        with pytest.raises(ValueError, match=message):
+            read_vectors(tmp_path / f"{name}.npy", mapped=True)
+
+
+@pytest.mark.parametrize("ending", [".npz", ".mat", ".h5", ".parquet"])
+def test_vectors_of_another_name(ending, tmp_path, vectors):
+    X, y = vectors
+    path, arrays = tmp_path / f"a{ending}", {"emb": X, "label": y, "year": y + 2000}
+    if ending == ".h5":
+        h5py = pytest.importorskip("h5py")
+        with h5py.File(path, "w") as file:
+            file.update(arrays)
+    elif ending == ".parquet":
+        pytest.importorskip("pyarrow")
+        pandas.DataFrame(arrays | {"emb": list(X)}).to_parquet(path)
+    else:
+        {".npz": lambda p, d: np.savez(p, **d), ".mat": savemat}[ending](path, arrays)
+    found = read_vectors(path, "label", vectors="emb")
+    np.testing.assert_array_equal(found[0], X.astype(np.float32))
+    np.testing.assert_array_equal(found[1], y)
+    d = load(path, labels="label", vectors="emb", ground_truth=None, n_query=6)
+    assert d.train.shape == (54, X.shape[1])
+    with pytest.raises(ValueError, match="no (column )?'embs'.* it has|holds .*emb, label, year"):
+        read_vectors(path, vectors="embs")
+    if ending != ".parquet":
+        with pytest.raises(ValueError, match="must hold the array X; .*--vectors NAME"):
+            read_vectors(path)
+
+
+def write_matlab_73(path, h5py, **arrays):
+    """As MATLAB 7.3 does: matrices turned, texts as numbers of signs, cells as references."""
+    with h5py.File(path, "w", userblock_size=512) as file:
+
+        def put(name, A, kind):
+            file[name] = A
+            file[name].attrs["MATLAB_class"] = np.bytes_(kind)
+            return file[name].ref
+
+        for name, A in arrays.items():
+            if isinstance(A, list):
+                signs = [np.array([[ord(sign)] for sign in text], np.uint16) for text in A]
+                cells = [put(f"#refs#/{name}{k}", text, "char") for k, text in enumerate(signs)]
+                put(name, np.array([cells], h5py.ref_dtype), "cell")
+            elif A.dtype.kind == "U":
+                put(name, np.array([[*map(ord, text)] for text in A], np.uint16).T, "char")
+            else:
+                put(name, A.T, "double")
+    with open(path, "r+b") as file:
+        file.write(b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(124) + b"\x00\x02IM")
+
+
+def test_hdf5_of_matlab_and_others(tmp_path, vectors):
+    h5py = pytest.importorskip("h5py")
+    X, y = vectors
+    names = SPECIES[y]
+    forms = {"column": y[:, None].astype(float), "cells": names.tolist()}
+    forms["signs"] = np.array([f"{name:12}" for name in names])
+    write_matlab_73(tmp_path / "m.mat", h5py, X=X, **forms)
+    for form, expected in (("column", y), ("cells", names), ("signs", names)):
+        found = read_vectors(tmp_path / "m.mat", form)
+        np.testing.assert_array_equal(found[0], X.astype(np.float32))
+        np.testing.assert_array_equal(found[1], expected)
+    parts = {"train": X[:40], "query": X[40:]}
+    with h5py.File(tmp_path / "split.hdf5", "w") as file:
+        file.update(parts | {"train_labels": names[:40].tolist(), "query_labels": ["a"] * 20})
+        file["group/other"] = X
+    d = load(tmp_path / "split.hdf5", n_neighbors=3)
+    np.testing.assert_array_equal(d.query, X[40:].astype(np.float32))
+    np.testing.assert_array_equal(d.labels.train, names[:40])
+    assert read_vectors(tmp_path / "split.hdf5", vectors="group/other")[0].shape == X.shape
+
+
+def test_hdf5_without_its_package(tmp_path, monkeypatch):
+    monkeypatch.setattr(data, "find_spec", lambda name: None)
+    (tmp_path / "a.h5").write_bytes(data.HDF5_MARK)
+    (tmp_path / "a.mat").write_bytes(bytes(512) + data.HDF5_MARK)
+    for name in ("a.h5", "a.mat"):
+        with pytest.raises(ImportError, match=rf"{name} is read by h5py: pip install 'bdnn.hdf5.'"):
+            read_vectors(tmp_path / name)
+
+
 def test_labels_of_another_name_or_file(tmp_path, vectors):
     X, y = vectors
     np.savez(tmp_path / "a.npz", X=X, kind=SPECIES[y], y=y)
@@ -638,7 +766,9 @@ def test_files_that_are_not_what_they_are_called(tmp_path, vectors):
         "bytes": np.random.default_rng(0).bytes(400),
     }
     for name, content in contents.items():
-        for ending in data.READERS:
+        for ending in set(data.READERS) - (
+            {".h5", ".hdf5"} if find_spec("h5py") is None else set()
+        ):
             path = tmp_path / f"{name}{ending}"
             path.write_bytes(content)
             with pytest.raises(ValueError, match=name):
@@ -671,7 +801,7 @@ def test_matlab_files(tmp_path, vectors):
     (tmp_path / "new.mat").write_bytes(
         b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM" + bytes(99)
     )
-    with pytest.raises(ValueError, match="version 7.* v7.3"):
+    with pytest.raises(ValueError, match="new.mat is damaged or not a MATLAB file: .*v7.3"):
         read_vectors(tmp_path / "new.mat")
 
 

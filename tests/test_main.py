@@ -119,6 +119,140 @@ def test_search_within_a_radius(files, flowers, tmp_path, capsys):
     assert len(lines) == 31 and lines[8] == " ".join(["7:", *(f"{i} (0)" for i in same)]).ljust(3)
 
 
+@pytest.mark.parametrize("real", ["", "--float-query"])
+@pytest.mark.parametrize("many", [1, 4, 99])
+def test_search_and_sort_by_the_vectors(real, many, files, flowers, tmp_path):
+    X, model = flowers[0], bdnn.load("model.bdnn")
+    line = f"search --model model.bdnn train.npy query.npy -k 5 {real} --output {tmp_path}/f.npz"
+    assert start(f"{line} --rerank train.npy --oversample {many}") == 0
+    n = min(5 * many, 120)
+    exact = np.linalg.norm(X[120:, None] - X[None, :120], axis=2)
+    scores = -model.decision_function(X[120:]) @ model.transform(X[:120]).T
+    shortlist = metrics.nearest(model.encode(X[120:]), model.encode(X[:120]), n)[0]
+    with np.load(tmp_path / "f.npz") as found:
+        for q, (rows, distances) in enumerate(zip(found["indices"], found["distances"])):
+            np.testing.assert_allclose(distances, exact[q, rows])
+            assert (np.diff(distances) >= 0).all()
+            if real:  # of equal scores any may be on the list
+                assert scores[q, rows].max() <= np.sort(scores[q])[n - 1] + 1e-9
+            if n == 120 or not real:
+                expected = sorted(shortlist[q], key=lambda i: (exact[q, i], i))[:5]
+                np.testing.assert_array_equal(rows, expected)
+
+
+def test_real_queries_go_through_the_decoder_of_a_network(files, flowers, tmp_path, capsys):
+    X = flowers[0]
+    model = bdnn.UHBDNN(4, max_alternations=1, max_iter=5, random_state=0).fit(X[:120])
+    model.save(tmp_path / "m")
+    line = f"search {tmp_path}/m train.npy query.npy -k 120 --float-query"
+    assert start(f"{line} --output {tmp_path}/f.npz") == 0
+    decoded = model.transform(X[:120]) @ model.decoder_W_.T + model.decoder_c_.T
+    D = ((X[120:, None] - decoded[None]) ** 2).sum(axis=2)
+    with np.load(tmp_path / "f.npz") as found:
+        ranked = np.take_along_axis(D, found["indices"], axis=1)
+        np.testing.assert_allclose(ranked, np.sort(D), rtol=1e-4)
+        gaps = found["distances"] - ranked  # less what depends on the query alone
+        assert np.ptp(gaps, axis=1).max() < 1e-3 * np.abs(ranked).max()
+
+
+def test_codes_with_ids_are_appended_and_removed(files, flowers, tmp_path, capsys):
+    table = pandas.read_csv("train.csv").drop(columns="species")
+    table = table.assign(name=[f"flower {k}" for k in range(120)])
+    table[:70].to_csv(tmp_path / "a.csv", index=False)
+    table[70:].to_csv(tmp_path / "b.csv", index=False)
+    codes, model = tmp_path / "codes.npz", bdnn.load("model.bdnn")
+    more = f"encode model.bdnn {tmp_path}/b.csv --id name --output {codes} --append"
+    fails(more, "there is no file .*codes.npz", capsys)
+    assert start(f"encode model.bdnn {tmp_path}/a.csv --id name --output {codes}") == 0
+    assert start(more) == 0
+    assert "120 codes of 4 bits" in capsys.readouterr().out
+    with np.load(codes) as found:
+        np.testing.assert_array_equal(found["codes"], model.encode(flowers[0][:120]))
+        assert found["ids"].tolist() == table.name.tolist()
+    fails(more, "the id 'flower 100' comes twice", capsys)
+    fails(more.replace("--id name", "--ignore name"), "must both have ids", capsys)
+    line = f"search model.bdnn {codes} query.npy --encoded -k 3 --output {tmp_path}/f.npz"
+    assert start(line) == 0
+    with np.load(tmp_path / "f.npz") as found:
+        nearest, ids = found["indices"][4], found["ids"][4]
+        assert ids.tolist() == [f"flower {i}" for i in nearest]
+    assert cli.main(["remove", str(codes), ids[0], ids[2]]) == 0
+    assert "118 codes left" in capsys.readouterr().out
+    assert cli.main(["remove", str(codes), ids[0]]) == 1
+    assert f"has no item '{ids[0]}'" in capsys.readouterr().err
+    assert start(line) == 0
+    with np.load(tmp_path / "f.npz") as found:
+        assert found["ids"][4][0] == ids[1] and not {ids[0], ids[2]} & set(found["ids"][4])
+    everything = ["remove", str(codes), *np.load(codes)["ids"]]
+    assert cli.main(everything) == 1 and "no item would be left" in capsys.readouterr().err
+    bdnn.ITQ(4, random_state=1).fit(flowers[0][:120]).save(tmp_path / "other")
+    fails(line.replace("model.bdnn", f"{tmp_path}/other"), "codes of another model", capsys)
+
+
+def test_codes_without_ids_are_appended(files, flowers, tmp_path, capsys):
+    for name in ("c.npy", "c.npz"):
+        line = f"encode --model model.bdnn query.npy --output {tmp_path}/{name}"
+        assert start(line) == 0 and start(line + " --append") == 0
+        expected = bdnn.load("model.bdnn").encode(flowers[0][120:])
+        found = np.load(tmp_path / name)
+        found = found if name == "c.npy" else found["codes"]
+        np.testing.assert_array_equal(found, np.vstack([expected, expected]))
+        fails(f"remove {tmp_path}/{name} 3", "has no ids", capsys)
+
+
+def test_arrays_of_other_names(files, flowers, tmp_path):
+    X = flowers[0]
+    np.savez(tmp_path / "both.npz", new=X[120:], old=X[:120])
+    file = tmp_path / "both.npz"
+    plain = "search model.bdnn train.npy query.npy"
+    named = f"search model.bdnn {file} {file} --vectors old --query-vectors new"
+    for k, line in enumerate((plain, named, f"{named} --rerank {file} --oversample 1 ")):
+        assert start(f"{line} --output {tmp_path}/{k}.npz") == 0
+    found = [np.load(tmp_path / f"{k}.npz")["indices"] for k in range(3)]
+    np.testing.assert_array_equal(found[0], found[1])
+    np.testing.assert_array_equal(np.sort(found[0]), np.sort(found[2]))
+    for command in ("train", "compare"):
+        line = f"{command} {file} --vectors old --bits 4 --method itq --model {tmp_path}/m"
+        if command == "compare":
+            line = f"compare {file} --vectors old --bits 4 --methods itq --report {tmp_path}/r"
+        assert start(line) == 0
+    assert bdnn.load(tmp_path / "m").codes_.shape == (120, 4)
+    assert start(f"evaluate model.bdnn {file} {file} --vectors old --query-vectors new") == 0
+
+
+MEMORY = """
+import sys
+from bdnn.__main__ import main
+for line in sys.argv[1:]:
+    assert main(line.split()) == 0
+print(open("/proc/self/status").read().partition("VmHWM:")[2].split()[0])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_memory_does_not_grow_with_the_file(tmp_path):
+    """Twelve times the vectors, 90 MB more on the disk, twice that in single precision."""
+    rng, peaks = np.random.default_rng(0), []
+    X = rng.standard_normal((200, 2048)).astype(np.float16)
+    np.save(tmp_path / "q.npy", X[:5])
+    bdnn.ITQ(8, random_state=0).fit(X).save(tmp_path / "m")
+    for n in (2000, 24000):
+        file = np.lib.format.open_memmap(tmp_path / "X.npy", "w+", np.float16, (n, 2048))
+        file[:200] = X  # the others are 0, and take no room on the disk
+        del file
+        m, X_file, q = (f"{tmp_path}/{name}" for name in ("m", "X.npy", "q.npy"))
+        lines = [
+            f"encode {m} {X_file} --output {tmp_path}/c.npy",
+            f"search {m} {tmp_path}/c.npy {q} --encoded --rerank {X_file} --float-query",
+            f"evaluate {m} {X_file} {q} --recall 3",
+        ]
+        run = [sys.executable, "-W", "ignore", "-c", MEMORY, *lines]
+        done = subprocess.run(run, capture_output=True, text=True)
+        peaks.append(int(done.stdout.split()[-1]) / 1024)
+    assert peaks[1] - peaks[0] < 45
+
+
 def test_search_for_more_than_there_is(files, tmp_path):
     assert start(f"search model.bdnn train.npy query.npy -k 500 --output {tmp_path}/f.npz") == 0
     with np.load(tmp_path / "f.npz") as archive:
@@ -140,8 +274,39 @@ def test_evaluate_prints_the_measures(files, flowers, truth, capsys):
         relevant = nearest(X[120:].astype(np.float32), X[:120].astype(np.float32), 7)
     expected = metrics.evaluate(model.transform(X[120:]), model.transform(X[:120]), relevant, top=9)
     del expected["precision_at_500"]  # of 120 items it would tell nothing of the codes
-    printed = {name: float(value) for name, value in map(str.split, lines)}
+    printed = {name: float(value) for name, value, *_ in map(str.split, lines)}
     assert printed == pytest.approx(expected, abs=1e-4) and len(expected) > 5
+    before = {name: float(more[1]) for name, _, *more in map(str.split, lines) if more}
+    codes = model.codes_
+    assert before == pytest.approx(
+        {"balance": metrics.balance(codes), "independence": metrics.independence(codes)}, abs=1e-4
+    )
+
+
+def test_evaluate_prints_the_validation_of_a_network(files, tmp_path, capsys):
+    line = f"train digits --bits 8 --model {tmp_path}/m"
+    assert start(f'{line} --settings {{"max_iter":3,"max_alternations":1}}') == 0
+    digits = bdnn.data.load("digits")
+    np.save(tmp_path / "q.npy", digits.query)
+    np.save(tmp_path / "X.npy", digits.database)
+    capsys.readouterr()
+    assert start(f"evaluate --model {tmp_path}/m {tmp_path}/X.npy {tmp_path}/q.npy") == 0
+    first = capsys.readouterr().out.splitlines()[1].split()
+    model = bdnn.load(tmp_path / "m")
+    score = model.history_[model.best_]["score"]
+    assert first[0] == "precision_at_2" and first[2:] == ["training", f"{score:.4f}"]
+
+
+def test_evaluate_tells_the_recall_of_shortlists(files, flowers, capsys):
+    assert start("evaluate model.bdnn train.csv query.csv --labels species --recall 3") == 0
+    lines = dict(map(str.split, capsys.readouterr().out.splitlines()[-2:]))
+    X, model = flowers[0].astype(np.float32), bdnn.load("model.bdnn")
+    truth = bdnn.data.nearest_neighbours(X[120:], X[:120], 3)
+    D = metrics.hamming_distances(model.encode(X[120:]), model.encode(X[:120]))
+    ranking = np.argsort(D, axis=1, kind="stable")
+    for n in (3, 30):  # the 300 first of 120 are all of them
+        share = np.mean([np.isin(t, row[:n]).mean() for t, row in zip(truth, ranking)])
+        assert float(lines[f"3_recall_at_{n}"]) == pytest.approx(share, abs=1e-4)
 
 
 def test_evaluate_with_labels_in_files(files, flowers, tmp_path, capsys):
@@ -288,13 +453,22 @@ def test_compare_leaves_out_what_needs_labels(files, tmp_path, capsys):
         ("encode absent.bdnn train.npy", "No such file"),
         ("search model.bdnn train.npy query.npy -k 0", "k must be a whole number"),
         ("search model.bdnn train.npy query.npy --radius -1", "radius must be a whole number"),
-        ("search model.bdnn train.npy query.npy --encoded", "float64 .120, 4., not codes of 4 b"),
-        ("search model.bdnn train.csv query.npy --encoded", "codes are read from the .npy file"),
+        ("search model.bdnn train.npy query.npy --encoded", "float64 .120, 4., not codes that"),
+        ("search model.bdnn train.csv query.npy --encoded", "codes are read from the .npy or .npz"),
         ("evaluate model.bdnn train.npy query.npy --ground-truth labels", "needs labels in both"),
         ("evaluate model.bdnn train.npy query.npy --labels y.npy", "say with --query-labels where"),
         ("evaluate model.bdnn train.csv query.csv --labels kind", "has no column 'kind'"),
         ("search model.bdnn train.csv query.csv --labels kind", "has no column 'kind'"),
         ("search model.bdnn absent.npy query.npy --encoded", "there is no file absent.npy"),
+        ("search model.bdnn train.npy query.npy --radius 1 --float-query", "--radius counts bits"),
+        (
+            "search model.bdnn train.npy query.npy --rerank query.npy",
+            "30 vectors, and .* 120 codes",
+        ),
+        ("search model.bdnn train.npy query.npy --oversample 0", "--oversample must be a whole n"),
+        ("evaluate model.bdnn train.npy query.npy --recall 0", "--recall must be a whole number"),
+        ("evaluate model.bdnn train.npy query.npy --recall 121", "121 neighbours asked for, but"),
+        ("remove train.npy 3", "float64 .120, 4., not codes that encode wrote"),
         ("compare train.npy --methods sdh", "train has no labels, and sdh needs them"),
         ('compare train.npy --settings {"lambda9":1}', "'lambda9' is not known"),
         ("compare absent", "'absent' is not known. Known are: digits"),
@@ -364,7 +538,7 @@ def test_a_wrong_command_line_ends_with_2(line, capsys):
     assert end.value.code == 2 and "usage: python -m bdnn" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["train", "encode", "search", "evaluate", "compare"])
+@pytest.mark.parametrize("command", ["train", "encode", "search", "remove", "evaluate", "compare"])
 def test_help_teaches(command, capsys):
     """Every example of the help is a command line that parses."""
     with pytest.raises(SystemExit) as end:

@@ -22,10 +22,16 @@ import numpy as np
 from bdnn import ITQ
 from bdnn.data import load, nearest_neighbours
 from bdnn.metrics import nearest, unpack_codes
-from bdnn.search import recall, rerank
+from bdnn.search import rerank
 
 data = load("mnist5k", n_neighbors=10)
 database, query = data.database, data.query
+
+
+def recall(found, truth):
+    """Share of the true neighbours (n_query, k) that were found (n_query, n), in any order."""
+    return float(np.mean([np.isin(t, f) for f, t in zip(found, truth)]))
+
 
 # %% [markdown]
 # ## 19.1 Duplicates
