@@ -22,6 +22,7 @@ __all__ = [
     "check_relevance",
     "check_zero_one",
     "check_whole_number",
+    "numbered",
 ]
 
 Seed = int | np.random.Generator | np.random.RandomState | None
@@ -93,28 +94,44 @@ def check_missing(y: Any) -> None:
         )
 
 
-def as_classes(y: Any) -> Any:
-    """Labels as they are; of a 0/1 matrix with one 1 in every row the numbers of the columns."""
+def as_classes(y: Any, method: str, several: bool) -> Any:
+    """Labels as they are; of a 0/1 matrix the numbers of the columns, or itself, as booleans.
+
+    With one 1 in every row it is the numbers; else the matrix, if `several` labels of a sample are
+    what the method learns from.
+    """
     Y = np.asarray(y)
-    if Y.ndim != 2 or Y.shape[1] < 2 or not _is_zero_one(Y):
+    if Y.ndim != 2 or Y.shape[1] < 2:
         return y
-    if np.any(Y.sum(axis=1) != 1):
+    if not _is_zero_one(Y):
+        raise ValueError(f"y should be a 1d array, or a matrix of 0 and 1, got {Y.dtype} {Y.shape}")
+    if np.all(Y.sum(axis=1) == 1):
+        return Y.argmax(axis=1)
+    if not several:
         raise ValueError(
-            f"y {Y.shape} marks several labels of a sample, or none: this method learns from one "
-            "class for each sample"
+            f"y {Y.shape} marks several labels of a sample, or none: {method} learns from classes, "
+            "and a sample must be in exactly one of them"
         )
-    return Y.argmax(axis=1)
+    return Y == 1
 
 
 def check_classes(y: np.ndarray) -> None:
-    """Raise a ValueError unless the labels y (m,) name several classes."""
+    """Raise a ValueError unless the labels y (m,), or (m, n_labels), name several classes."""
     from sklearn.utils.multiclass import check_classification_targets
 
     check_classification_targets(y)
-    if len(np.unique(y)) < 2:
-        raise ValueError(
-            f"y holds one class only, {y.tolist()[0]!r}: a supervised method needs two or more"
+    if np.all(y == y[:1]):
+        told = (
+            f"one class only, {y.tolist()[0]!r}" if y.ndim == 1 else "the same labels in every row"
         )
+        raise ValueError(f"y holds {told}: a supervised method needs two or more")
+
+
+def numbered(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The classes and their numbers (m,); of a 0/1 matrix the columns in use, and itself."""
+    if y.ndim == 2:
+        return np.flatnonzero(y.any(axis=0)), y
+    return np.unique(y, return_inverse=True)
 
 
 def check_codes(name: str, codes: ArrayLike, least: int = 1) -> np.ndarray:

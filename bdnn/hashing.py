@@ -38,6 +38,7 @@ from bdnn.checks import (
     check_missing,
     check_range,
     check_whole_number,
+    numbered,
 )
 from bdnn.files import Checkpoint, StrPath, learned, release, save
 from bdnn.metrics import pack_codes, precision_at_radius, sgn
@@ -132,6 +133,7 @@ class Hasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """
 
     _requires_labels = False
+    _several_labels = False  # whether a sample may have more than one
     _parameter_constraints: dict[str, list] = {}
     _found: dict[str, Any] | None = None  # by a training that is under way
 
@@ -142,8 +144,9 @@ class Hasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         ----------
         X : array-like (n_samples, n_features)
             Finite real vectors, one sample per row.
-        y : array-like (n_samples,), optional
-            Class labels, perhaps one-hot; only the supervised methods look at them.
+        y : array-like (n_samples,) or (n_samples, n_labels), optional
+            Class labels, or a 0/1 matrix: one-hot, or, for the methods whose tag `multi_output`
+            says so, with several labels of a sample. Only the supervised methods look at them.
 
         Returns
         -------
@@ -223,7 +226,9 @@ class Hasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         options = {"dtype": self.dtype, "ensure_min_samples": 2, "order": "C"}
         if self._requires_labels:
             check_missing(y)
-            X, y = validate_data(self, X, as_classes(y), **options)
+            y = as_classes(y, type(self).__name__, self._several_labels)
+            matrix = np.ndim(y) == 2 and np.shape(y)[1] > 1
+            X, y = validate_data(self, X, y, multi_output=matrix, **options)
             check_classes(y)
         else:
             X, y = validate_data(self, X, **options), None
@@ -315,6 +320,7 @@ class Hasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.target_tags.required = self._requires_labels
+        tags.target_tags.multi_output = self._several_labels
         tags.transformer_tags.preserves_dtype = []
         return tags
 
@@ -380,8 +386,8 @@ class NetworkHasher(Hasher):
         X : array-like (n_samples, n_features)
             Finite real vectors, one sample per row. A memory-mapped array stays in its file, and a
             Dask array where it is: notebook 16.
-        y : array-like (n_samples,), optional
-            Class labels; only the supervised methods look at them.
+        y : array-like (n_samples,) or (n_samples, n_labels), optional
+            Class labels, or a 0/1 matrix, as for :meth:`Hasher.fit`.
         start : estimator of the same class, optional
             Fitted to the same samples, with as many bits and units: training goes on from it.
         callback : callable, optional
@@ -404,7 +410,7 @@ class NetworkHasher(Hasher):
 
     def _fit(self, X, y, start=None, callback=None, checkpoint=None):
         if self._requires_labels:
-            self.classes_, y = np.unique(y, return_inverse=True)
+            self.classes_, y = numbered(y)
         file = Checkpoint(checkpoint, self, X, y, start)
         rng = as_generator(self.random_state)
         Z = self._prepare(X)  # (r, m), what the network sees

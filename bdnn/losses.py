@@ -6,14 +6,18 @@ slides write it, without its weight lambda, and the gradient in the shape of the
 are summed in float64, so that they are exact to about the precision of the input.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy import ndarray as Array
 from numpy.typing import ArrayLike
 
 __all__ = [
+    "Groups",
     "balance",
     "equality",
     "independence",
+    "label_groups",
     "pairwise_similarity",
     "reconstruction",
     "squared_norm",
@@ -125,18 +129,46 @@ def balance(H: Array) -> tuple[float, Array]:
     return squared_norm(h) / (2 * m), np.broadcast_to(h / m, H.shape)
 
 
-def pairwise_similarity(H: Array, y: ArrayLike) -> tuple[float, Array]:
+class Groups(NamedTuple):
+    """Samples by their labels, or by their sets of labels."""
+
+    y: Array  # (m,), the label or the number of the set
+    shared: Array | None  # T (C, C), 1 where two sets share a label; None is the identity
+
+
+def label_groups(y: ArrayLike | Groups) -> Groups:
+    """Samples with the same set of labels as one group.
+
+    Parameters
+    ----------
+    y : array-like (m,) or (m, n_labels)
+        Labels, which stay as they are; or a 0/1 matrix, where a sample may have several labels.
+    """
+    if isinstance(y, Groups):
+        return y
+    y = np.asarray(y)
+    if y.ndim == 1:
+        return Groups(y, None)
+    packed = np.packbits(y == 1, axis=1)  # eight labels in a byte: fewer columns to sort by
+    _, first, number = np.unique(packed, axis=0, return_index=True, return_inverse=True)
+    sets = (y[first] == 1).astype(np.float64)  # (C, n_labels)
+    return Groups(number.ravel(), (sets @ sets.T > 0).astype(np.float64))
+
+
+def pairwise_similarity(H: Array, y: ArrayLike | Groups) -> tuple[float, Array]:
     """Distance between H^T H / L and the pairwise label matrix S: Eqs. (14), (15) of notebook 05.
 
-    S_ij is +1 where the labels of samples i and j agree and -1 where they differ. S has m x m
-    entries and is never formed: time O(m L^2), memory O(m L), whatever the number of classes.
+    S_ij is +1 where samples i and j share a label and -1 where they do not. S has m x m entries and
+    is never formed: time O(m L^2), memory O(m L), whatever the number of classes; and O(L C^2),
+    O(C^2) more for C sets of several labels.
 
     Parameters
     ----------
     H : array (L, m)
         Outputs of the code layer.
-    y : array-like (m,)
-        Labels of any type that sorts: whole numbers, strings, booleans.
+    y : array-like (m,) or (m, n_labels), or Groups
+        Labels of any type that sorts: whole numbers, strings, booleans; or a 0/1 matrix; or what
+        `label_groups` makes of these.
 
     Returns
     -------
@@ -145,11 +177,13 @@ def pairwise_similarity(H: Array, y: ArrayLike) -> tuple[float, Array]:
     dH : array (L, m)
     """
     L, m = H.shape
+    y, T = label_groups(y)
     y = np.unique(y, return_inverse=True)[1]  # numbers 0, 1, ... of the classes
     K = (H @ H.T).astype(np.float64)  # (L, L)
     sums = np.stack([np.bincount(y, weights=row) for row in H])  # (L, C), H Y^T: by class
     h = sums.sum(axis=1, keepdims=True)  # (L, 1), H 1
-    agreement = 2 * squared_norm(sums) - squared_norm(h)  # <H^T H, S>
+    alike = sums if T is None else sums @ T  # (L, C)
+    agreement = 2 * np.sum(sums * alike) - squared_norm(h)  # <H^T H, S>
     value = (squared_norm(K) / L**2 - 2 / L * agreement + m**2) / (2 * m)  # Eq. (14)
-    dH = (K / L).astype(H.dtype) @ H + (h - 2 * sums).astype(H.dtype)[:, y]  # Eq. (15)
-    return value, 2 / (m * L) * dH
+    dH = (K / L).astype(H.dtype) @ H + (h - 2 * alike).astype(H.dtype)[:, y]  # Eq. (15)
+    return float(value), 2 / (m * L) * dH

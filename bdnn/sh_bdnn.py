@@ -20,9 +20,11 @@ from bdnn.hashing import Seed
 from bdnn.itq import itq_codes, itq_rotation, procrustes_rotation
 from bdnn.lbfgs import minimize
 from bdnn.losses import (
+    Groups,
     balance,
     equality,
     independence,
+    label_groups,
     pairwise_similarity,
     squared_norm,
     weight_decay,
@@ -50,7 +52,7 @@ def supervised_objective(
     theta: Array,
     X: Array,
     B: Array,
-    y: Array,
+    y: Array | Groups,
     sizes: Sequence[int],
     lambdas: Sequence[float],
     memory: Sequence[list[Array] | None] = (None, None),
@@ -61,8 +63,10 @@ def supervised_objective(
     ----------
     theta : array (p,)
         Weights and biases, from `network.flatten`.
-    X, B, y : arrays (D, m), (L, m), (m,)
-        Samples, codes and labels.
+    X, B : arrays (D, m), (L, m)
+        Samples and codes.
+    y : array (m,) or (m, n_labels), or Groups
+        Labels, as for `losses.pairwise_similarity`.
     sizes : sequence of int
         Units of the layers: D, ..., L.
     lambdas : four floats
@@ -87,7 +91,7 @@ def supervised_objective(
     return J, flatten([dW + lambda1 * d for dW, d in zip(dWs, dWs_decay)], dcs)
 
 
-def class_vectors(counts: ArrayLike, L: int) -> tuple[Array, float]:
+def class_vectors(counts: ArrayLike, L: int, T: Array | None = None) -> tuple[Array, float]:
     """One output of the code layer for each class, with the similarity at its floor.
 
     Parameters
@@ -96,6 +100,8 @@ def class_vectors(counts: ArrayLike, L: int) -> tuple[Array, float]:
         Samples of each class; a class without any has the vector 0.
     L : int
         Code length.
+    T : array (C, C), optional
+        From `losses.label_groups`, where the classes are sets of labels; None: the identity.
 
     Returns
     -------
@@ -105,8 +111,10 @@ def class_vectors(counts: ArrayLike, L: int) -> tuple[Array, float]:
         The similarity 1/(2m) ||H^T H / L - S||^2 that they have, Eq. (5); no outputs have less.
     """
     n = np.asarray(counts, dtype=np.float64)
+    T = np.eye(len(n)) if T is None else T
     root, m = np.sqrt(n), n.sum()
-    mu, U = np.linalg.eigh(2 * np.diag(n) - np.outer(root, root))  # M of Eq. (3), (C, C)
+    M = 2 * T * np.sqrt(np.outer(n, n)) - np.outer(root, root)  # Eq. (3), (C, C)
+    mu, U = np.linalg.eigh(M)
     mu, U = np.maximum(mu[::-1], 0)[:L], U[:, ::-1][:, :L]
     A = np.zeros((L, len(n)))
     np.divide(np.sqrt(L * mu)[:, None] * U.T, root, out=A[: len(mu)], where=root > 0)
@@ -134,7 +142,7 @@ class State(NamedTuple):
 
 def sh_bdnn(
     X: Array,
-    y: Array,
+    y: Array | Groups,
     B: Array,
     theta: Array,
     sizes: Sequence[int],
@@ -145,8 +153,10 @@ def sh_bdnn(
 
     Parameters
     ----------
-    X, y : arrays (D, m), (m,)
-        Scaled samples and their labels.
+    X : array (D, m)
+        Scaled samples.
+    y : array (m,) or (m, n_labels), or Groups
+        Their labels, as for `losses.pairwise_similarity`.
     B : array (L, m)
         Codes to start from.
     theta : array (p,)
@@ -156,7 +166,8 @@ def sh_bdnn(
     max_iter : int
         Iterations of L-BFGS in each round.
     """
-    fixed = {"X": X, "y": y, "sizes": sizes, "lambdas": lambdas, "memory": layer_memory(X, sizes)}
+    fixed = {"X": X, "y": label_groups(y), "sizes": sizes, "lambdas": lambdas}
+    fixed["memory"] = layer_memory(X, sizes)
     while True:
         J = partial(supervised_objective, B=B, **fixed)
         theta = minimize(J, theta, max_iter=max_iter).x  # step 1, Eqs. (1), (2)
@@ -169,7 +180,7 @@ def sh_bdnn(
 
 
 def supervised_terms(
-    y: Array, state: State, sizes: Sequence[int], lambdas: Sequence[float]
+    y: Array | Groups, state: State, sizes: Sequence[int], lambdas: Sequence[float]
 ) -> dict[str, float]:
     """Every term of Eq. (1) of notebook 09 times its weight, by name."""
     lambda1, lambda2, lambda3, lambda4 = lambdas
@@ -183,13 +194,20 @@ def supervised_terms(
     }
 
 
-def class_codes(counts: Array, L: int, rng: np.random.Generator, n_init: int = 50) -> Array:
+def class_codes(
+    counts: Array,
+    L: int,
+    rng: np.random.Generator,
+    n_init: int = 50,
+    T: Array | None = None,
+) -> Array:
     """One code for each class, (L, C), chosen for a low similarity loss.
 
-    Each of `n_init` random rotations of the class vectors is brought close to codes by ITQ.
+    Each of `n_init` random rotations of the class vectors is brought close to codes by ITQ. T as
+    for `class_vectors`.
     """
-    A, _ = class_vectors(counts, L)
-    S = 2 * np.eye(len(counts)) - 1  # of the classes, (C, C)
+    A, _ = class_vectors(counts, L, T)
+    S = 2 * (np.eye(len(counts)) if T is None else T) - 1  # of the classes, (C, C)
     tried = [sgn(itq_rotation(A, 50, rng)[0] @ A) for _ in range(n_init)]
     # the similarity of all pairs of samples, times 2m: those of a class have the same code
     return min(tried, key=lambda B: counts @ (B.T @ B / L - S) ** 2 @ counts)
@@ -197,6 +215,9 @@ def class_codes(counts: Array, L: int, rng: np.random.Generator, n_init: int = 5
 
 class SHBDNN(DeepEncoder):
     """Supervised hashing with a binary deep neural network (Do et al., ECCV 2016).
+
+    A sample may have several labels, as a row of a 0/1 matrix; samples are similar if they share
+    one. Memory grows with the square, and the start with the cube, of the number of different rows.
 
     Parameters
     ----------
@@ -239,7 +260,7 @@ class SHBDNN(DeepEncoder):
     best_ : int
         The round whose state was kept.
     classes_ : array (n_classes,)
-        The labels, sorted.
+        The labels, sorted; of a 0/1 matrix the columns in use.
     Ws_, cs_ : lists of arrays
         The network, from unscaled inputs to the code layer.
     shift_, axes_ : arrays (n_features, 1), (r, n_features)
@@ -248,7 +269,7 @@ class SHBDNN(DeepEncoder):
     """
 
     _energy = 0.9  # for `principal_axes`
-    _requires_labels = True
+    _requires_labels = _several_labels = True
     _parameter_constraints = {"init": [StrOptions({"classes", "itq"})]}
 
     def __init__(
@@ -290,7 +311,8 @@ class SHBDNN(DeepEncoder):
 
     def _states(self, X, y, rng, t, state):
         sizes, lambdas = self._sizes(len(X)), self._lambdas
-        self.floor_ = class_vectors(np.bincount(y), self.n_bits)[1]
+        classes, T = label_groups(y)
+        self.floor_ = class_vectors(np.bincount(classes), self.n_bits, T)[1]
         for n, end in stages(X.shape[1], self._n_rounds()):
             if t >= end:
                 continue
@@ -310,7 +332,8 @@ class SHBDNN(DeepEncoder):
         theta, m = flatten(*initial_weights(X, sizes, rng)), X.shape[1]
         if self.init == "itq":
             return itq_codes(X, self.n_bits, rng), theta
-        B = class_codes(np.bincount(y), self.n_bits, rng)[:, y].astype(X.dtype)
+        y, T = label_groups(y)
+        B = class_codes(np.bincount(y), self.n_bits, rng, T=T)[:, y].astype(X.dtype)
         J = partial(encoder_objective, X=X, B=B, sizes=sizes, lambdas=(self.lambda1, m, 0, 0))
         return B, minimize(J, theta, max_iter=self.max_iter).x
 

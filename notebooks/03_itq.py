@@ -531,7 +531,7 @@ print(f"grey values as they ship: shift {shift.min():.0f} to {shift.max():.0f}, 
 #
 # so that every canonical variable $w_k^\top x$ gets the variance 1 and then as much weight as it is correlated with the labels. A rotation mixes the rows of $V$, so their relative scale decides what the mixture looks like.
 #
-# With one-hot labels the covariances are simple. If $p_c$ is the share of class $c$ and $\mu_c$ its mean, then $C_{yy}=\operatorname{diag}(p)-pp^\top$, and column $c$ of $C_{xy}$ is $p_c(\mu_c-\bar x)$.
+# Nothing in (7) to (9) asks for one 1 in a column of $Y$: **a sample may have several labels.** With one-hot labels the covariances are simple. If $p_c$ is the share of class $c$ and $\mu_c$ its mean, then $C_{yy}=\operatorname{diag}(p)-pp^\top$, and column $c$ of $C_{xy}$ is $p_c(\mu_c-\bar x)$.
 
 
 # %% tags=["export"]
@@ -542,8 +542,8 @@ def canonical_directions(X: Array, y: ArrayLike, L: int, rho: float = 1e-4) -> t
     ----------
     X : array (D, m)
         Samples.
-    y : array (m,)
-        Class labels, numbers or strings; C classes.
+    y : array (m,) or (m, C)
+        Class labels, numbers or strings; or a 0/1 matrix of C labels, several for each sample.
     L : int
         Number of directions.
     rho : float
@@ -554,16 +554,19 @@ def canonical_directions(X: Array, y: ArrayLike, L: int, rho: float = 1e-4) -> t
     mean : array (D, 1), float64
     P : array (D, L), float64
         Canonical directions by falling correlation, Eqs. (8) and (9) of notebook 03, each
-        multiplied by its correlation. Columns beyond min(C - 1, D) are zero: there are no more.
+        multiplied by its correlation. Columns beyond the rank of C_yy, for classes C - 1, and
+        beyond D are zero: there are no more.
     """
     D, m = X.shape
-    y = np.unique(y, return_inverse=True)[1]
-    Y = np.eye(y.max() + 1)[y].T  # (C, m), one-hot
+    if np.ndim(y) == 1:
+        y = np.unique(y, return_inverse=True)[1]
+        y = np.eye(y.max() + 1)[y]  # (m, C), one-hot
+    Y = np.asarray(y, dtype=np.float64).T
     mean = X.mean(axis=1, keepdims=True, dtype=np.float64)
     share, V = Y.mean(axis=1, keepdims=True), X - mean
     C_xx, C_xy = V @ V.T / m, V @ Y.T / m  # (D, D), (D, C)
-    C_yy = np.diag(share.ravel()) - share @ share.T  # (C, C)
-    k = min(L, len(Y) - 1, D)
+    C_yy = Y @ Y.T / m - share @ share.T  # (C, C)
+    k = min(L, np.linalg.matrix_rank(C_yy, 1e-12, hermitian=True), D)
     r2, P = eigh(
         C_xy @ np.linalg.solve(C_yy + rho * np.eye(len(Y)), C_xy.T),
         C_xx + rho * np.eye(D),
@@ -645,7 +648,7 @@ class ITQCCA(ITQ):
     Gong and Lazebnik, CVPR 2011; derived in notebook 03.
     """
 
-    _requires_labels = True
+    _requires_labels = _several_labels = True
     _parameter_constraints = {
         **ITQ._parameter_constraints,
         "rho": [Interval(Real, 1e-12, None, closed="left")],

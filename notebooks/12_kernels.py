@@ -49,10 +49,11 @@ from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.utils._param_validation import StrOptions
 from tqdm import tqdm
 
+from bdnn.checks import numbered
 from bdnn.dcc import coordinate_descent
 from bdnn.hashing import Hasher, Seed, as_generator, at_least
 from bdnn.lbfgs import minimize
-from bdnn.losses import squared_norm
+from bdnn.losses import label_groups, squared_norm
 from bdnn.metrics import sgn
 from bdnn.sh_bdnn import class_codes
 from bdnn.uh_bdnn import principal_axes
@@ -210,7 +211,7 @@ save_figure(fig, "12_kernel")
 class _KernelHasher(Hasher):
     """Signs of W (kappa(x) - mean) + c: Eq. (2) of notebook 12."""
 
-    _requires_labels = True
+    _requires_labels = _several_labels = True
     _parameter_constraints = {
         "n_anchors": at_least(2, Integral),
         "width": [*at_least(np.finfo(np.float32).tiny), None],
@@ -241,7 +242,7 @@ def one_hot(y: Array, n_classes: int, dtype: DTypeLike = np.float64) -> Array:
 # %% [markdown]
 # ## SDH: labels by regression from the codes
 #
-# Good codes, say Shen and others, are those from which a linear classifier reads the class. With one-hot labels $Y\in\{0,1\}^{C\times m}$, a classifier $G\in\mathbb R^{C\times L}$ and the hash function of Eq. (2):
+# Good codes, say Shen and others, are those from which a linear classifier reads the class. With one-hot labels $Y\in\{0,1\}^{C\times m}$ (or several ones in a column: nothing below asks for a single one), a classifier $G\in\mathbb R^{C\times L}$ and the hash function of Eq. (2):
 #
 # $$
 # \min_{B,G,W,c}\ \|Y-GB\|^2+\lambda_G\|G\|^2+\nu\big(\|B-WK-c\mathbf 1^\top\|^2+\lambda_F\|W\|^2\big),\qquad B\in\{-1,+1\}^{L\times m}.
@@ -398,7 +399,7 @@ class SupervisedDiscreteHashing(_KernelHasher):
         `classifier_decay`, `equality`, `hash_decay`, the share of bits that changed (`flips`), and
         `seconds`.
     classes_ : array (n_classes,)
-        The labels, sorted.
+        The labels, sorted; of a 0/1 matrix the columns in use.
     G_ : array (n_classes, n_bits)
         Classifier of codes.
     W_, c_ : arrays (n_bits, n_anchors), (n_bits, 1)
@@ -445,13 +446,15 @@ class SupervisedDiscreteHashing(_KernelHasher):
 
     def _fit(self, X, y):
         rng = as_generator(self.random_state)
-        self.classes_, y = np.unique(y, return_inverse=True)
+        self.classes_, y = numbered(y)
         K = self._centred_kernel(X, X[:, rng.permutation(len(y))[: self.n_anchors]])
         if self.init == "classes":
-            B = class_codes(np.bincount(y), self.n_bits, rng)[:, y]
+            number, T = label_groups(y)
+            B = class_codes(np.bincount(number), self.n_bits, rng, T=T)[:, number]
         else:
             B = sgn(rng.standard_normal((self.n_bits, len(y))))
-        B = self._alternate(K, one_hot(y, len(self.classes_), X.dtype), B.astype(X.dtype))
+        Y = one_hot(y, len(self.classes_), X.dtype) if y.ndim == 1 else y[:, self.classes_].T
+        B = self._alternate(K, np.ascontiguousarray(Y, X.dtype), B.astype(X.dtype))
         self.codes_ = B.T.astype(np.int8)
 
     def _alternate(self, K, Y, B):
@@ -545,28 +548,53 @@ save_figure(fig, "12_starts")
 #
 # $$ \sum_{ij}\big(d_{ij}-\tilde d_{ij}\big)^2=\tfrac14\sum_{ij}\big(\tfrac1Lb_i^\top b_j-s_{ij}\big)^2=\tfrac14\,\big\|\tfrac1LB^\top B-S\big\|^2. \tag{7} $$
 #
-# With the distances 0 within a class and 1 between classes, $S$ is the $\pm1$ matrix of notebook 09. **Supervised BRE, KSH and SH-BDNN minimise one and the same loss** (SH-BDNN for real outputs, next to four other terms), over different functions and by different means. We write it as in notebook 09, and $S$ by a factor $T$ such that $d_{ij}=1-t_i^\top t_j$:
+# With the distances 0 within a class and 1 between classes, $S$ is the $\pm1$ matrix of notebook 09. **Supervised BRE, KSH and SH-BDNN minimise one and the same loss** (SH-BDNN for real outputs, next to four other terms), over different functions and by different means. We write it as in notebook 09, and $S$ by a factor $T$ with a sign $\tau_r=\pm1$ for each of its rows, such that $d_{ij}=1-t_i^\top\operatorname{diag}(\tau)\,t_j$:
 #
-# $$ Q(B)=\tfrac1{2m}\big\|\tfrac1LB^\top B-S\big\|^2,\qquad S=2T^\top T-\mathbf 1\mathbf 1^\top. \tag{8} $$
+# $$ Q(B)=\tfrac1{2m}\big\|\tfrac1LB^\top B-S\big\|^2,\qquad S=2T^\top\operatorname{diag}(\tau)T-\mathbf 1\mathbf 1^\top. \tag{8} $$
 #
-# * With labels, $T=Y$: $t_i^\top t_j$ is 1 in a class, 0 between classes.
-# * Without labels, BRE keeps distances. For vectors of unit length, $\frac12\|x_i-x_j\|^2=1-x_i^\top x_j$: now $T$ is the data, each column divided by its length.
+# * With labels, $T=Y$ and $\tau=\mathbf 1$: $t_i^\top t_j$ is 1 in a class, 0 between classes.
+# * Without labels, BRE keeps distances. For vectors of unit length, $\frac12\|x_i-x_j\|^2=1-x_i^\top x_j$: now $T$ is the data, each column divided by its length, and $\tau=\mathbf 1$ again.
+# * With several labels for a sample, $d_{ij}=0$ if $i$ and $j$ share one. The 0/1 matrix that says which sets of labels share one (notebook 05) has eigenvalues $\theta_r$ of both signs, with eigenvectors $u_r$. A sample with set $c$ gets the entries $\sqrt{|\theta_r|}\,(u_r)_c$, and $\tau_r=\operatorname{sgn}(\theta_r)$.
 #
-# As in notebook 09 the squares can be multiplied out so that nothing is of size $m\times m$: $\|B^\top B\|=\|BB^\top\|$, and $\langle B^\top B,T^\top T\rangle=\|BT^\top\|^2$.
+# As in notebook 09 the squares can be multiplied out so that nothing is of size $m\times m$: $\|B^\top B\|=\|BB^\top\|$, and $\langle B^\top B,T^\top\operatorname{diag}(\tau)T\rangle=\sum_r\tau_r\|Bt^{(r)}\|^2$ with the rows $t^{(r)}$ of $T$.
 
 
 # %% tags=["export"]
-def similarity_loss(B: Array, T: Array, L: int | None = None) -> float:
-    """The loss 1/(2m) ||B^T B / L - S||^2 with S = 2 T^T T - 1 1^T: Eq. (8) of notebook 12.
+def label_factors(
+    y: Array, n_classes: int, dtype: DTypeLike = np.float64
+) -> tuple[Array, Array | float]:
+    """T (r, m) and the signs tau (r,) of its rows for labels: Eq. (8) of notebook 12.
+
+    Parameters
+    ----------
+    y : array (m,) or (m, n_labels)
+        Labels 0, 1, ..., for which tau is 1; or a 0/1 matrix.
+    n_classes : int
+        How many labels there are.
+    """
+    y, shared = label_groups(y)
+    if shared is None:
+        return one_hot(y, n_classes, dtype), 1.0
+    theta, U = np.linalg.eigh(shared)
+    T = np.sqrt(np.abs(theta))[:, None] * U.T  # a row for each eigenvalue, a column for each set
+    return T[:, y].astype(dtype), np.sign(theta)
+
+
+def similarity_loss(B: Array, T: Array, L: int | None = None, tau: Array | float = 1.0) -> float:
+    """The loss 1/(2m) ||B^T B / L - S||^2 with S = 2 T^T diag(tau) T - 1 1^T.
+
+    Eq. (8) of notebook 12.
 
     Parameters
     ----------
     B : array (k, m)
         Codes; the first k of L bits, where there are not all of them yet.
     T : array (r, m)
-        One-hot labels, or vectors of unit length.
+        From `label_factors` or `unit_factors`.
     L : int, optional
         Code length; None: the rows of B.
+    tau : array (r,) or 1
+        Signs of the rows of T.
 
     Returns
     -------
@@ -574,9 +602,10 @@ def similarity_loss(B: Array, T: Array, L: int | None = None) -> float:
         Computed in O(m (k + r)^2), without the matrix of pairs.
     """
     L, m = L or len(B), B.shape[1]
-    crossed = 2 * squared_norm(B @ T.T) - squared_norm(B.sum(axis=1))
-    wanted = 4 * (squared_norm(T @ T.T) - squared_norm(T.sum(axis=1))) + m**2
-    return (squared_norm(B @ B.T) / L**2 - 2 / L * crossed + wanted) / (2 * m)
+    crossed = 2 * np.sum(tau * np.square(B @ T.T), dtype=np.float64) - squared_norm(B.sum(axis=1))
+    wanted = np.sum(tau * np.square(T @ T.T) * np.reshape(tau, (-1, 1)), dtype=np.float64)
+    wanted = 4 * (wanted - np.sum(tau * np.square(T.sum(axis=1)), dtype=np.float64)) + m**2
+    return float(squared_norm(B @ B.T) / L**2 - 2 / L * crossed + wanted) / (2 * m)
 
 
 # %% tags=["nbval-ignore-output"]
@@ -591,6 +620,15 @@ d_codes = np.mean(B_300[:, :, None] != B_300[:, None], axis=0)
 by_distances = 4 * np.sum((d - d_codes) ** 2) / (2 * 300)
 same("from distances, by hand", similarity_loss(B_300, T), by_distances)
 
+# %% tags=["nbval-ignore-output"]
+several = np.random.default_rng(1).random((300, 5)) < 0.3  # a row for each sample
+T_several, tau = label_factors(several, 5)
+S = np.where(several.astype(int) @ several.T > 0, 1.0, -1.0)
+same("S of several labels", 2 * (T_several.T * tau) @ T_several - 1, S)
+by_pairs = np.sum((B_300.T @ B_300 / 16 - S) ** 2) / (2 * 300)
+same("its loss", similarity_loss(B_300, T_several, tau=tau), by_pairs)
+print(f"{len(tau)} sets of labels; {np.sum(tau < 0)} of the signs are negative")
+
 # %% [markdown]
 # ### One bit, all others given
 #
@@ -602,23 +640,25 @@ same("from distances, by hand", similarity_loss(B_300, T), by_distances)
 #
 # $R$ is $m\times m$, but like $S$ it is made of little. Put everything that is known into one matrix with a weight for each row:
 #
-# $$ R=F^\top\operatorname{diag}(\omega)\,F,\qquad F=\begin{pmatrix}\mathbf 1^\top\\T\\B_{\setminus k}\end{pmatrix},\quad \omega=(-L,\;2L,\dots,2L,\;-1,\dots,-1),\qquad b^\top Rb=\sum_r\omega_r\,(Fb)_r^2. \tag{10} $$
+# $$ R=F^\top\operatorname{diag}(\omega)\,F,\qquad F=\begin{pmatrix}\mathbf 1^\top\\T\\B_{\setminus k}\end{pmatrix},\quad \omega=(-L,\;2L\tau_1,\dots,2L\tau_r,\;-1,\dots,-1),\qquad b^\top Rb=\sum_r\omega_r\,(Fb)_r^2. \tag{10} $$
 #
 # Read the sum: $b$ should agree with the targets, gather few samples on one side, and repeat no bit that is there. Balance and independence of the bits come out of the loss by themselves.
 
 
 # %% tags=["export"]
-def residue_factors(T: Array, B: Array, L: int) -> tuple[Array, Array]:
+def residue_factors(T: Array, B: Array, L: int, tau: Array | float = 1.0) -> tuple[Array, Array]:
     """The residue R = L S - B^T B as F^T diag(omega) F: Eq. (10) of notebook 12.
 
     Parameters
     ----------
     T : array (r, m)
-        One-hot labels, or vectors of unit length.
+        From `label_factors` or `unit_factors`.
     B : array (k, m)
         The other bits.
     L : int
         Code length.
+    tau : array (r,) or 1
+        Signs of the rows of T.
 
     Returns
     -------
@@ -626,7 +666,9 @@ def residue_factors(T: Array, B: Array, L: int) -> tuple[Array, Array]:
     omega : array (1 + r + k,)
     """
     F = np.vstack([np.ones((1, T.shape[1]), T.dtype), T, B])
-    return F, np.repeat([-L, 2 * L, -1], [1, len(T), len(B)]).astype(T.dtype)
+    omega = np.repeat([-L, 2 * L, -1.0], [1, len(T), len(B)])
+    omega[1 : 1 + len(T)] *= tau
+    return F, omega.astype(T.dtype)
 
 
 # %% tags=["nbval-ignore-output"]
@@ -795,7 +837,7 @@ class KernelSupervisedHashing(_KernelHasher):
     n_iter_ : int
         Iterations of L-BFGS in all.
     classes_ : array (n_classes,)
-        The labels, sorted.
+        The labels, sorted; of a 0/1 matrix the columns in use.
     W_, c_ : arrays (n_bits, n_anchors), (n_bits, 1)
         The hash function: Eq. (2) of notebook 12; c_ is 0.
     anchors_, width_, kernel_mean_ : array (n_features, n_anchors), float, array (n_anchors, 1)
@@ -830,19 +872,19 @@ class KernelSupervisedHashing(_KernelHasher):
         self.verbose = verbose
 
     def _fit(self, X, y):
-        self.classes_, y = np.unique(y, return_inverse=True)
+        self.classes_, y = numbered(y)
         drawn = as_generator(self.random_state).permutation(len(y))[: self.n_samples]
         K = self._centred_kernel(X[:, drawn], X[:, drawn[: self.n_anchors]])
-        self._learn_bits(K, one_hot(y[drawn], len(self.classes_), K.dtype))
+        self._learn_bits(K, *label_factors(y[drawn], len(self.classes_), K.dtype))
 
-    def _learn_bits(self, K, T):
+    def _learn_bits(self, K, T, tau):
         """One bit after the other, each the better of the spectral and the refined solution."""
         L, factor = self.n_bits, _stable_factor(K)
         self.W_, self.history_, self.n_iter_ = np.empty((0, len(K)), K.dtype), [], 0
         B = np.empty((0, K.shape[1]), K.dtype)
         for k in tqdm(range(L), f"KSH, {L} bits", disable=not self.verbose, leave=False):
             started = time.perf_counter()
-            F, omega = residue_factors(T, B, L)
+            F, omega = residue_factors(T, B, L, tau)
             tried = [spectral_direction(K @ F.T, omega, factor, K.shape[1]).astype(K.dtype)]
             if self.max_iter > 0:
                 g = partial(relaxed_bit, K=K, F=F, omega=omega)  # Eq. (13)
@@ -852,7 +894,7 @@ class KernelSupervisedHashing(_KernelHasher):
             bits = [sgn(a @ K).astype(K.dtype) for a in tried]
             best = int(np.argmax([omega @ (F @ b) ** 2 for b in bits]))
             self.W_, B = np.vstack([self.W_, tried[best]]), np.vstack([B, bits[best]])
-            entry = {"iteration": k + 1, "objective": similarity_loss(B, T, L)}
+            entry = {"iteration": k + 1, "objective": similarity_loss(B, T, L, tau)}
             entry |= {"refined": best == 1, "seconds": time.perf_counter() - started}
             self.history_.append(entry)
             self.c_ = np.zeros((len(B), 1), K.dtype)
@@ -979,7 +1021,7 @@ def unit_factors(X: Array, energy: float = 0.95) -> Array:
     return P.T @ U
 
 
-def improve_weights(W: Array, K: Array, T: Array) -> int:
+def improve_weights(W: Array, K: Array, T: Array, tau: Array | float = 1.0) -> int:
     """Give every weight in turn its best value: one pass of BRE, in place.
 
     Parameters
@@ -989,7 +1031,9 @@ def improve_weights(W: Array, K: Array, T: Array) -> int:
     K : array (p, m), float64
         Centred kernel.
     T : array (r, m), float64
-        One-hot labels, or vectors of unit length.
+        From `label_factors` or `unit_factors`.
+    tau : array (r,) or 1
+        Signs of the rows of T.
 
     Returns
     -------
@@ -998,7 +1042,7 @@ def improve_weights(W: Array, K: Array, T: Array) -> int:
     """
     B, moved = np.where(W @ K >= 0, 1.0, -1.0), 0
     for k in range(len(W)):
-        F, omega = residue_factors(T, np.delete(B, k, axis=0), len(W))
+        F, omega = residue_factors(T, np.delete(B, k, axis=0), len(W), tau)
         z, best = W[k] @ K, omega @ (F @ B[k]) ** 2
         for s, kappa in enumerate(K):
             delta, value = best_step(z, kappa, F, omega)
@@ -1086,7 +1130,7 @@ class BinaryReconstructiveEmbedding(_KernelHasher):
     n_iter_ : int
         Passes over the weights.
     classes_ : array (n_classes,)
-        The labels, sorted; with labels only.
+        The labels, sorted, or the columns in use; with labels only.
     W_, c_ : arrays (n_bits, n_anchors), (n_bits, 1)
         The hash function: Eq. (2) of notebook 12; c_ is 0.
     anchors_, width_, kernel_mean_ : array (n_features, n_anchors), float, array (n_anchors, 1)
@@ -1133,21 +1177,21 @@ class BinaryReconstructiveEmbedding(_KernelHasher):
         drawn = rng.permutation(X.shape[1])[: self.n_samples]
         K = self._centred_kernel(X[:, drawn], X[:, drawn[: self.n_anchors]])
         if self.targets == "labels":
-            self.classes_, y = np.unique(y, return_inverse=True)
-            T = one_hot(y[drawn], len(self.classes_))
+            self.classes_, y = numbered(y)
+            T, tau = label_factors(y[drawn], len(self.classes_))
         else:
-            T = unit_factors(X[:, drawn])
+            T, tau = unit_factors(X[:, drawn]), 1.0
         W = rng.standard_normal((self.n_bits, len(K)))
         self.c_ = np.zeros((self.n_bits, 1), K.dtype)
-        self._improve(W, K.astype(np.float64), T)
+        self._improve(W, K.astype(np.float64), T, tau)
 
-    def _improve(self, W, K, T):
+    def _improve(self, W, K, T, tau):
         """Passes over the weights, until one lowers the loss by next to nothing."""
         self.history_, started = [], time.perf_counter()
         passes = range(self.max_iter + 1)
         for t in tqdm(passes, f"BRE, {self.n_bits} bits", disable=not self.verbose, leave=False):
-            moved = improve_weights(W, K, T) / W.size if t else 0.0
-            J = similarity_loss(sgn(W @ K), T)
+            moved = improve_weights(W, K, T, tau) / W.size if t else 0.0
+            J = similarity_loss(sgn(W @ K), T, tau=tau)
             seconds = time.perf_counter() - started
             entry = {"iteration": t, "objective": J, "moved": moved, "seconds": seconds}
             self.history_.append(entry)
@@ -1324,7 +1368,7 @@ print("no run with the default settings is more than a tenth below the published
 # | `similarity_loss(B, T)`, `residue_factors(T, B, L)` | the loss of Eq. (8), the residue of Eq. (10) |
 # | `spectral_direction(…)`, `relaxed_bit(a, K, F, omega)` | KSH: Eqs. (12) and (13) |
 # | `best_step(z, kappa, F, omega)`, `improve_weights(W, K, T)` | BRE: Eq. (15), and a pass of it |
-# | `one_hot(y, n_classes)`, `unit_factors(X)` | the two kinds of targets $T$ |
+# | `label_factors(y, n_classes)`, `unit_factors(X)` | the two kinds of targets $T$, $\tau$ |
 # | `SupervisedDiscreteHashing`, `KernelSupervisedHashing`, `BinaryReconstructiveEmbedding` | estimators, also in `bdnn` |
 #
 # Labels may be of any type that scikit-learn takes for classes; every sample needs one, but for BRE with `targets="distances"`, which needs none. With this, every method in the paper's tables stands beside BDNN.

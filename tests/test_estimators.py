@@ -11,6 +11,7 @@ from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils import get_tags
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import bdnn
@@ -19,6 +20,7 @@ from bdnn.hashing import Hasher
 from bdnn.metrics import mean_average_precision
 
 EVERY = pytest.mark.parametrize("name", list(zoo.SETTINGS))
+THOROUGH = {"SHBDNN": {"max_alternations": 3, "max_iter": 30, "hidden": (10, 8)}}
 NETWORKS = ["UHBDNN", "SHBDNN", "DeepHashing", "SupervisedDeepHashing"]
 
 
@@ -135,6 +137,82 @@ def test_named_columns_are_kept_and_nothing_warns(name, digits, recwarn):
     assert [str(w.message) for w in recwarn if "feature names" in str(w.message)] == []
     with pytest.raises(ValueError, match="feature names"):
         estimator.transform(table[table.columns[::-1]])
+
+
+# --- several labels of a sample
+
+
+@pytest.fixture(scope="module")
+def several():
+    """Samples that are sums of what belongs to their labels; some have all of four, some none."""
+    rng = np.random.default_rng(0)
+    Y = (rng.random((300, 4)) < 0.35).astype(int)
+    return Y @ rng.normal(size=(4, 10)) + 0.3 * rng.normal(size=(300, 10)), Y
+
+
+SUPERVISED = [name for name in zoo.SETTINGS if zoo.make(name)._requires_labels]
+
+
+@pytest.mark.parametrize("name", SUPERVISED)
+def test_several_labels(name, several, tmp_path):
+    """A method learns from a 0/1 matrix of any form, as its tag says, or says why it does not."""
+    X, Y = several
+    estimator = zoo.make(name, 8)
+    if not get_tags(estimator).target_tags.multi_output:
+        assert name == "SupervisedDeepHashing"
+        with pytest.raises(ValueError, match="SupervisedDeepHashing .* exactly one"):
+            estimator.fit(X, Y)
+        return
+    codes = estimator.fit(X, Y).codes_
+    for same in (Y.astype(bool), Y.astype(np.float32), Y.tolist(), pandas.DataFrame(Y)):
+        np.testing.assert_array_equal(zoo.make(name, 8).fit(X, same).codes_, codes)
+    estimator.save(tmp_path / "model")
+    np.testing.assert_array_equal(
+        bdnn.load(tmp_path / "model").transform(X), estimator.transform(X)
+    )
+
+
+@pytest.mark.rounding
+@pytest.mark.parametrize("name", [name for name in SUPERVISED if name != "SupervisedDeepHashing"])
+def test_several_labels_find_what_shares_one(name, several):
+    """Better than the codes of ITQ, which sees no labels, and better than without the overlaps."""
+    X, Y = several
+    found = {}
+    for what, y in (("shared", Y), ("sets", [str(row) for row in Y])):
+        codes = zoo.make(name, 8, **THOROUGH.get(name, {})).fit(X, y).transform(X)
+        found[what] = mean_average_precision(codes, codes, (Y, Y))
+    codes = bdnn.ITQ(8).fit_transform(X)
+    assert found["shared"] > max(found["sets"], mean_average_precision(codes, codes, (Y, Y))), found
+
+
+def test_labels_that_are_no_classes_and_no_marks(several):
+    X, Y = several
+    for y, message in [
+        (np.ones_like(Y), "the same labels in every row"),
+        (np.zeros_like(Y), "the same labels in every row"),
+        (2 * Y, "a matrix of 0 and 1"),
+        (Y[1:], "inconsistent numbers of samples"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            zoo.make("SHBDNN").fit(X, y)
+
+
+@pytest.mark.rounding
+def test_a_checkpoint_of_several_labels(several, tmp_path):
+    """A training that is cut off goes on to the codes of one that is not."""
+    X, Y = several
+    options = {"max_alternations": 3, "patience": 9}
+
+    def cut(share):
+        if share > 0.5:
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        zoo.make("SHBDNN", 8, **options).fit(X, Y, checkpoint=tmp_path / "state", callback=cut)
+    more = zoo.make("SHBDNN", 8, **options).fit(X, Y, checkpoint=tmp_path / "state")
+    np.testing.assert_array_equal(more.codes_, zoo.make("SHBDNN", 8, **options).fit(X, Y).codes_)
+    with pytest.raises(ValueError, match="another training"):
+        zoo.make("SHBDNN", 8, **options).fit(X, Y[::-1], checkpoint=tmp_path / "state")
 
 
 # --- numbers

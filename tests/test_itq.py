@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.linalg import eig, orthogonal_procrustes
+from scipy.linalg import eig, eigh, orthogonal_procrustes
 from sklearn.cross_decomposition import CCA
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
@@ -173,6 +173,24 @@ def test_without_rho_the_directions_are_fishers():
     fisher = LinearDiscriminantAnalysis(solver="eigen").fit(X.T, y).scalings_[:, :2]
     cosine = np.sum(P * fisher, axis=0) / np.linalg.norm(P, axis=0) / np.linalg.norm(fisher, axis=0)
     assert np.allclose(np.abs(cosine), 1, atol=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_canonical_directions_of_several_labels(seed):
+    """Against the covariances; a label that others determine adds no direction."""
+    rng = np.random.default_rng(seed)
+    Y = (rng.random((300, 3)) < 0.4).astype(float)
+    X = Y @ rng.standard_normal((3, 6)) + rng.standard_normal((300, 6))
+    Y = np.hstack(
+        [Y, 1 - Y[:, :1], np.zeros((300, 1))]
+    )  # the opposite of the first; one not in use
+    mean, P = itq.canonical_directions(X.T, Y, 5, rho=1e-3)
+    C = np.cov(np.hstack([X, Y]).T, bias=True) + 1e-3 * np.eye(11)
+    r2, W = eigh(C[:6, 6:] @ np.linalg.solve(C[6:, 6:], C[6:, :6]), C[:6, :6])
+    W = W[:, :-4:-1] * np.sqrt(r2[:-4:-1])
+    assert not P[:, 3:].any() and np.allclose(np.abs(P[:, :3]), np.abs(W), atol=1e-9)
+    for same in (Y.astype(bool), Y.astype(int), Y.tolist()):
+        assert np.array_equal(itq.canonical_directions(X.T, same, 5, rho=1e-3)[1], P)
 
 
 @pytest.mark.parametrize("n_classes", (2, 3, 10))

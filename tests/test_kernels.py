@@ -20,6 +20,7 @@ from bdnn.baselines.kernels import (
     anchor_width,
     best_step,
     improve_weights,
+    label_factors,
     one_hot,
     relaxed_bit,
     residue_factors,
@@ -261,6 +262,70 @@ def test_best_bit_by_the_residue_is_best_for_the_loss():
     best = np.argmax(value)
     assert loss[best] == pytest.approx(min(loss))
     np.testing.assert_allclose(loss, loss[0] + (value[0] - value) / (9 * L**2))
+
+
+def several_labels(seed, m=24):
+    """A 0/1 matrix (m, 4), and the matrix S of all pairs: +1 where rows share a label."""
+    Y = np.random.default_rng(seed).random((m, 4)) < 0.35
+    return Y, np.where(Y.astype(int) @ Y.T > 0, 1.0, -1.0)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_several_labels_against_the_matrix_of_pairs(seed):
+    Y, S = several_labels(seed)
+    T, tau = label_factors(Y, 4)
+    np.testing.assert_allclose(2 * (T.T * tau) @ T - 1, S, atol=1e-12)
+    assert set(tau) >= {-1, 1}  # S + 1 is not positive semidefinite
+    B = signs(np.random.default_rng(seed), 5, 24)
+    by_pairs = np.sum((B.T @ B / 8 - S) ** 2) / 48
+    assert similarity_loss(B, T, 8, tau) == pytest.approx(by_pairs)
+    assert similarity_loss(B, T, tau=tau) == pytest.approx(losses.pairwise_similarity(B, Y)[0])
+    F, omega = residue_factors(T, B, 8, tau)
+    np.testing.assert_allclose((F.T * omega) @ F, 8 * S - B.T @ B, atol=1e-11)
+
+
+def test_weights_improve_with_several_labels():
+    Y, S = several_labels(0)
+    rng = np.random.default_rng(0)
+    K, W = rng.standard_normal((6, 24)), rng.standard_normal((4, 6))
+    T, tau = label_factors(Y, 4)
+
+    def loss(W):
+        B = sgn(W @ K)
+        return np.sum((B.T @ B / 4 - S) ** 2)
+
+    before = loss(W)
+    while improve_weights(W, K, T, tau):
+        assert loss(W) < before
+        before = loss(W)
+    for k, s in np.ndindex(W.shape):  # now no single weight can do better
+        for delta in np.linspace(-3, 3, 41):
+            V = W.copy()
+            V[k, s] += delta
+            assert loss(V) >= before - 1e-9
+
+
+def test_sdh_regresses_on_several_labels(digits):
+    Y = np.stack([digits.labels.train.astype(int) % k == 0 for k in (2, 3, 5, 7)], axis=1)
+    model = small(SupervisedDiscreteHashing, dtype="float64", max_alternations=1)
+    model.fit(digits.train, np.hstack([Y, np.zeros((len(Y), 1))]))  # the fifth is never there
+    assert list(model.classes_) == [0, 1, 2, 3] and model.G_.shape == (4, 8)
+    missed = np.sum((Y.T - model.G_ @ model.codes_.T) ** 2)
+    assert model.history_[-1]["classification"] == pytest.approx(missed)
+
+
+@METHODS
+@pytest.mark.rounding
+def test_several_labels_help(method, digits):
+    """Digits that 2, 3, 5 or 7 divides: to share a divisor is to be similar."""
+    Y, Y_query = (
+        np.stack([y.astype(int) % k == 0 for k in (2, 3, 5, 7)], axis=1).astype(int)
+        for y in (digits.labels.train, digits.labels.query)
+    )
+    model = small(method, init="classes") if "init" in method().get_params() else small(method)
+    codes = model.fit(digits.train, Y).transform(digits.query), model.codes_
+    found = metrics.mean_average_precision(*codes, (Y_query, Y))
+    assert found > np.mean(Y_query @ Y.T > 0) + 0.1
 
 
 # --- KSH's bit

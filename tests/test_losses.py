@@ -11,6 +11,7 @@ from bdnn.losses import (
     balance,
     equality,
     independence,
+    label_groups,
     pairwise_similarity,
     reconstruction,
     weight_decay,
@@ -93,6 +94,46 @@ def test_similarity_is_the_explicit_form_for_any_labels(y, seed):
     assert np.allclose(dH, 2 / (m * L) * H @ V, atol=1e-11)
     as_numbers = pairwise_similarity(H, 2 * np.unique(y, return_inverse=True)[1] - 3)
     assert as_numbers[0] == value and np.array_equal(as_numbers[1], dH)
+
+
+def shared_labels(Y):
+    """The matrix S of all pairs: +1 where two rows of Y share a label."""
+    return np.where(np.asarray(Y, int) @ np.transpose(np.asarray(Y, int)) > 0, 1.0, -1.0)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("n_labels", [1, 3, 9])
+def test_similarity_of_several_labels_is_the_explicit_form(seed, n_labels):
+    rng = np.random.default_rng(seed)
+    L, m = rng.integers(1, 6), rng.integers(1, 25)
+    H, Y = rng.standard_normal((L, m)), rng.random((m, n_labels)) < 0.4
+    V = H.T @ H / L - shared_labels(Y)
+    value, dH = pairwise_similarity(H, Y)
+    assert np.isclose(value, np.sum(V**2) / (2 * m), rtol=1e-10, atol=1e-10)
+    assert np.allclose(dH, 2 / (m * L) * H @ V, atol=1e-11)
+    assert gradient_error(lambda H: pairwise_similarity(H, Y), H) < 1e-7
+    for same in (Y.astype(int), Y.astype(float), Y.astype(object), Y.tolist(), label_groups(Y)):
+        other = pairwise_similarity(H, same)
+        assert other[0] == value and np.array_equal(other[1], dH)
+    single, single_dH = pairwise_similarity(H.astype(np.float32), Y)
+    assert single_dH.dtype == np.float32 and np.allclose(single_dH, dH, rtol=1e-4, atol=1e-5)
+
+
+def test_groups_by_hand():
+    """{a}, {b}, {a, b}, nothing: the last is similar to none, not even to itself."""
+    Y = np.array([[1, 0], [0, 1], [1, 1], [0, 0], [0, 1]])
+    number, T = label_groups(Y)
+    expected = [[1, 0, 1, 0, 0], [0, 1, 1, 0, 1], [1, 1, 1, 0, 1], [0] * 5, [0, 1, 1, 0, 1]]
+    assert T.shape == (4, 4) and T[number][:, number].tolist() == expected
+    assert label_groups(list("aba")).shared is None
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_one_hot_labels_are_labels(seed):
+    rng = np.random.default_rng(seed)
+    H, y = rng.standard_normal((3, 20)), rng.integers(0, 4, 20)
+    for found, expected in zip(pairwise_similarity(H, np.eye(4)[y]), pairwise_similarity(H, y)):
+        assert np.allclose(found, expected, rtol=1e-12, atol=1e-14)
 
 
 def test_values_by_hand():

@@ -107,6 +107,67 @@ def test_floor_of_ten_balanced_classes_and_a_class_without_samples():
     np.testing.assert_allclose(A[:, 1], 0)
 
 
+def several_labels(rng, m, n_labels=4, share=0.35):
+    """A 0/1 matrix (m, n_labels), and the matrix S of all pairs: +1 where rows share a label."""
+    Y = (rng.random((m, n_labels)) < share).astype(int)
+    return Y, np.where(Y @ Y.T > 0, 1.0, -1.0)
+
+
+@pytest.mark.parametrize("L", [1, 3, 8])
+@pytest.mark.parametrize("seed", range(5))
+def test_vectors_of_sets_of_labels_stand_on_the_floor(L, seed):
+    Y, S = several_labels(np.random.default_rng(seed), 40)
+    number, T = losses.label_groups(Y)
+    A, floor = class_vectors(np.bincount(number), L, T)
+    assert losses.pairwise_similarity(A[:, number], Y)[0] == pytest.approx(floor)
+    nearest = np.clip(np.linalg.eigvalsh(S)[::-1][:L], 0, None)
+    assert floor == pytest.approx((40**2 - np.sum(nearest**2)) / 80)
+
+
+def test_codes_of_sets_of_labels_against_all_codes():
+    """Sets {a}, {b}, {a, b} and three bits: no other codes have less."""
+    Y = np.repeat([[1, 0], [0, 1], [1, 1]], (3, 5, 4), axis=0)
+    number, T = losses.label_groups(Y)
+    grid = np.indices((2,) * 9).reshape(9, -1).T.reshape(-1, 3, 3) * 2.0 - 1
+    best = min(losses.pairwise_similarity(codes[:, number], Y)[0] for codes in grid)
+    codes = class_codes(np.bincount(number), 3, np.random.default_rng(0), T=T)
+    assert losses.pairwise_similarity(codes[:, number], Y)[0] == pytest.approx(best)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_gradient_and_loop_with_several_labels(seed):
+    theta, X, B, _, sizes = random_problem(seed)
+    Y, _ = several_labels(np.random.default_rng(seed), X.shape[1])
+    problem = X, B, Y, sizes, LAMBDAS
+    assert gradient_error(lambda t: supervised_objective(t, *problem), theta) < 1e-7
+    J = [supervised_objective(theta, *problem)[0]]
+    for state in islice(sh_bdnn(X, Y, B, theta, sizes, LAMBDAS, 10), 3):
+        J.append(sum(supervised_terms(Y, state, sizes, LAMBDAS).values()))
+    assert np.all(np.diff(J) <= 1e-9) and J[-1] < J[0]
+
+
+@pytest.mark.parametrize("init", ["classes", "itq"])
+@pytest.mark.rounding
+def test_training_with_several_labels(init):
+    """The floor, the score of the validation, and what is found again, by shared labels."""
+    rng = np.random.default_rng(0)
+    Y, S = several_labels(rng, 400)
+    X = Y @ rng.normal(size=(4, 10)) + 0.3 * rng.normal(size=(400, 10))
+    model = small(dtype="float64", n_validation=50, init=init).fit(X, Y)
+    order = np.random.default_rng(0).permutation(400)
+    held, train = order[:50], order[50:]
+    mu = np.clip(np.linalg.eigvalsh(S[np.ix_(train, train)])[-8:], 0, None)
+    assert model.floor_ == pytest.approx((350**2 - np.sum(mu**2)) / 700)
+    assert all(entry["similarity"] >= model.floor_ for entry in model.history_)
+    codes, relevant = (model.transform(X[held]), model.codes_[train]), (Y[held], Y[train])
+    score = metrics.precision_at_radius(*codes, relevant)
+    assert model.history_[model.best_]["score"] == pytest.approx(score, abs=0.01)
+    some = Y[held].any(axis=1)  # for a query without a label nothing is relevant
+    found = metrics.mean_average_precision(codes[0][some], codes[1], (Y[held][some], Y[train]))
+    assert found > np.mean(S[np.ix_(held[some], train)] > 0) + 0.3
+    assert list(model.classes_) == [0, 1, 2, 3]
+
+
 def test_class_codes_of_three_classes_against_all_codes():
     """Three classes, three bits: 512 matrices of codes can all be tried."""
     counts, L = np.array([3, 5, 4]), 3

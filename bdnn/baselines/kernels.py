@@ -19,10 +19,11 @@ from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.utils._param_validation import StrOptions
 from tqdm import tqdm
 
+from bdnn.checks import numbered
 from bdnn.dcc import coordinate_descent
 from bdnn.hashing import Hasher, Seed, as_generator, at_least
 from bdnn.lbfgs import minimize
-from bdnn.losses import squared_norm
+from bdnn.losses import label_groups, squared_norm
 from bdnn.metrics import sgn
 from bdnn.sh_bdnn import class_codes
 from bdnn.uh_bdnn import principal_axes
@@ -35,6 +36,7 @@ __all__ = [
     "anchor_width",
     "best_step",
     "improve_weights",
+    "label_factors",
     "one_hot",
     "relaxed_bit",
     "residue_factors",
@@ -96,7 +98,7 @@ def anchor_width(A: Array) -> float:
 class _KernelHasher(Hasher):
     """Signs of W (kappa(x) - mean) + c: Eq. (2) of notebook 12."""
 
-    _requires_labels = True
+    _requires_labels = _several_labels = True
     _parameter_constraints = {
         "n_anchors": at_least(2, Integral),
         "width": [*at_least(np.finfo(np.float32).tiny), None],
@@ -183,7 +185,7 @@ class SupervisedDiscreteHashing(_KernelHasher):
         `classifier_decay`, `equality`, `hash_decay`, the share of bits that changed (`flips`), and
         `seconds`.
     classes_ : array (n_classes,)
-        The labels, sorted.
+        The labels, sorted; of a 0/1 matrix the columns in use.
     G_ : array (n_classes, n_bits)
         Classifier of codes.
     W_, c_ : arrays (n_bits, n_anchors), (n_bits, 1)
@@ -230,13 +232,15 @@ class SupervisedDiscreteHashing(_KernelHasher):
 
     def _fit(self, X, y):
         rng = as_generator(self.random_state)
-        self.classes_, y = np.unique(y, return_inverse=True)
+        self.classes_, y = numbered(y)
         K = self._centred_kernel(X, X[:, rng.permutation(len(y))[: self.n_anchors]])
         if self.init == "classes":
-            B = class_codes(np.bincount(y), self.n_bits, rng)[:, y]
+            number, T = label_groups(y)
+            B = class_codes(np.bincount(number), self.n_bits, rng, T=T)[:, number]
         else:
             B = sgn(rng.standard_normal((self.n_bits, len(y))))
-        B = self._alternate(K, one_hot(y, len(self.classes_), X.dtype), B.astype(X.dtype))
+        Y = one_hot(y, len(self.classes_), X.dtype) if y.ndim == 1 else y[:, self.classes_].T
+        B = self._alternate(K, np.ascontiguousarray(Y, X.dtype), B.astype(X.dtype))
         self.codes_ = B.T.astype(np.int8)
 
     def _alternate(self, K, Y, B):
@@ -271,17 +275,41 @@ class SupervisedDiscreteHashing(_KernelHasher):
         return {"objective": sum(terms.values())} | terms
 
 
-def similarity_loss(B: Array, T: Array, L: int | None = None) -> float:
-    """The loss 1/(2m) ||B^T B / L - S||^2 with S = 2 T^T T - 1 1^T: Eq. (8) of notebook 12.
+def label_factors(
+    y: Array, n_classes: int, dtype: DTypeLike = np.float64
+) -> tuple[Array, Array | float]:
+    """T (r, m) and the signs tau (r,) of its rows for labels: Eq. (8) of notebook 12.
+
+    Parameters
+    ----------
+    y : array (m,) or (m, n_labels)
+        Labels 0, 1, ..., for which tau is 1; or a 0/1 matrix.
+    n_classes : int
+        How many labels there are.
+    """
+    y, shared = label_groups(y)
+    if shared is None:
+        return one_hot(y, n_classes, dtype), 1.0
+    theta, U = np.linalg.eigh(shared)
+    T = np.sqrt(np.abs(theta))[:, None] * U.T  # a row for each eigenvalue, a column for each set
+    return T[:, y].astype(dtype), np.sign(theta)
+
+
+def similarity_loss(B: Array, T: Array, L: int | None = None, tau: Array | float = 1.0) -> float:
+    """The loss 1/(2m) ||B^T B / L - S||^2 with S = 2 T^T diag(tau) T - 1 1^T.
+
+    Eq. (8) of notebook 12.
 
     Parameters
     ----------
     B : array (k, m)
         Codes; the first k of L bits, where there are not all of them yet.
     T : array (r, m)
-        One-hot labels, or vectors of unit length.
+        From `label_factors` or `unit_factors`.
     L : int, optional
         Code length; None: the rows of B.
+    tau : array (r,) or 1
+        Signs of the rows of T.
 
     Returns
     -------
@@ -289,22 +317,25 @@ def similarity_loss(B: Array, T: Array, L: int | None = None) -> float:
         Computed in O(m (k + r)^2), without the matrix of pairs.
     """
     L, m = L or len(B), B.shape[1]
-    crossed = 2 * squared_norm(B @ T.T) - squared_norm(B.sum(axis=1))
-    wanted = 4 * (squared_norm(T @ T.T) - squared_norm(T.sum(axis=1))) + m**2
-    return (squared_norm(B @ B.T) / L**2 - 2 / L * crossed + wanted) / (2 * m)
+    crossed = 2 * np.sum(tau * np.square(B @ T.T), dtype=np.float64) - squared_norm(B.sum(axis=1))
+    wanted = np.sum(tau * np.square(T @ T.T) * np.reshape(tau, (-1, 1)), dtype=np.float64)
+    wanted = 4 * (wanted - np.sum(tau * np.square(T.sum(axis=1)), dtype=np.float64)) + m**2
+    return float(squared_norm(B @ B.T) / L**2 - 2 / L * crossed + wanted) / (2 * m)
 
 
-def residue_factors(T: Array, B: Array, L: int) -> tuple[Array, Array]:
+def residue_factors(T: Array, B: Array, L: int, tau: Array | float = 1.0) -> tuple[Array, Array]:
     """The residue R = L S - B^T B as F^T diag(omega) F: Eq. (10) of notebook 12.
 
     Parameters
     ----------
     T : array (r, m)
-        One-hot labels, or vectors of unit length.
+        From `label_factors` or `unit_factors`.
     B : array (k, m)
         The other bits.
     L : int
         Code length.
+    tau : array (r,) or 1
+        Signs of the rows of T.
 
     Returns
     -------
@@ -312,7 +343,9 @@ def residue_factors(T: Array, B: Array, L: int) -> tuple[Array, Array]:
     omega : array (1 + r + k,)
     """
     F = np.vstack([np.ones((1, T.shape[1]), T.dtype), T, B])
-    return F, np.repeat([-L, 2 * L, -1], [1, len(T), len(B)]).astype(T.dtype)
+    omega = np.repeat([-L, 2 * L, -1.0], [1, len(T), len(B)])
+    omega[1 : 1 + len(T)] *= tau
+    return F, omega.astype(T.dtype)
 
 
 def spectral_direction(KF: Array, omega: Array, factor: Array, m: int) -> Array:
@@ -396,7 +429,7 @@ class KernelSupervisedHashing(_KernelHasher):
     n_iter_ : int
         Iterations of L-BFGS in all.
     classes_ : array (n_classes,)
-        The labels, sorted.
+        The labels, sorted; of a 0/1 matrix the columns in use.
     W_, c_ : arrays (n_bits, n_anchors), (n_bits, 1)
         The hash function: Eq. (2) of notebook 12; c_ is 0.
     anchors_, width_, kernel_mean_ : array (n_features, n_anchors), float, array (n_anchors, 1)
@@ -431,19 +464,19 @@ class KernelSupervisedHashing(_KernelHasher):
         self.verbose = verbose
 
     def _fit(self, X, y):
-        self.classes_, y = np.unique(y, return_inverse=True)
+        self.classes_, y = numbered(y)
         drawn = as_generator(self.random_state).permutation(len(y))[: self.n_samples]
         K = self._centred_kernel(X[:, drawn], X[:, drawn[: self.n_anchors]])
-        self._learn_bits(K, one_hot(y[drawn], len(self.classes_), K.dtype))
+        self._learn_bits(K, *label_factors(y[drawn], len(self.classes_), K.dtype))
 
-    def _learn_bits(self, K, T):
+    def _learn_bits(self, K, T, tau):
         """One bit after the other, each the better of the spectral and the refined solution."""
         L, factor = self.n_bits, _stable_factor(K)
         self.W_, self.history_, self.n_iter_ = np.empty((0, len(K)), K.dtype), [], 0
         B = np.empty((0, K.shape[1]), K.dtype)
         for k in tqdm(range(L), f"KSH, {L} bits", disable=not self.verbose, leave=False):
             started = time.perf_counter()
-            F, omega = residue_factors(T, B, L)
+            F, omega = residue_factors(T, B, L, tau)
             tried = [spectral_direction(K @ F.T, omega, factor, K.shape[1]).astype(K.dtype)]
             if self.max_iter > 0:
                 g = partial(relaxed_bit, K=K, F=F, omega=omega)  # Eq. (13)
@@ -453,7 +486,7 @@ class KernelSupervisedHashing(_KernelHasher):
             bits = [sgn(a @ K).astype(K.dtype) for a in tried]
             best = int(np.argmax([omega @ (F @ b) ** 2 for b in bits]))
             self.W_, B = np.vstack([self.W_, tried[best]]), np.vstack([B, bits[best]])
-            entry = {"iteration": k + 1, "objective": similarity_loss(B, T, L)}
+            entry = {"iteration": k + 1, "objective": similarity_loss(B, T, L, tau)}
             entry |= {"refined": best == 1, "seconds": time.perf_counter() - started}
             self.history_.append(entry)
             self.c_ = np.zeros((len(B), 1), K.dtype)
@@ -526,7 +559,7 @@ def unit_factors(X: Array, energy: float = 0.95) -> Array:
     return P.T @ U
 
 
-def improve_weights(W: Array, K: Array, T: Array) -> int:
+def improve_weights(W: Array, K: Array, T: Array, tau: Array | float = 1.0) -> int:
     """Give every weight in turn its best value: one pass of BRE, in place.
 
     Parameters
@@ -536,7 +569,9 @@ def improve_weights(W: Array, K: Array, T: Array) -> int:
     K : array (p, m), float64
         Centred kernel.
     T : array (r, m), float64
-        One-hot labels, or vectors of unit length.
+        From `label_factors` or `unit_factors`.
+    tau : array (r,) or 1
+        Signs of the rows of T.
 
     Returns
     -------
@@ -545,7 +580,7 @@ def improve_weights(W: Array, K: Array, T: Array) -> int:
     """
     B, moved = np.where(W @ K >= 0, 1.0, -1.0), 0
     for k in range(len(W)):
-        F, omega = residue_factors(T, np.delete(B, k, axis=0), len(W))
+        F, omega = residue_factors(T, np.delete(B, k, axis=0), len(W), tau)
         z, best = W[k] @ K, omega @ (F @ B[k]) ** 2
         for s, kappa in enumerate(K):
             delta, value = best_step(z, kappa, F, omega)
@@ -597,7 +632,7 @@ class BinaryReconstructiveEmbedding(_KernelHasher):
     n_iter_ : int
         Passes over the weights.
     classes_ : array (n_classes,)
-        The labels, sorted; with labels only.
+        The labels, sorted, or the columns in use; with labels only.
     W_, c_ : arrays (n_bits, n_anchors), (n_bits, 1)
         The hash function: Eq. (2) of notebook 12; c_ is 0.
     anchors_, width_, kernel_mean_ : array (n_features, n_anchors), float, array (n_anchors, 1)
@@ -644,21 +679,21 @@ class BinaryReconstructiveEmbedding(_KernelHasher):
         drawn = rng.permutation(X.shape[1])[: self.n_samples]
         K = self._centred_kernel(X[:, drawn], X[:, drawn[: self.n_anchors]])
         if self.targets == "labels":
-            self.classes_, y = np.unique(y, return_inverse=True)
-            T = one_hot(y[drawn], len(self.classes_))
+            self.classes_, y = numbered(y)
+            T, tau = label_factors(y[drawn], len(self.classes_))
         else:
-            T = unit_factors(X[:, drawn])
+            T, tau = unit_factors(X[:, drawn]), 1.0
         W = rng.standard_normal((self.n_bits, len(K)))
         self.c_ = np.zeros((self.n_bits, 1), K.dtype)
-        self._improve(W, K.astype(np.float64), T)
+        self._improve(W, K.astype(np.float64), T, tau)
 
-    def _improve(self, W, K, T):
+    def _improve(self, W, K, T, tau):
         """Passes over the weights, until one lowers the loss by next to nothing."""
         self.history_, started = [], time.perf_counter()
         passes = range(self.max_iter + 1)
         for t in tqdm(passes, f"BRE, {self.n_bits} bits", disable=not self.verbose, leave=False):
-            moved = improve_weights(W, K, T) / W.size if t else 0.0
-            J = similarity_loss(sgn(W @ K), T)
+            moved = improve_weights(W, K, T, tau) / W.size if t else 0.0
+            J = similarity_loss(sgn(W @ K), T, tau=tau)
             seconds = time.perf_counter() - started
             entry = {"iteration": t, "objective": J, "moved": moved, "seconds": seconds}
             self.history_.append(entry)

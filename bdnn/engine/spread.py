@@ -18,7 +18,7 @@ from numpy import ndarray as Array
 from scipy.linalg import eigh
 from sklearn.utils.validation import validate_data
 
-from bdnn.checks import as_generator, check_classes, check_missing, check_range
+from bdnn.checks import as_classes, as_generator, check_classes, check_missing, check_range
 from bdnn.deep_hashing import (
     descend,
     initial_network,
@@ -104,6 +104,9 @@ def fit(estimator: Hasher, X: Any, y: Any = None, **options: Any) -> None:
         shape = stand_in(X, estimator.dtype)
         if estimator._requires_labels:
             check_missing(y := np.asarray(y) if is_dask(y) else y)
+            y = as_classes(
+                y, f"{type(estimator).__name__} on samples that are not in memory", False
+            )
             _, y = validate_data(estimator, shape, y, ensure_min_samples=2)
             check_classes(y)
             estimator.classes_, y = np.unique(y, return_inverse=True)
