@@ -412,7 +412,7 @@ def test_compare_leaves_out_what_needs_labels(files, tmp_path, capsys):
     line = f"compare train.npy --bits 3 --settings {settings} --report {tmp_path}/r.html"
     assert start(line) == 0
     output = capsys.readouterr().out
-    assert "left out, because train has no labels: supdh, shbdnn" in output
+    assert "left out, because train has no labels: sdh, supdh, shbdnn" in output
     assert "ground truth knn50" in output and "UHBDNN" in output
     page = (tmp_path / "r.html").read_text().replace("&quot;", '"')
     assert '"max_alternations": 0' in page and page.count("<svg") == 1

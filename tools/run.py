@@ -18,7 +18,6 @@ from tqdm import tqdm
 from bdnn import data, dcc, uh_bdnn
 from bdnn.course import plotting
 from bdnn.course.compare import (
-    COLUMNS,
     DEFAULT_METHODS,
     METHODS,
     aligned,
@@ -50,10 +49,14 @@ PAPER = {  # what --paper means, where the command line does not say otherwise
 FIRST_TABLE = ("cifar10-hog",)  # data of the unsupervised table alone
 # Relevant are the 50 nearest; on SIFT1M the paper takes a hundredth of the database.
 NEIGHBOURS = {"sift": 3000, "sift1m": 10_000}
-SUMMARY = [  # of the columns, those of the table of means
-    *("precision_at_2", "precision_at_500", "map_standard", "map_trapezoid"),
-    *("balance", "independence", "fit_seconds", "encode_seconds"),
-]
+SHORT = {  # the columns of the short tables
+    "precision_at_2": ("P@r=2 %", ".2f"),
+    "map_standard": ("mAP %", ".2f"),
+    "fit_seconds": ("training s", ".1f"),
+}
+LEGEND = """\
+P@r=2: share of right answers within Hamming distance 2 of a query; an empty ball counts 0.
+mAP: mean average precision of the whole ranking. More columns, and every run by itself: --all"""
 IDENTITY = (  # `fingerprint` only of files of one's own, whose names say little
     *("method", "data", "fingerprint", "bits", "seed", "split", "ground_truth", "settings"),
     *("revision", "variant"),
@@ -188,14 +191,9 @@ def ground_truth(name, method, dataset, args):
     """What is relevant for a method: ``labels``, or ``knn`` and how many neighbours.
 
     The two tables of the paper judge supervised methods by the class, and the others by the
-    neighbours. Without a choice it is so for all methods together; for a selection of them it is
-    the class for each as soon as one of them is supervised, so that one table compares them.
+    neighbours; the protocol of Deep Hashing judges all by the class.
     """
-    truth = args.ground_truth
-    if truth == "auto" and args.protocol == "dh":
-        truth = "labels"
-    elif truth == "auto":
-        truth = "paper" if args.all_methods else "labels" if supervised(args.methods) else "knn"
+    truth = args.ground_truth or ("labels" if args.protocol == "dh" else "paper")
     by_class = truth == "labels" or (truth == "paper" and supervised([method]))
     return "labels" if by_class and dataset.labels else f"knn{NEIGHBOURS.get(name, 50)}"
 
@@ -273,23 +271,40 @@ def show(bar, run, runs, done, timed):
 
 
 def report(runs, args):
-    """Print the table of one data set; draw figures, one set of them for each ground truth."""
+    """Print the tables of one data set, one for each ground truth, and draw their figures."""
     order = {(L, name): k for k, (L, name) in enumerate(product(args.bits, args.methods))}
     runs.sort(key=lambda pair: order[pair[0].bits, pair[0].method])
     rows = [row for _, row in runs]
     truths = list(dict.fromkeys(row["ground_truth"] for row in rows))
-    print(f"\n{described(runs[0][0], truths, args)}\n{table(rows)}")
-    if len(args.seeds) > 1:
-        print(f"\nmean ± standard deviation over {len(args.seeds)} seeds")
-        print(summary(rows))
+    print(f"\n{described(runs[0][0], truths, args)}")
+    figures = []
     for truth in truths:
         group = [row for row in rows if row["ground_truth"] == truth]
         stem = f"run_{rows[0]['data']}" + ("_dh" if args.protocol == "dh" else "")
         stem += f"_{truth}" if len(truths) > 1 else ""
-        print(f"figure: {plotting.draw_comparison(group, stem)}")
-    print("imbalance and dependence: 0 is best, 1 worst; empty balls count as precision 0")
+        figures.append(plotting.draw_comparison(group, stem))
+        print(f"\n{judged_by(truth)}\n{summary(group)}\n{reading(group)}")
+    if args.all:
+        print(f"\nEvery run by itself\n{table(rows)}")
+        print("imbalance and dependence: 0 is best, 1 worst")
+    print(f"\n{LEGEND}")
+    if len(args.seeds) == 1:
+        print(
+            "One seed each: a lead of a few points may be chance. Notebook 15 has more, and tests."
+        )
+    for path in figures:
+        print(f"figure: {path}")
     if args.record:
         print(f"results: {args.record}")
+
+
+def judged_by(truth):
+    """The ground truth in words, for the head of a table."""
+    if truth == "labels":
+        return "Judged by class: relevant are the items of the query's class"
+    return (
+        f"Judged by neighbours: relevant are the {truth.removeprefix('knn')} nearest to the query"
+    )
 
 
 def parse(argv):
@@ -334,11 +349,13 @@ def parse(argv):
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="one run for each seed")
     parser.add_argument(
         "--ground-truth",
-        default="auto",
-        choices=["auto", "knn", "labels", "paper"],
+        choices=["paper", "knn", "labels"],
         help="relevant are the 50 Euclidean neighbours (on SIFT a hundredth of the database), or "
-        "the same class (default where a supervised method runs, and with the protocol dh); "
-        "paper: the class for supervised methods, neighbours for the others (default with all)",
+        "the same class (the default with the protocol dh); paper, the default else: the class "
+        "for supervised methods, neighbours for the others",
+    )
+    parser.add_argument(
+        "--all", action="store_true", help="also print every run by itself, with all measures"
     )
     parser.add_argument(
         "--n-train",
@@ -371,8 +388,7 @@ def parse(argv):
     if args.variant and args.methods != ["uhbdnn"]:
         parser.error("--variant is for --methods uhbdnn alone")
     args.data = [name if name in data.DATASETS else str(called_from(name)) for name in args.data]
-    args.all_methods = args.methods is not None and "all" in args.methods
-    args.lenient = args.methods is None or args.all_methods  # leave out what cannot run
+    args.lenient = args.methods is None or "all" in args.methods  # leave out what cannot run
     if args.lenient:
         args.methods = list(METHODS if args.methods else DEFAULT_METHODS)
     args.methods = list(dict.fromkeys(args.methods))
@@ -413,19 +429,56 @@ def same_run(row, other):
 
 
 def summary(rows):
-    """Mean and standard deviation over the seeds for each method and length, as a text table."""
-    lines = [["method", "bits", "seeds", *(COLUMNS[key][0] for key in SUMMARY)]]
-    for bits, method in dict.fromkeys((row["bits"], row["method"]) for row in rows):
-        group = [row for row in rows if (row["bits"], row["method"]) == (bits, method)]
-        line = [method, str(bits), str(len(group))]
-        for key in SUMMARY:
-            values, form = [row.get(key) for row in group], COLUMNS[key][1]
-            complete = None not in values
-            mean = np.mean(values) if complete else None
-            deviation = np.std(values, ddof=1) if complete and len(values) > 1 else None
-            line.append(" ± ".join(cell(value, form) for value in (mean, deviation)))
+    """The short table: means over the seeds, with their deviation where there are several."""
+    lines = [["method", "bits", *(head for head, _ in SHORT.values())]]
+    for (method, bits), group in grouped(rows).items():
+        line = [plotting.method_style(method)["label"], str(bits)]
+        for key, (_, form) in SHORT.items():
+            values = [row[key] for row in group]
+            deviation = [np.std(values, ddof=1)] if len(values) > 1 else []
+            line.append(" ± ".join(cell(value, form) for value in [np.mean(values), *deviation]))
         lines.append(line)
     return aligned(lines)
+
+
+def grouped(rows):
+    """{(method, bits): rows, one for each seed}, in the order of the rows."""
+    groups = {}
+    for row in rows:
+        groups.setdefault((row["method"], row["bits"]), []).append(row)
+    return groups
+
+
+def reading(rows):
+    """A sentence that reads the table: who leads at which length, and by how many points."""
+    parts = []
+    for key, what in (("precision_at_2", "In precision"), ("map_standard", "in mAP")):
+        leads = {}
+        for bits in dict.fromkeys(row["bits"] for row in rows):
+            means = [
+                (
+                    float(np.mean([row[key] for row in group])),
+                    plotting.method_style(method)["label"],
+                )
+                for (method, length), group in grouped(rows).items()
+                if length == bits
+            ]
+            if len(means) == 1:
+                return f"{means[0][1]} alone: nothing to compare it with."
+            (first, leader), (second, _) = sorted(means, reverse=True)[:2]
+            leads.setdefault(leader, []).append((str(bits), f"{first - second:.1f}"))
+        clauses = [
+            f"{leader} leads at {listed(lengths)} bits, by {listed(gaps)} points"
+            for leader, (lengths, gaps) in ((name, zip(*found)) for name, found in leads.items())
+        ]
+        parts.append(f"{what} {', and '.join(clauses)}")
+    return "; ".join(parts) + "."
+
+
+def listed(words):
+    """Words as a list in a sentence: a, b and c."""
+    *most, last = words
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ METHODS: dict[str, type[Hasher]] = {
     "supdh": bdnn.SupervisedDeepHashing,
     "shbdnn": bdnn.SHBDNN,
 }
-DEFAULT_METHODS = ["itq", "dh", "uhbdnn", "supdh", "shbdnn"]
+DEFAULT_METHODS = ["itq", "dh", "uhbdnn", "sdh", "supdh", "shbdnn"]
 PERCENT = ("precision_at_2", "precision_at_500", "map_standard", "map_trapezoid", "map_expected")
 COLUMNS = {
     "method": ("method", "s"),
@@ -85,6 +85,7 @@ OPTIONS = {  # parameters of every method that are no settings of a comparison
     "verbose": "progress is shown on a terminal",
 }
 MOST_ENTRIES = 60  # of a recorded history
+GROUPS = 100  # of queries, for the error of a figure over the queries
 TRACE_FROM = 20_000  # training vectors; below, tracing memory costs more than some 3 % of the time
 
 
@@ -161,6 +162,9 @@ def measure(estimator: Hasher, dataset: Dataset, row: Row) -> Row:
     An interruption of the training raises KeyboardInterrupt, also where `fit` would keep its state.
 
     `precision_by_radius` and `recall_by_radius` are the precision-recall curve, from radius 0 on.
+    `precision_by_group` is precision at radius 2 of `GROUPS` groups of queries, group k those at k,
+    k + `GROUPS` and so on: methods that answer the same queries are compared group by group, which
+    says how far the choice of the queries moves their difference.
     `fit_cpu_seconds` sums over the threads, and does not count what other programs took.
     `peak_mb` is what the training allocated at most, None for few training vectors; `rss_mb` is
     the peak of the whole process up to then, over all runs of the command.
@@ -184,12 +188,24 @@ def measure(estimator: Hasher, dataset: Dataset, row: Row) -> Row:
     queries = estimator.transform(dataset.query)
     measures = metrics.evaluate(queries, database, dataset.relevant, curves=True)
     row["evaluate_seconds"] = round(time.perf_counter() - start, 2)
+    row["precision_by_group"] = [
+        round(100 * metrics.precision_at_radius(queries[k::GROUPS], database, relevant), 4)
+        for k, relevant in enumerate(relevant_by_group(dataset.relevant))
+    ]
     for name, value in measures.items():
         if name.endswith("_by_radius"):
             row[name] = np.round(100 * value, 3).tolist()
         else:
             row[name] = round(100 * value, 4) if name in PERCENT else round(value, 6)
     return row | {"history": rounded(thinned(estimator.history_)), "versions": versions()}
+
+
+def relevant_by_group(relevant):
+    """The right answers of each group of queries: rows of neighbours, or pairs of label vectors."""
+    if isinstance(relevant, tuple):
+        labels, database = relevant
+        return [(labels[k::GROUPS], database) for k in range(min(GROUPS, len(labels)))]
+    return [relevant[k::GROUPS] for k in range(min(GROUPS, len(relevant)))]
 
 
 def resident_mb():

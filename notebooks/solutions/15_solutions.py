@@ -18,9 +18,10 @@ from bdnn.files import show_versions
 show_versions()
 
 # %%
-from math import ceil, comb
+from math import comb
 
 import numpy as np
+from scipy import stats
 
 from bdnn import ITQ, metrics
 from bdnn.data import load
@@ -29,7 +30,7 @@ from bdnn.course.records import read_folder
 # %% [markdown]
 # ## 15.1 How many seeds
 #
-# With $n$ seeds each, Eq. (1) reads $\Delta>2\sqrt{(s_a^2+s_b^2)/n}$, so $n>4\,(s_a^2+s_b^2)/\Delta^2$. The published difference at 32 bits is $38.50-36.35$.
+# With $n$ seeds each the interval of Eq. (1) has the half width $e\,t_{0.975,\nu}$ with $e^2=(s_a^2+s_b^2)/n$ and $\nu=(n-1)\,(s_a^2+s_b^2)^2/(s_a^4+s_b^4)$. Both fall with $n$; the first $n$ that brings it below the difference is the answer. The published difference at 32 bits is $38.50-36.35$.
 
 
 # %%
@@ -49,12 +50,20 @@ def deviation(method):
 
 # %%
 s_uh, s_itq = deviation("UHBDNN"), deviation("ITQ")
+
+
+def half_width(n):
+    """Of the interval of Eq. (1) with n seeds each."""
+    nu = (n - 1) * (s_uh**2 + s_itq**2) ** 2 / (s_uh**4 + s_itq**4)
+    return np.sqrt((s_uh**2 + s_itq**2) / n) * stats.t.ppf(0.975, nu)
+
+
 for difference in (38.50 - 36.35, 1.0, 0.5):
-    n = 4 * (s_uh**2 + s_itq**2) / difference**2
-    print(f"to see {difference:.2f} points: {max(ceil(n), 2)} seeds each")
+    n = next(n for n in range(2, 10_000) if half_width(n) < difference)
+    print(f"to see {difference:.2f} points: {n} seeds each")
 
 # %% [markdown]
-# Few seeds are enough for the published difference, and many more for one of half a point: the number of seeds grows with the inverse square of what one wants to see.
+# Few seeds are enough for the published difference, and many more for one of half a point: the number of seeds grows about with the inverse square of what one wants to see. (That is the number at which the interval is as long as the difference; to find the difference *reliably* it takes more, since its estimate falls short half of the time.)
 #
 # ## 15.2 Coin tosses
 #
