@@ -121,7 +121,7 @@ def class_vectors(counts: ArrayLike, L: int, T: Array | None = None) -> tuple[Ar
     return A, (m**2 - np.sum(mu**2)) / (2 * m)
 
 
-def turn_to_codes(H: Array, n_iter: int = 50) -> Array:
+def turn_to_codes(H: Array, n_iter: int = 20) -> Array:
     """The rotation R (L, L) that brings outputs H (L, m) close to codes: Eq. (6) of notebook 09.
 
     Orthogonal; ||R H - sgn(R H)|| is at most ||H - sgn(H)||.
@@ -198,19 +198,25 @@ def class_codes(
     counts: Array,
     L: int,
     rng: np.random.Generator,
-    n_init: int = 50,
+    n_init: int = 200,
     T: Array | None = None,
 ) -> Array:
-    """One code for each class, (L, C), chosen for a low similarity loss.
+    """One code for each class, (L, C): classes three bits apart and more, of low similarity loss.
 
-    Each of `n_init` random rotations of the class vectors is brought close to codes by ITQ. T as
-    for `class_vectors`.
+    Each of `n_init` random rotations of the class vectors is brought close to codes by ITQ, and the
+    best of these codes is taken. T as for `class_vectors`.
     """
     A, _ = class_vectors(counts, L, T)
     S = 2 * (np.eye(len(counts)) if T is None else T) - 1  # of the classes, (C, C)
     tried = [sgn(itq_rotation(A, 50, rng)[0] @ A) for _ in range(n_init)]
-    # the similarity of all pairs of samples, times 2m: those of a class have the same code
-    return min(tried, key=lambda B: counts @ (B.T @ B / L - S) ** 2 @ counts)
+
+    def faults(B):
+        inner = B.T @ B  # (C, C)
+        nearest = np.min((L - inner) / 2, where=S < 0, initial=3)  # bits apart; 3 are enough
+        # the similarity of all pairs of samples, times 2m: those of a class have the same code
+        return -nearest, counts @ (inner / L - S) ** 2 @ counts
+
+    return min(tried, key=faults)
 
 
 class SHBDNN(DeepEncoder):
@@ -282,7 +288,7 @@ class SHBDNN(DeepEncoder):
         lambda4: float = 1e-4,
         hidden: Sequence[int] | None = None,
         init: str = "classes",
-        max_alternations: int = 10,
+        max_alternations: int = 9,
         max_iter: int = 100,
         n_validation: int = 2000,
         patience: int = 3,
