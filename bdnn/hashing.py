@@ -20,6 +20,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import ClassifierTags
 from sklearn.utils._param_validation import (
     Interval,
     Options,
@@ -145,7 +146,7 @@ class Hasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         X : array-like (n_samples, n_features)
             Finite real vectors, one sample per row.
         y : array-like (n_samples,) or (n_samples, n_labels), optional
-            Class labels, or a 0/1 matrix: one-hot, or, for the methods whose tag `multi_output`
+            Class labels, or a 0/1 matrix: one-hot, or, for the methods whose tag `multi_label`
             says so, with several labels of a sample. Only the supervised methods look at them.
 
         Returns
@@ -227,7 +228,7 @@ class Hasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         if self._requires_labels:
             check_missing(y)
             y = as_classes(y, type(self).__name__, self._several_labels)
-            matrix = np.ndim(y) == 2 and np.shape(y)[1] > 1
+            matrix = isinstance(y, np.ndarray) and y.ndim == 2 and y.shape[1] > 1
             X, y = validate_data(self, X, y, multi_output=matrix, **options)
             check_classes(y)
         else:
@@ -320,7 +321,8 @@ class Hasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.target_tags.required = self._requires_labels
-        tags.target_tags.multi_output = self._several_labels
+        if self._requires_labels:  # no classifier, but scikit-learn has no other place to say it
+            tags.classifier_tags = ClassifierTags(multi_label=self._several_labels)
         tags.transformer_tags.preserves_dtype = []
         return tags
 

@@ -158,7 +158,7 @@ def test_several_labels(name, several, tmp_path):
     """A method learns from a 0/1 matrix of any form, as its tag says, or says why it does not."""
     X, Y = several
     estimator = zoo.make(name, 8)
-    if not get_tags(estimator).target_tags.multi_output:
+    if not get_tags(estimator).classifier_tags.multi_label:
         assert name == "SupervisedDeepHashing"
         with pytest.raises(ValueError, match="SupervisedDeepHashing .* exactly one"):
             estimator.fit(X, Y)
