@@ -135,7 +135,7 @@ print(*{str(warning.message).partition(": ")[2] for warning in caught}, sep="\n"
 # | no labels, 32 bits | whichever wins on *your* held-out queries | ahead by a point on MNIST, behind on HOG and on CNN features, undecided on SIFT |
 # | no labels, features of a CNN | `KMeansHashing`, `ITQ` | k-means hashing led at 16 and 24 bits, ITQ and the binary autoencoder at 32 |
 # | labels, and *similar* means *of the same class* | `SHBDNN` | first at every length on MNIST and on CNN features |
-# | labels, but little time or few vectors | `SupervisedDiscreteHashing` | two to seven points behind from 16 bits on; trains in seconds, encodes more slowly; on these 1,600 digits it is ahead |
+# | labels, but little time or few vectors | `SupervisedDiscreteHashing` | two to seven points behind from 16 bits on; trains in seconds, encodes more slowly; on these digits, with 16 bits, it is ahead |
 #
 # No table replaces a run on your vectors. That is what `compare` is for.
 #
@@ -244,7 +244,7 @@ assert imbalance["as they are"] < 0.1 < 0.3 < imbalance["one pixel aside"]
 assert imbalance["noise"] < 0.1
 
 # %% [markdown]
-# Less light, or a shift by one pixel, and the balance jumps to about a half: train again, and encode the whole database anew, since **codes of different models cannot be compared**. The check is not all-seeing. Noise that changes many pixels leaves the bits balanced; it shows in the recall, for which `evaluate` needs queries of the same kind. Beside `precision_at_2` stands what a network had in its validation.
+# Less light, or a shift by one pixel, and the balance jumps to about a half: train again, and encode the whole database anew, since **codes of different models cannot be compared**. The check is not all-seeing. Noise on every pixel leaves the bits balanced. Beside `precision_at_2` stands what a network had in its validation.
 #
 # ## Use labels where there are any
 #
