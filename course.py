@@ -31,7 +31,7 @@ MARKER = VENV / "ready"  # written last; says what the environment is complete f
 # What a command does, and the extras of pyproject.toml that it needs beside `course` and `tools`.
 COMMANDS = {
     "run": ("train on real digits, print the table, write figures/ (the main job)", ""),
-    "test": ("every check, as CI runs it", "bench fast hog parquet scale search site test"),
+    "test": ("every check, as CI runs it", "bench fast hdf5 hog parquet scale search site test"),
     "lab": ("open JupyterLab on the notebooks", "scale"),
     "grid": ("record the trainings that the explorers of notebook 14 show", ""),
     "build": (
