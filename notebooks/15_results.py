@@ -987,7 +987,7 @@ print(f"from a twelfth of the labels SH-BDNN loses {min(losses):.1f} to {max(los
 #
 # <details><summary>Answer</summary>
 #
-# When the difference exceeds twice its standard error over the seeds, Eq. (1). Otherwise the pair has no order, and both methods get an interval of ranks.
+# When Welch's test of the difference over the seeds, Eq. (1), still has $p<0.05$ after Holm's correction, Eq. (3): then the claim is confirmed or refuted. Otherwise it stays open, which does not mean that the two methods are equal.
 #
 # </details>
 #
