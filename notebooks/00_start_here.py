@@ -58,7 +58,7 @@ for m in (60_000, 1_000_000, 1_000_000_000):
     print(f"{m:13,} pictures: {numbers / 1e6:12,.2f} MB as numbers, {bits / 1e6:8,.2f} MB as bits")
 
 # %% [markdown]
-# As bits, a thousand million pictures fit into the memory of a telephone; as numbers, not into that of most servers. The factor is 784 for numbers of 4 bytes, as most feature vectors come. The pixels of MNIST are whole numbers from 0 to 255, for which one byte is enough; then it is 196. This is the first thing that hashing buys.
+# As bits, a billion pictures fit into the memory of a phone; as numbers, not into that of most servers. The factor is 784 for numbers of 4 bytes, as most feature vectors come. The pixels of MNIST are whole numbers from 0 to 255, for which one byte is enough; then it is 196. This is the first thing that hashing buys.
 #
 # The second is time. The distance of two codes is their **Hamming distance**, the number of bits in which they differ. A processor needs two instructions for it: an exclusive or marks the bits that differ, and a population count counts the marks. Here it is for two codes of eight bits.
 

@@ -91,7 +91,7 @@ for seed in (0, 1):
     print(f"seed {seed}: {split.fingerprint[:16]}")
 
 # %% [markdown]
-# A query that is also in the database finds itself at distance 0, a right answer for nothing. We make sure that there is none, not even as a copy under another number.
+# A query that is also in the database finds itself at distance 0, a hit that proves nothing. We make sure that there is none, not even as a copy under another number.
 
 # %%
 everything = np.vstack([data.database, data.query])

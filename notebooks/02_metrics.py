@@ -120,7 +120,7 @@ print("pairs that differ:", np.count_nonzero(by_loop != by_product), "of", by_lo
 # %% [markdown]
 # ### Pack bits into bytes
 #
-# A code of 32 bits fits four bytes, where the image takes 784. `pack_codes` stores bit $k$ of a code as bit $k \bmod 8$ of byte $\lfloor k/8\rfloor$: little-endian, lowest bit first, as the binary indexes of faiss expect it. Its first line is a check that the matrix holds codes at all. Such checks of arguments live in `bdnn.checks`; they give an error that names the argument, and are no part of the lesson.
+# A code of 32 bits fits four bytes, where the image takes 784 bytes as a file has it, and 3,136 in single precision. `pack_codes` stores bit $k$ of a code as bit $k \bmod 8$ of byte $\lfloor k/8\rfloor$: little-endian, lowest bit first, as the binary indexes of faiss expect it. Its first line is a check that the matrix holds codes at all. Such checks of arguments live in `bdnn.checks`; they give an error that names the argument, and are no part of the lesson.
 
 
 # %% tags=["export"]
@@ -251,13 +251,17 @@ save_figure(fig, "02_ties")
 #
 # $$ \mathrm{AP}=\frac1R\sum_{j=1}^{R}\frac{j}{r_j} \tag{3} $$
 #
-# and **mAP** is its mean over all queries. Take six items, of which those at ranks 1, 3 and 6 are relevant. Fill in the table with pencil and paper before you read on.
+# and **mAP** is its mean over all queries. Take six items, of which those at ranks 1, 3 and 6 are relevant. Write down $r_j$ and $j/r_j$ for each, with pencil and paper, before you unfold the table.
+#
+# <details><summary>The table</summary>
 #
 # | $j$ | $r_j$ | $j/r_j$ |
 # |---|---|---|
 # | 1 | 1 | 1 |
 # | 2 | 3 | 2/3 |
 # | 3 | 6 | 1/2 |
+#
+# </details>
 #
 # So $\mathrm{AP}=\frac13(1+\frac23+\frac12)=\frac{13}{18}\approx0.7222$.
 
@@ -515,7 +519,7 @@ for shift in (0.0, 0.5, 1.0, 1.5):
     table(f"shift {shift:.1f}", [codes_of(W, shift) for W in directions])
 
 # %% [markdown]
-# Unbalanced bits find less: every step loses mAP. Note that independence rises along with balance. Eq. (6) measures products around 0, not around the means, so two one-sided bits agree by that alone, and imbalance is charged twice.
+# Unbalanced bits find less: every step loses mAP. Note that both numbers get worse together: they are 0 at best. Eq. (6) measures products around 0, not around the means, so two one-sided bits agree by that alone, and imbalance is charged twice.
 #
 # Now independence, with the thresholds at the mean. Each direction becomes a mixture of its own random vector and of one that all share. Every bit alone has the same distribution as before; only the dependence grows.
 

@@ -59,7 +59,7 @@ import matplotlib.pyplot as plt
 from scipy.linalg import orthogonal_procrustes
 
 from bdnn.course.plotting import COLOURS, MARKERS, save_figure
-from bdnn.course.records import read_folder
+from bdnn.course.records import read_folder, usual_runs
 from bdnn.data import load
 from bdnn.metrics import evaluate, hamming_distances, precision_at_radius
 
@@ -774,16 +774,11 @@ compare(supervised, relevant_labels)
 
 # %%
 recorded = [row for rows in read_folder().values() for row in rows]
-rows = [row for row in recorded if row["data"] == "mnist"]
 for method, truth in (("ITQ", "knn50"), ("ITQCCA", "labels")):
-    rows_method = [r for r in rows if (r["method"], r["ground_truth"]) == (method, truth)]
+    runs = usual_runs(recorded, data="mnist", ground_truth=truth)
     for L in (8, 16, 24, 32):
-        runs_L = {r["seed"]: r["precision_at_2"] for r in rows_method if r["bits"] == L}
-        if runs_L:
-            mean = np.mean(list(runs_L.values()))
-            print(f"{method:6s} {L:2d} bits: {mean:5.2f} %, {len(runs_L)} recorded seeds")
-if not any(row["method"] in ("ITQ", "ITQCCA") for row in rows):
-    print("no runs on full MNIST recorded yet")
+        found = [row["precision_at_2"] for row in runs[method, L]]
+        print(f"{method:6s} {L:2d} bits: {np.mean(found):5.2f} %, {len(found)} recorded seeds")
 
 # %% [markdown]
 # ## What we have now

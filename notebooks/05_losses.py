@@ -174,7 +174,7 @@ for line, (name, images) in zip(axes, rows.items()):
 save_figure(fig, "05_reconstruction", png=True)
 
 # %% [markdown]
-# Top: digits, white is 0 and black is 1. Middle: what the decoder paints from their 16 bits, on the same scale; the kind of digit can mostly be guessed, the hand cannot. Bottom: the first eight columns of $W$, black positive, white negative, grey 0: each bit adds its image or takes it away. Codes with a small reconstruction error keep what tells the inputs apart in Euclidean distance, which is the unsupervised ground truth.
+# Top: digits, white is 0 and black is 1. Middle: what the decoder paints from their 16 bits, on the same scale; the kind of digit can mostly be guessed, the handwriting cannot. Bottom: the first eight columns of $W$, black positive, white negative, grey 0: each bit adds its image or takes it away. Codes with a small reconstruction error keep what tells the inputs apart in Euclidean distance, which is the unsupervised ground truth.
 #
 # The term has no $H$ in it. It acts on the encoder only through $B$: notebook 07 chooses the $B$ that reconstructs well *and* stays close to $H$.
 #
@@ -239,7 +239,7 @@ for ax, name in zip(axes, ["length of W", "reconstruction"]):
 save_figure(fig, "05_decay")
 
 # %% [markdown]
-# The decoder gives way only where $\lambda_1$ comes near the eigenvalues of the codes' covariance, here from 0.1 on. At the authors' $10^{-5}$ nothing is to be seen of it: bits are of size 1, so the decoder needs no taming. In the encoder, where nothing else bounds the weights of the hidden layers, it is a gentle brake.
+# The decoder gives way only where $\lambda_1$ comes near the eigenvalues of the codes' covariance, here from 0.1 on. At the authors' $10^{-5}$ it has no visible effect: bits are of size 1, so the decoder needs no taming. In the encoder, where nothing else bounds the weights of the hidden layers, it is a gentle brake.
 #
 # ## Equality: outputs close to the codes
 #
@@ -792,7 +792,7 @@ for name, term in terms.items():
 # | $\lambda_3$ | independence | 1 | 1 ($10^{-2}$) | 1 |
 # | $\lambda_4$ | balance | $10^{-4}$ | $0.5\cdot10^{-4}$ ($0.5\cdot10^{-6}$) | $10^{-4}$ |
 #
-# Sources. *Authors' program*: the settings in the two MATLAB programs that the second author has published (`dzungdoan6/uh-bdnn` and `dzungdoan6/sh-bdnn` on GitHub), read for these numbers. *Paper*: the full text was not at hand when this course was written; the column is quoted from memory and should be checked against the paper before it is cited. *Here*: the defaults of `UHBDNN` and `SHBDNN`.
+# Sources. *Authors' program*: the settings in the two MATLAB programs that the second author has published (`dzungdoan6/uh-bdnn` and `dzungdoan6/sh-bdnn` on GitHub), read for these numbers. *Paper*: the full text was not at hand when this course was written; this column, and nothing else in the course, is quoted from memory and should be checked against the paper before it is cited. *Here*: the defaults of `UHBDNN` and `SHBDNN`.
 #
 # **Departure** of the authors' program: for SH-BDNN it gives the similarity a weight of its own, $\lambda_5 = 10^{-2}$, which the objective of the slides does not have. The numbers in brackets are those of the program; divided by $\lambda_5$ they have the slides' form and the same minimiser. `SHBDNN` has no $\lambda_5$.
 #

@@ -746,7 +746,7 @@ for phi, c2 in ((far, 0.9), (far, 0.1), (steep, 0.9), (waves, 0.9), (waves, 0.1)
     assert max(counts) <= 20
 
 # %% [markdown]
-# Now two real ones, on the encoder of above. Left: the step with which backtracking ran into $s^\top y\le0$, from
+# Now two real ones, on the encoder above. Left: the step with which backtracking ran into $s^\top y\le0$, from
 # the first random start. Right: the first step from the good start at which $a=1$ does not pass.
 
 
@@ -1033,8 +1033,8 @@ for n_small in (5, 20, 100):
         problems = [quadratic(n_small, condition, rng) for _ in range(5)]
         runs["quadratic", n_small, condition] = [versus_scipy(*problem) for problem in problems]
 for n_small in (2, 5, 10, 30, 100):
-    starts = rng.uniform(-2, 2, (5, n_small))
-    runs["Rosenbrock", n_small, ""] = [versus_scipy(rosenbrock, x0) for x0 in starts]
+    points = rng.uniform(-2, 2, (5, n_small))
+    runs["Rosenbrock", n_small, ""] = [versus_scipy(rosenbrock, x0) for x0 in points]
 
 # %% [markdown]
 # The medians over five runs each (the last digits of the counts depend on the machine's rounding):
@@ -1116,11 +1116,11 @@ codes = {name: itq.transform(rows).T for name, rows in digits.items()}
 inputs = {name: rows.T.astype(np.float32) / 255 for name, rows in digits.items()}
 
 # %%
-X = inputs["trained on"]
-J = partial(objective, X=X, B=codes["trained on"].astype(np.float32), sizes=sizes)
-theta0 = flatten(*initial_weights(X, sizes, np.random.default_rng(0)))
+Z = inputs["trained on"]
+large = partial(objective, X=Z, B=codes["trained on"].astype(np.float32), sizes=sizes)
+theta_large = flatten(*initial_weights(Z, sizes, np.random.default_rng(0)))
 began = time.perf_counter()
-result = minimize(J, theta0)
+result = minimize(large, theta_large)
 seconds = time.perf_counter() - began
 
 
@@ -1131,12 +1131,13 @@ def agreement(theta):
     return [np.mean(sgn(outputs[name]) == codes[name]) for name in inputs]
 
 
-before, after = agreement(theta0), agreement(result.x)
+before, after = agreement(theta_large), agreement(result.x)
 assert result.x.dtype == np.float32 and result.nfev <= 1.1 * result.nit + 10
 assert max(before) < 0.6 and after[0] > 0.99 and 0.94 < after[1] < after[0]
 
 # %% tags=["nbval-ignore-output"]
-print(f"{theta0.size:,} variables: J from {J(theta0)[0]:.3f} to {result.fun:.4f}", end=" ")
+print(f"{theta_large.size:,} variables", end=": ")
+print(f"J from {large(theta_large)[0]:.3f} to {result.fun:.4f}", end=" ")
 print(f"in {result.nit} steps and {result.nfev} evaluations, {seconds:.1f} s")
 for name, b, a in zip(inputs, before, after):
     print(f"bits with sgn(H) = B, digits {name:10}: {b:.1%} at the start, {a:.1%} at the end")

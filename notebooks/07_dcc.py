@@ -137,7 +137,7 @@ assert best @ numbers == 0
 
 # %% [markdown]
 # 8 + 7 against 6 + 5 + 4. Nobody knows a method that is fast for all such $W$; for $L=32$ there are
-# four thousand million codes per sample. So we give up the guarantee, not the codes.
+# four billion codes per sample. So we give up the guarantee, not the codes.
 #
 # ## One row of bits
 #
@@ -431,29 +431,29 @@ for L in (16, 32):
 
 # %%
 B = itq_codes(X, 10)
-arguments = X, *setting(B), lambda2
-W, c, H = arguments[1:4]
+ten = X, *setting(B), lambda2
+W, c, H = ten[1:4]
 Q, G = W.T @ (X - c) + lambda2 * H, W.T @ W
 
 # %%
 codes = np.array(list(product((-1.0, 1.0), repeat=10))).T
 table = (codes * (G @ codes)).sum(axis=0)[:, None] - 2 * codes.T @ Q
-best = objective(*arguments, codes[:, table.argmin(axis=0)])
+best = objective(*ten, codes[:, table.argmin(axis=0)])
 
 
 # %%
 def gap(B):
-    return 100 * (objective(*arguments, B) / best - 1)
+    return 100 * (objective(*ten, B) / best - 1)
 
 
 # %%
 random = rng.choice([-1.0, 1.0], B.shape)
 ends = {
     "ITQ codes": B,
-    "one cycle from ITQ": coordinate_descent(*arguments, B, cycles=1),
-    "DCC from ITQ": coordinate_descent(*arguments, B),
-    "DCC from random": coordinate_descent(*arguments, random),
-    "DCC from 0": coordinate_descent(*arguments, 0 * B),
+    "one cycle from ITQ": coordinate_descent(*ten, B, cycles=1),
+    "DCC from ITQ": coordinate_descent(*ten, B),
+    "DCC from random": coordinate_descent(*ten, random),
+    "DCC from 0": coordinate_descent(*ten, 0 * B),
 }
 
 # %%
@@ -500,7 +500,7 @@ print(f"8 orders: lowest and highest mean differ by {100 * spread:.2f} %")
 # In the alternation a B step follows a step that has improved the weights *for the present codes*. If DCC starts
 # from these codes (warm start), it cannot make them worse. The authors' program starts every B step from
 # $B=0$: in the first cycle bit $k$ then sees only bits 1 to $k-1$. The result is a good code, but
-# nothing ties it to the codes before. The five numbers of above show it:
+# nothing ties it to the codes before. The five numbers from above show it:
 
 # %%
 w, zero = numbers[None, :], np.zeros((1, 1))
@@ -593,11 +593,11 @@ save_figure(fig, "07_pictures", png=True)
 # evaluation of the network.
 
 # %% tags=["nbval-ignore-output"]
-B = itq_codes(X, 32)
-arguments = X, *setting(B), lambda2
+B32 = itq_codes(X, 32)
+given = X, *setting(B32), lambda2
 for cycles in (0, 1, 10):
     began = time.perf_counter()
-    _ = coordinate_descent(*arguments, B, cycles)
+    _ = coordinate_descent(*given, B32, cycles)
     print(
         f"{cycles:2} cycles, 32 bits, 4,000 samples: {1000 * (time.perf_counter() - began):.0f} ms"
     )

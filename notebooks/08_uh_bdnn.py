@@ -113,7 +113,7 @@ from scipy.spatial.distance import cdist
 
 from bdnn import ITQ
 from bdnn.course.plotting import MARKERS, save_figure
-from bdnn.course.records import read_folder
+from bdnn.course.records import read_folder, usual_runs
 from bdnn.data import load
 from bdnn.itq import principal_directions, random_rotation
 from bdnn.metrics import evaluate, mean_average_precision, precision_at_radius
@@ -1006,20 +1006,13 @@ PUBLISHED = {
 }
 wanted = {"data": "mnist", "ground_truth": "knn50", "split": "60000 train, 60000 database"}
 files = read_folder()
-found = [row for name in files if name != "ablations.jsonl" for row in files[name]]
-found = [row for row in found if wanted.items() <= row.items()]
-recorded = {}  # for method and bits: the rows of the latest revision, one for each seed
-for row in sorted(found, key=lambda row: row["revision"]):
-    rows = recorded.setdefault((row["method"], row["bits"]), {})
-    if any(other["revision"] < row["revision"] for other in rows.values()):
-        rows.clear()
-    rows[row["seed"]] = row
+recorded = usual_runs((row for name in files for row in files[name]), **wanted)
 
 
 # %%
 def figures(method, bits, key):
     """The values of `key`, one for each recorded seed."""
-    return np.array([row[key] for row in recorded[method, bits].values()])
+    return np.array([row[key] for row in recorded[method, bits]])
 
 
 print("method  bits  published  P@r=2 %: mean (min, max)  mAP %  empty  fit, s  revision")
@@ -1058,7 +1051,7 @@ save_figure(fig, "08_mnist")
 # (`course.py run --variant`); the first line is the training as it is.
 
 # %%
-variants = {"as it is": list(recorded["UHBDNN", 24].values())}
+variants = {"as it is": recorded["UHBDNN", 24]}
 for row in files["ablations.jsonl"]:
     if wanted.items() <= row.items() and "variant" in row:
         variants.setdefault(row["variant"], []).append(row)

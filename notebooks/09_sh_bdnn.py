@@ -777,13 +777,13 @@ print(f"floor by Eq. (5)                 {floor:.3f}")
 print(f"from 2,000 x 2,000 pairs         {(2000**2 - np.sum(mu[mu > 0] ** 2)) / 4000:.3f}")
 
 # %% [markdown]
-# Is it worth while? The alternative is to call each set a class of its own, which makes a picture of 3 and 5 as unlike one of 3 and 8 as any other. ITQ-CCA can do both, too.
+# Is it worth it? The alternative is to call each set a class of its own, which makes a picture of 3 and 5 as unlike one of 3 and 8 as any other. ITQ-CCA can do both, too.
 
 # %% tags=["nbval-ignore-output"]
 found = {}
-for name, y in (("each set a class", number), ("labels shared", marks)):
+for name, target in (("each set a class", number), ("labels shared", marks)):
     for estimator in (ITQCCA(L), SHBDNN(L, max_alternations=2, max_iter=40)):
-        codes = estimator.fit(pictures, y).transform(queries), estimator.codes_
+        codes = estimator.fit(pictures, target).transform(queries), estimator.codes_
         found[type(estimator).__name__, name] = row = metrics.evaluate(*codes, (marks_query, marks))
         print(f"{type(estimator).__name__:6}  {name:16}", end="")
         print(f"  mAP {100 * row['map_standard']:.1f}, P@r=2 {100 * row['precision_at_2']:.1f} %")
@@ -807,7 +807,7 @@ print("more than 4 points of mAP for ITQ-CCA and 10 for SH-BDNN, which then lead
 # Now with 60,000 labelled digits, of which 2,000 are held out for the validation. The queries are the 10,000 digits of the test set, relevant is the query's class. The runs are recorded in `notebooks/results`, each with its settings, seed, versions, seconds and the command that makes it again.
 
 # %%
-from bdnn.course.records import read_folder
+from bdnn.course.records import read_folder, usual_runs
 
 PUBLISHED = {
     ("SHBDNN", "mnist"): {8: 84.26, 16: 94.67, 24: 94.69, 32: 95.51},
@@ -819,18 +819,12 @@ WHOLE = {"mnist": "60000 train, 60000 database", "cifar10": "50000 train, 50000 
 LENGTHS = (8, 16, 24, 32)
 recorded = [row for rows in read_folder().values() for row in rows]
 
+
 # %%
-USUAL = {"init": "classes", "lambda2": 5.0, "lambda3": 1.0}
-
-
 def rows_of(method, data, bits):
-    """The recorded rows with usual settings and of the latest revision, one for each seed."""
-    wanted = (method, data, bits, "labels", WHOLE[data])
-    keys = ("method", "data", "bits", "ground_truth", "split")
-    rows = [row for row in recorded if tuple(row[key] for key in keys) == wanted]
-    rows = [r for r in rows if all(r["settings"].get(k, v) == v for k, v in USUAL.items())]
-    latest = max((row["revision"] for row in rows), default=0)
-    return list({row["seed"]: row for row in rows if row["revision"] == latest}.values())
+    """The recorded rows of a table entry, one for each seed."""
+    runs = usual_runs(recorded, data=data, ground_truth="labels", split=WHOLE[data])
+    return runs.get((method, bits), [])
 
 
 def spread(rows, key):

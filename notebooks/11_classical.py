@@ -63,7 +63,7 @@ from bdnn import ITQ
 from bdnn.data import load
 from bdnn.metrics import balance, evaluate, independence
 from bdnn.course.plotting import COLOURS, MARKERS, save_figure
-from bdnn.course.records import read_folder
+from bdnn.course.records import read_folder, usual_runs
 
 # %% [markdown]
 # All evidence in this notebook comes from small cases that can be worked out in another way, and from the 5,000 embedded MNIST digits. Grey values stay as they are, from 0 to 255: no method here needs another scale but the autoencoder, which makes its own.
@@ -1303,26 +1303,14 @@ PUBLISHED = {  # precision within radius 2 in %, at 8, 16, 24 and 32 bits
 }
 
 # %%
-recorded = [
-    row
-    for rows in read_folder().values()
-    for row in rows
-    if (row["data"], row["ground_truth"]) == ("mnist", "knn50") and row["method"] in PUBLISHED
-]
-
-
-# %%
-def ours(method, bits):
-    """Precision within radius 2 of the recorded runs, one for each seed, the newest if several."""
-    rows = [row for row in recorded if (row["method"], row["bits"]) == (method, bits)]
-    return list({row["seed"]: row["precision_at_2"] for row in rows}.values())
-
+recorded = [row for rows in read_folder().values() for row in rows]
+runs = usual_runs(recorded, data="mnist", ground_truth="knn50")
 
 # %%
 print("ours (mean ± deviation over the seeds, their number) | published")
 for method, figures in PUBLISHED.items():
     for bits, figure in zip((8, 16, 24, 32), figures):
-        found = ours(method, bits)
+        found = [row["precision_at_2"] for row in runs[method, bits]]
         assert np.mean(found) > 0.9 * figure, (method, bits)
         deviation = np.std(found, ddof=1) if len(found) > 1 else 0
         text = f"{np.mean(found):.2f} ± {deviation:.2f}  ({len(found)})"

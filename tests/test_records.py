@@ -70,3 +70,26 @@ def test_an_installed_package_brings_the_records_along(tmp_path):
         [sys.executable, "-c", ask], cwd=tmp_path, env=env, capture_output=True, text=True
     )
     assert "the records of the course are missing" in done.stderr.splitlines()[-1]
+
+
+def test_rows_of_a_table_entry():
+    """Latest revision, usual settings, no variants, one for each seed."""
+
+    def row(seed, revision=2, bits=8, **more):
+        kept = {"method": "ITQ", "bits": bits, "data": "mnist", "seed": seed, "settings": {}}
+        return kept | {"revision": revision} | more
+
+    usual = [row(1), row(0), row(2)]
+    others = [
+        row(0, revision=1),
+        row(3, settings={"n_iter": 5}),
+        row(0, variant="one start"),
+        row(0, data="sift"),
+    ]
+    found = records.usual_runs([*others, *usual, row(0, bits=16, revision=1)], data="mnist")
+    assert found == {
+        ("ITQ", 8): [row(0), row(1), row(2)],
+        ("ITQ", 16): [row(0, bits=16, revision=1)],
+    }
+    again = row(0, note="again")
+    assert records.usual_runs([*usual, again])["ITQ", 8][0] == again

@@ -33,7 +33,7 @@ MODELS = {
     "ITQ": ITQ(n_bits=8, n_iter=5),
     "ITQCCA": ITQCCA(n_bits=8, n_iter=5),
     "UHBDNN": UHBDNN(**SMALL, dtype="float64"),
-    "SHBDNN": SHBDNN(**SMALL, dtype="float64"),
+    "SHBDNN": SHBDNN(**SMALL | {"max_iter": 3}, dtype="float64"),
     "DeepHashing": DeepHashing(**DESCENT),
     "DeepHashing, L-BFGS": DeepHashing(**DESCENT, optimizer="lbfgs", init="itq", dtype="float64"),
 }

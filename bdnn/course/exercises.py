@@ -61,7 +61,8 @@ def check(function: Callable) -> Report:
         if changed:
             return Report(False, f"{name}: changes its argument {changed[0]}; copy it first")
     if all(answer is None for answer in found):
-        return Report(False, f"{name}: returns nothing yet. {exercise.first}")
+        forgotten = " (Is `return` missing?)" if begun(function) else ""
+        return Report(False, f"{name}: returns nothing yet.{forgotten} {exercise.first}")
     verdicts = by_parts(exercise, made, found)
     if verdicts.get("gradient", "").startswith(UNKNOWN) and np.isscalar(found[0][0]):
         verdicts["gradient"] += belongs(function, made[0], found[0][1])
@@ -70,6 +71,12 @@ def check(function: Callable) -> Report:
     passed = not any(verdicts.values())
     lines = [f"  {part}: {verdict or 'right'}" for part, verdict in verdicts.items()]
     return Report(passed, "\n".join([f"{name}: {'right' if passed else 'not yet'}", *lines]))
+
+
+def begun(function):
+    """Whether a function has more than a docstring and dots."""
+    code = function.__code__
+    return bool(code.co_names) or code.co_nlocals > code.co_argcount
 
 
 def by_parts(exercise, made, found):
@@ -108,7 +115,7 @@ def belongs(function, arguments, gradient):
     ahead, behind = (function(H + a * V, *others)[0] for a in (step, -step))
     slope, claimed = (ahead - behind) / (2 * step), np.vdot(gradient, V)
     if abs(slope - claimed) <= 1e-5 * abs(slope):
-        return "; it is the gradient of your value, so mend that first"
+        return "; it is the gradient of your value: mend the value first"
     return f"; in a random direction your value has slope {slope:.4g}, your gradient {claimed:.4g}"
 
 

@@ -6,11 +6,22 @@ the method, data and settings of a run, the revision of the method, and what was
 
 import json
 import sys
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from bdnn.files import StrPath
 
-__all__ = ["REVISIONS", "append_row", "course_folder", "is_present", "read_folder", "read_rows"]
+__all__ = [
+    "REVISIONS",
+    "append_row",
+    "course_folder",
+    "is_present",
+    "read_folder",
+    "read_rows",
+    "usual_runs",
+]
 
 # Raise the number of a method by hand when its codes change by more than rounding: its rows are
 # then rows of an earlier revision, and `course.py run --paper` records the runs anew. A number for
@@ -63,6 +74,26 @@ def read_folder(folder: StrPath | None = None) -> dict[str, list[dict]]:
     """The rows of all results files in a folder, the course's unless one is named, by file name."""
     folder = course_folder() if folder is None else Path(folder)
     return {path.name: read_rows(path) for path in sorted(folder.glob("*.jsonl"))}
+
+
+def usual_runs(rows: Iterable[dict], **wanted: Any) -> dict[tuple[str, int], list[dict]]:
+    """The rows behind the entries of a table, {(method, bits): rows}, one for each seed, in order.
+
+    Of the rows that have the ``wanted`` fields, those of a method's latest revision with the
+    settings that most of them have, and no variants; of several for one seed the last.
+    """
+    groups: dict[tuple[str, int], list[dict]] = {}
+    for row in rows:
+        if wanted.items() <= row.items() and "variant" not in row:
+            groups.setdefault((row["method"], row["bits"]), []).append(row)
+    for key, group in groups.items():
+        latest = max(row["revision"] for row in group)
+        kinds = [json.dumps(row["settings"]) for row in group if row["revision"] == latest]
+        kind = latest, Counter(kinds[::-1]).most_common(1)[0][0]
+        usual = [r for r in group if (r["revision"], json.dumps(r["settings"])) == kind]
+        by_seed = {row["seed"]: row for row in usual}
+        groups[key] = [by_seed[seed] for seed in sorted(by_seed)]
+    return groups
 
 
 def append_row(path: Path, row: dict) -> None:

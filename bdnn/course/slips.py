@@ -8,6 +8,7 @@ answer counts.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 
 import numpy as np
 
@@ -217,9 +218,13 @@ def step(rng):
     lowest = rng.choice([0.26, 0.3, 0.48])  # length a of the lowest point along p
     p = -(g @ g) / (g @ A @ g) / lowest * g
 
+    calls = count()
+
     def fun(z):
         if 0 < np.abs(z - x).max() < 1e-6:
             raise RuntimeError("a has shrunk to nothing, and the loop does not end")
+        if next(calls) > 1000:
+            raise RuntimeError("1,000 evaluations, and no end: does a get smaller in the loop?")
         return z @ A @ z / 2, A @ z
 
     return fun, x, p, 0.1
@@ -257,7 +262,7 @@ H.shape[1] * right  # 1/m is missing
 """
 GRADIENT = """
 2 * right  # twice too large: the 2 of the square cancels the 1/2
--right  # the sign is that of ascent: a step against it would climb
+-right  # the sign is wrong: this is minus the gradient, and a step against it would climb
 H.shape[1] * right  # 1/m is missing
 right.T  # right numbers, but transposed
 """
@@ -579,7 +584,7 @@ np.sqrt(2 * right) / 2  # the norm is squared: no root
 """),
             "gradient": table("""
 2 * right  # twice too large: the 2 of the square cancels the 1/2
--right  # the sign is that of ascent: a step against it would climb
+-right  # the sign is wrong: this is minus the gradient, and a step against it would climb
 right / H.shape[1]  # a mean; Deep Hashing takes the sum over the samples
 H  # sgn(H) counts as a constant, but it is still there: H - sgn(H)
 right.T  # right numbers, but transposed

@@ -2,13 +2,13 @@
 
 import json
 import re
-from collections import Counter
 from itertools import chain
 from pathlib import Path
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from bdnn.course.records import usual_runs
 from tools.export import stray_modules
 from tools.notebooks import Problem
 from tools.style import ruff
@@ -91,7 +91,6 @@ def results(course):
     paths = sorted((course.root / "notebooks" / "results").glob("*.jsonl"))
     texts = [path.read_text(encoding="utf-8") for path in paths if path.stem != "ablations"]
     rows = [json.loads(line) for text in texts for line in text.splitlines()]
-    rows = [row for row in rows if "variant" not in row]
     for name, entry in RESULTS.items():
         stated = next((line for line in readme if line.startswith(f"| {name} |")), "")
         found = [mean_precision(rows, (*entry, bits)) for bits in (8, 16, 24, 32)]
@@ -102,15 +101,11 @@ def results(course):
 
 
 def mean_precision(rows, entry):
-    """Mean precision within radius 2 of the latest revision, with the settings of most rows."""
-    keys = "method", "ground_truth", "data", "split", "bits"
-    rows = [row for row in rows if tuple(map(row.get, keys)) == entry]
-    rows = [row for row in rows if row["revision"] == max(r["revision"] for r in rows)]
-    usual = Counter(json.dumps(row["settings"]) for row in rows).most_common(1)
-    seeds = {
-        r["seed"]: r["precision_at_2"] for r in rows if json.dumps(r["settings"]) == usual[0][0]
-    }
-    return f"{sum(seeds.values()) / len(seeds):.1f}" if seeds else None
+    """Mean precision within radius 2 of the rows behind an entry of a table."""
+    method, ground_truth, data, split, bits = entry
+    runs = usual_runs(rows, ground_truth=ground_truth, data=data, split=split)
+    found = [row["precision_at_2"] for row in runs.get((method, bits), ())]
+    return f"{sum(found) / len(found):.1f}" if found else None
 
 
 def findings(course, *arguments):
