@@ -292,7 +292,7 @@ print("mean average precision stays within about a point of that of ITQ")
 # | run every check | `python3 course.py test` |
 # | rebuild after an edit of notebook 03 | `python3 course.py build 03` |
 #
-# Each notebook shows its formulas, then the lines of code beside them, then the evidence. Where the slides or the paper slip, a block begins with **Slip**; where we do something else than the paper, with **Departure**. Exercises stand at the end, their solutions in the folder `solutions` under the same number.
+# Each notebook shows its formulas, then the lines of code beside them, then the evidence. *The slides* are those of a talk on the paper by Huisu Yun (CS688, November 2018), with which this course began; you do not need them. Where they or the paper slip, a block begins with **Slip**; where we do something else than the paper, with **Departure**. Exercises stand at the end, their solutions in the folder `solutions` under the same number.
 #
 # Work flows in one direction only:
 #
