@@ -1062,6 +1062,20 @@ for name, rows in variants.items():
     text = (f"{v.mean():8.2f} ({v.min():.2f}, {v.max():.2f})" for v in (P2, mAP))
     print(f"{name:15} {len(rows):5}  {'  '.join(text)}  {seconds.mean():11.0f}")
 
+# %%
+P2 = {name: [row["precision_at_2"] for row in rows] for name, rows in variants.items()}
+cost = {name: np.mean([row["fit_cpu_seconds"] for row in rows]) for name, rows in variants.items()}
+mean = {name: np.mean(values) for name, values in P2.items()}
+assert cost["all samples"] > 1.7 * cost["as it is"] and mean["all samples"] < mean["as it is"]
+assert cost["all axes"] > 1.7 * cost["as it is"] and abs(mean["all axes"] - mean["as it is"]) < 0.3
+assert max(P2["one ITQ start"]) < min(P2["as it is"])
+assert max(P2["one DCC start"]) > min(P2["as it is"])
+
+# %% [markdown]
+# Few samples at first and few axes halve the processor time, and the codes are no worse for it. Twenty starts of
+# ITQ buy a point of precision, and half a point of mAP, for a second or two. Three starts of DCC buy half a point at
+# most: the ranges of the seeds overlap, and three seeds do not tell it from nothing.
+
 # %% [markdown]
 # ## What we have now
 #
