@@ -304,7 +304,7 @@ def test_codes_keep_their_permissions(files, tmp_path):
         {"ids": np.full(30, 0.5)},
         {"model": np.array(["a", "b"])},
     ],
-    ids=str,
+    ids=["one id", "a matrix", "one too few", "no whole numbers", "two models"],
 )
 def test_codes_with_odd_arrays(odd, files, tmp_path, capsys):
     path = tmp_path / "c.npz"
