@@ -736,7 +736,8 @@ def read_vectors(
     -------
     X : array (n_samples, n_features), float32
     y : array (n_samples,) of int64, floats or strings, or None
-        Where a sample may have several labels, booleans (n_samples, n_labels).
+        Where a sample may have several labels, booleans (n_samples, n_labels). Numbers of a table
+        of text are strings if one of them begins with 0, as 007 does.
 
     Raises
     ------
@@ -853,11 +854,11 @@ def _reading(path, kind):
         yield
     except ImportError:  # what reads .parquet or .h5 is not installed
         raise
-    except MemoryError as error:
-        told = "does not fit into memory; to train, give a random sample of its rows"
-        raise MemoryError(f"{path} {told}") from error
     except Exception as error:  # a damaged file can raise nearly anything
         told = " ".join(str(error).split())[:300]
+        if isinstance(error, MemoryError) or re.search("MemoryError|out of memory", told):
+            mend = "to train, give a random sample of its rows"
+            raise MemoryError(f"{path} does not fit into memory; {mend}") from error
         if told.startswith(("Object arrays", "Array can't be memory-mapped")):
             mend = "save what array.astype(str) or array.astype(float) gives"
             raise ValueError(f"{path} holds an array of objects, not unpickled: {mend}") from error
@@ -906,9 +907,8 @@ def _read_elsewhere(path, asked):
         names = asked.labels or "y", asked.vectors or "X"
         line = [sys.executable, "-P", "-c", program, path, target, *names]
         done = subprocess.run(line, capture_output=True, encoding="utf-8", errors="replace")
-        told = (done.stderr.splitlines() or ["what reads it crashes"])[-1]
         if done.returncode:
-            raise (MemoryError if "MemoryError" in told else ValueError)(told)
+            raise ValueError((done.stderr.splitlines() or ["what reads it crashes"])[-1])
         found = read_archive(target)
     return {name: found.get(f"arr_{k}") for k, name in enumerate(found["names"].tolist())}
 
