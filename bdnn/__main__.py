@@ -13,14 +13,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from tqdm import tqdm
+try:
+    import numpy as np
+    from tqdm import tqdm
 
-from bdnn import data, metrics
-from bdnn.checks import check_whole_number
-from bdnn.course import compare
-from bdnn.files import atomic_path, check_writable, load, release
-from bdnn.search import nearest_asymmetric, rerank
+    from bdnn import data, metrics
+    from bdnn.checks import check_whole_number
+    from bdnn.course import compare
+    from bdnn.files import atomic_path, check_writable, load, release
+    from bdnn.search import nearest_asymmetric, rerank
+except KeyboardInterrupt:  # this takes a second or two
+    sys.exit(130)
 
 INTRODUCTION = """\
 Turn vectors into short binary codes, and search with them.
@@ -44,8 +47,7 @@ examples:
 
 Without labels take uhbdnn (the default) or itq, which is quick; with labels shbdnn, or sdh. Ctrl-C
 ends the training of a network early and keeps its best state. With --checkpoint FILE a training
-that was cut off goes on where it was when the same command is given again. python -m bdnn evaluate
-tells what a model is worth; python -m bdnn compare tells which method suits your data."""
+that was cut off goes on where it was when the same command is given again."""
 
 ENCODE = """\
 examples:
@@ -148,7 +150,7 @@ def prepare_output():
 
 def train(args):
     """Learn a hash function and save it."""
-    writable(args.model, args.checkpoint)
+    writable(args, "model", "checkpoint")
     X, y = training_vectors(args)
     compare.check_settings(args.settings, [args.method])
     estimator = compare.make(args.method, args.bits, args.seed, args.settings)
@@ -185,26 +187,27 @@ def left_out(args):
 
 
 def with_ids(args, path):
-    """Vectors of a file, and the ids of its rows or None."""
+    """Vectors of a file, and the ids of its rows as text, or None."""
     if not args.id:
         return read(args, path, args.labels)[0], None
     ignore = [*args.ignore, *([args.labels] if args.labels else [])]
-    return data.read_vectors(path, args.id, ignore, args.vectors, True)  # as labels are read
+    return data.read_vectors(path, args.id, ignore, args.vectors, True, text=True)
 
 
 def encode(args):
     """Encode a file of vectors."""
-    writable(args.output)
+    writable(args, "output")
     model, archive = load(args.model), Path(args.output).suffix.lower() == ".npz"
+    if args.id and not archive:
+        raise ValueError(f"{args.output} keeps no ids: give an --output that ends in .npz")
     X, ids = with_ids(args, args.data)
     found = {"codes": model.encode(X), "model": digest(args.model)}
-    if archive and ids is not None:
-        found["ids"] = ids.astype(str)
+    found |= {} if ids is None else {"ids": ids}
     if args.append:
         before = codes_of_model(args.output, args, model)
-        if archive and before.keys() != found.keys():
+        if ("ids" in before) != ("ids" in found):
             raise ValueError(f"{args.output} and {args.data} must both have ids, or neither")
-        for name in {*before} - {"model"}:
+        for name in found.keys() - {"model"}:
             found[name] = np.concatenate([before[name], found[name]])
     ids, counts = np.unique(found.get("ids", []), return_counts=True)
     if (counts > 1).any():
@@ -235,10 +238,12 @@ def read_codes(path):
         raise ValueError(f"{path}: codes are read from the .npy or .npz file that encode wrote")
     archive = data.read_archive(path, ["codes"]) if kind == ".npz" else {}
     found = archive or {"codes": data.read_array(path)}
-    codes = found["codes"]
-    if codes.dtype != np.uint8 or codes.ndim != 2 or len(found.get("ids", codes)) != len(codes):
+    codes, ids = found["codes"], found.get("ids", np.empty(len(found["codes"]), str))
+    if codes.dtype != np.uint8 or codes.ndim != 2 or not codes.size:
         raise ValueError(f"{path} holds {codes.dtype} {codes.shape}, not codes that encode wrote")
-    return found
+    if ids.shape != codes.shape[:1] or ids.dtype.kind not in "iuU":
+        raise ValueError(f"{path} holds ids {ids.dtype} {ids.shape}, not a text for each code")
+    return found | ({"ids": ids.astype(str)} if "ids" in found else {})
 
 
 def codes_of_model(path, args, model):
@@ -248,14 +253,14 @@ def codes_of_model(path, args, model):
     if n_bytes != width:
         told = f"not the {width} that {model.n_bits} bits take"
         raise ValueError(f"{path} holds codes of {n_bytes} bytes, {told}")
-    if found.get("model", digest(args.model)) != digest(args.model):
+    if not np.array_equal(found.get("model", digest(args.model)), digest(args.model)):
         raise ValueError(f"{path} holds codes of another model than {args.model}: encode anew")
     return found
 
 
 def remove(args):
     """Take items out of a file of codes."""
-    writable(args.codes)
+    writable(args, "codes")
     found = read_codes(args.codes)
     if "ids" not in found:
         raise ValueError(f"{args.codes} has no ids: encode with --id NAME into an .npz file")
@@ -270,7 +275,7 @@ def remove(args):
 
 def search(args):
     """Find the nearest database items of every query."""
-    writable(args.output)
+    writable(args, "output")
     if args.radius is not None and (args.rerank or args.float_query):
         raise ValueError("--radius counts bits: without --rerank and --float-query")
     check_whole_number("--oversample", args.oversample, 1)
@@ -292,10 +297,7 @@ def search(args):
         find = by_real_query if args.float_query else by_code
         indices, distances = find(model, Q, database, min(n, len(database)))
         if args.rerank:
-            vectors = data.read_vectors(
-                args.rerank, args.labels, left_out(args), args.vectors, True
-            )
-            indices, distances = reranked(Q, vectors[0], indices, args, len(database))
+            indices, distances = reranked(Q, indices, args, names, len(database))
     if args.output:
         if args.radius is not None:
             indices, distances = np.concatenate(indices), np.concatenate(distances)
@@ -326,24 +328,36 @@ def by_code(model, Q, codes, n):
 
 def by_real_query(model, Q, codes, n):
     """The same by the real outputs for the query, or to what the model decodes from the bits."""
-    W = getattr(model, "decoder_W_", None)
+    H, W = model.decision_function(Q), getattr(model, "decoder_W_", None)  # this checks Q
     if W is None:
-        return nearest_asymmetric(model.decision_function(Q), codes, n)
+        return nearest_asymmetric(H, codes, n)
     return nearest_asymmetric((Q - model.decoder_c_.T) @ W, codes, n, W.T @ W)
 
 
-def reranked(Q, vectors, candidates, args, n_items):
+def reranked(Q, candidates, args, names, n_items):
     """The k candidates whose vectors are nearest."""
+    try:
+        vectors, ids = with_ids(args, args.rerank)
+    except data.MissingLabelsError:
+        vectors, ids = read(args, args.rerank, None)[0], None
     if len(vectors) != n_items:
         raise ValueError(
             f"{args.rerank} holds {len(vectors)} vectors, and there are {n_items} codes"
         )
-    k, found = min(args.k, n_items), []
+    if names is not None and ids is not None and (names != ids).any():
+        row = (names != ids).argmax()
+        told = f"names row {row} {str(ids[row])!r}, and of the codes it is {str(names[row])!r}"
+        raise ValueError(f"{args.rerank} {told}: give the vectors in the order of the codes")
+    found = []
     for q, rows in zip(Q, candidates):
-        found.append(rerank(q[None], vectors, rows[None], k))
+        with np.errstate(over="ignore", invalid="ignore"):
+            found.append(rerank(q[None], vectors, rows[None], len(rows)))
         release(vectors)
-    indices, distances = zip(*found)
-    return np.concatenate(indices), np.concatenate(distances)
+    indices, distances = map(np.concatenate, zip(*found))
+    if not np.isfinite(distances).all():
+        row = indices[~np.isfinite(distances)].min()
+        raise ValueError(f"{args.rerank}: row {row} holds NaN, infinity or values too large")
+    return indices[:, : args.k], distances[:, : args.k]
 
 
 def within(queries: np.ndarray, database: np.ndarray, radius: int) -> tuple[list, list]:
@@ -365,19 +379,24 @@ def evaluate(args):
             f"--labels {args.labels} holds the labels of the database; say with --query-labels "
             "where those of the queries are"
         )
+    K = args.recall
+    for option, n in (("--neighbours", args.neighbours), ("--recall", 1 if K is None else K)):
+        check_whole_number(option, n, 1)
     X, y = read(args, args.database, args.labels)
+    if args.query_labels and y is None:
+        raise ValueError(f"--query-labels: {args.database} has no labels beside it; see --labels")
     Q, y_Q = read(args, args.query, args.query_labels or args.labels, args.query_vectors)
     labelled = y is not None and y_Q is not None
     if args.ground_truth == "labels" and not labelled:
         raise ValueError("--ground-truth labels needs labels in both files; see --labels")
     by_class = labelled and args.ground_truth != "knn"
-    k, K = min(args.neighbours, len(X)), args.recall
-    if K is not None:
-        check_whole_number("--recall", K, 1)
+    k = min(args.neighbours, len(X))
     wanted = max(0 if by_class else k, K or 0)
     codes = bits(model, Q), bits(model, X)
     near = data.nearest_neighbours(Q, X, wanted) if wanted else None
-    truth = "items of the query's class" if by_class else f"the {k} Euclidean neighbours"
+    truth = f"the {k} Euclidean neighbours"
+    if by_class:
+        truth = "items of the query's class" if y.ndim == 1 else "items with a label in common"
     print(f"{len(Q)} queries, {len(X)} database items, {model.n_bits} bits; relevant: {truth}")
     relevant, before = (y_Q, y) if by_class else near[:, :k], recorded(model)
     for name, value in metrics.evaluate(*codes, relevant, top=args.top).items():
@@ -408,7 +427,7 @@ def recorded(model):
 
 def compare_methods(args):
     """Train several methods, print the table, write the report."""
-    writable(args.report)
+    writable(args, "report")
     options = {"labels": args.labels, "ignore": left_out(args), "vectors": args.vectors}
     dataset = data.load(args.data, ground_truth=None, **options)
     methods = args.methods or compare.DEFAULT_METHODS
@@ -437,11 +456,18 @@ def compare_methods(args):
             print(f"report: {args.report}")
 
 
-def writable(*paths):
-    """Raise an OSError now, and not after an hour, if a file that is asked for cannot be made."""
-    for path in paths:
-        if path is not None:
-            check_writable(path)
+def writable(args, *targets):
+    """Raise an error now, and not after an hour, if a target cannot be made, or is an input too."""
+    files = {name: value for name, value in vars(args).items() if isinstance(value, str)}
+    for name in targets:
+        path = files.pop(name, None)
+        if path is None:
+            continue
+        check_writable(path)
+        for other, value in files.items():
+            a_file = other == "model" or other in targets or data.is_data_file(value)
+            if a_file and os.path.realpath(path) == os.path.realpath(os.path.expanduser(value)):
+                raise ValueError(f"{path} is the {other} too, and would be lost: write elsewhere")
 
 
 def write_arrays(path, write):

@@ -94,6 +94,7 @@ class Asked(NamedTuple):
     ignore: Collection[str] = ()
     vectors: str | None = None
     mapped: bool = False
+    text: bool = False
 
 
 class MissingLabelsError(ValueError):
@@ -425,21 +426,26 @@ def _as_vectors(X, what):
     with np.errstate(over="ignore"):
         X = np.ascontiguousarray(X.reshape(len(X), -1), dtype=np.float32)
     if not np.isfinite(X).all():
-        raise ValueError(f"{what} holds NaN, infinity or values beyond float32")
+        place = "row {}, column {}".format(*np.argwhere(~np.isfinite(X))[0])
+        raise ValueError(f"{what} holds NaN, infinity or values beyond float32, first in {place}")
     return X, image_shape
 
 
-def _as_labels(y, X, what):
-    """Labels (n,), or a 0/1 matrix (n, n_labels) where a sample may have several."""
+def _as_labels(y, X, what, text=False):
+    """Labels (n,), as text if that is asked for, or a 0/1 matrix (n, n_labels) of several."""
     y = np.asarray(y)
     y = y.ravel() if y.ndim == 2 and 1 in y.shape else y
-    if np.shape(y)[:1] != (len(X),) or y.ndim > 2 or y.dtype.kind not in "buifUS":
-        told = f"{len(X)} numbers or strings, or a 0/1 matrix"
+    if np.shape(y)[:1] != (len(X),) or y.ndim > 2 - text or y.dtype.kind not in "buifUS":
+        told = f"{len(X)} numbers or strings" + (", or a 0/1 matrix" if not text else "")
         raise ValueError(f"{what} must be {told}, got {y.dtype} {y.shape}")
     if y.ndim == 2:
         y = check_zero_one(what, y)
     if y.dtype.kind == "f" and np.isnan(y).any():
         raise ValueError(f"{what}: no label in row {np.isnan(y).argmax()}; leave such rows out")
+    if text and y.dtype.kind == "f":  # of which the whole ones have no point
+        return np.array([np.format_float_positional(number, trim="-") for number in y])
+    if text:
+        return y.astype(str)
     return y.astype(np.int64) if y.dtype.kind in "bui" else y
 
 
@@ -692,6 +698,7 @@ def read_vectors(
     ignore: Collection[str] = (),
     vectors: str | None = None,
     mapped: bool = False,
+    text: bool = False,
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Vectors of one file, and their labels if it has any.
 
@@ -722,12 +729,15 @@ def read_vectors(
     mapped : bool
         Leave the matrix of a .npy, .fbin or .u8bin file where it is, and as it is: X is a
         memory-mapped array of any real type, which nobody has looked through for NaN.
+    text : bool
+        The labels are ids: strings as they stand in the file, so that 007 is not 7.
 
     Returns
     -------
     X : array (n_samples, n_features), float32
     y : array (n_samples,) of int64, floats or strings, or None
-        Where a sample may have several labels, booleans (n_samples, n_labels).
+        Where a sample may have several labels, booleans (n_samples, n_labels). Numbers of a table
+        of text are strings if one of them begins with 0, as 007 does.
 
     Raises
     ------
@@ -739,7 +749,7 @@ def read_vectors(
         If there is no such file.
     """
     path = _path(path)
-    arrays = _read_file(path, Asked(labels, ignore, vectors, mapped))
+    arrays = _read_file(path, Asked(labels, ignore, vectors, mapped, text))
     if "X" not in arrays:
         mend = "; if one of these holds the vectors, name it (--vectors NAME, or vectors=NAME)"
         raise ValueError(f"{path} must hold the array X; it holds {_names(arrays)}{mend}")
@@ -747,7 +757,7 @@ def read_vectors(
     if isinstance(X, np.memmap) and X.ndim > 2:
         X = X.reshape(len(X), -1)
     X = X if is_mapped(X) else _as_vectors(X, f"{path.name}: X")[0]
-    return X, None if y is None else _as_labels(y, X, f"{path.name}: labels")
+    return X, None if y is None else _as_labels(y, X, f"{path.name}: labels", text)
 
 
 def _read_path(name, rng, n_query, asked):
@@ -816,13 +826,14 @@ def _read_file(path, asked):
     if not is_data_file(asked.labels):
         return reader(path, asked)
     arrays = reader(path, asked._replace(labels=None))
-    return arrays | {"y": _read_labels(_path(asked.labels), len(arrays.get("X", ())))}
+    y = _read_labels(_path(asked.labels), len(arrays.get("X", ())), asked.text)
+    return arrays | {"y": y}
 
 
-def _read_labels(path, n):
+def _read_labels(path, n, text):
     """The labels of a file that has nothing else, or calls them y or label; n are wanted."""
     if READERS[_ending(path)] is _read_table and path.is_file():
-        found = _read_frame(path)
+        found = _read_frame(path, None, text)
         column = found.columns[0] if found.shape[1] == 1 else "label"
         y = _labels_of(found[column], path) if column in found else None
         if y is not None and len(y) == n - 1 and column in y.tolist():
@@ -845,6 +856,9 @@ def _reading(path, kind):
         raise
     except Exception as error:  # a damaged file can raise nearly anything
         told = " ".join(str(error).split())[:300]
+        if isinstance(error, MemoryError) or re.search("MemoryError|out of memory", told):
+            mend = "to train, give a random sample of its rows"
+            raise MemoryError(f"{path} does not fit into memory; {mend}") from error
         if told.startswith(("Object arrays", "Array can't be memory-mapped")):
             mend = "save what array.astype(str) or array.astype(float) gives"
             raise ValueError(f"{path} holds an array of objects, not unpickled: {mend}") from error
@@ -955,9 +969,9 @@ np.savez(target, *arrays.values(), names=np.array([*arrays, *others], str))
 
 def _read_table(path, asked):
     """Numbers and labels of a table."""
-    table, arrays, lists, numbers = _read_frame(path), {}, [], []
     labels, ignore = asked.labels, asked.ignore
     column = "label" if labels is None else labels
+    table, arrays, lists, numbers = _read_frame(path, column, asked.text), {}, [], []
     if column in table:
         arrays["y"] = _labels_of(table.pop(column), path)
     elif labels is not None:
@@ -971,8 +985,10 @@ def _read_table(path, asked):
             continue
         part = _stacked(table[name])
         if part.dtype.kind not in "buif":
+            row = next((row for row, value in enumerate(part) if not _is_number(value)), 0)
+            told = f"{_shown(part[row])}" + (f" in row {row}" if row else "")
             raise ValueError(
-                f"{path}: column {_shown(name)} does not hold numbers, but {_shown(part[0])}; "
+                f"{path}: column {_shown(name)} does not hold numbers, but {told}; "
                 "leave it out (--ignore NAME, or ignore=[NAME]), or name it as the labels"
             )
         if name.startswith("Unnamed:"):
@@ -984,13 +1000,16 @@ def _read_table(path, asked):
             lists.append(part.reshape(len(table), -1))
             continue
         numbers.append(name)
+        if part.isna().any():
+            told = f"column {_shown(name)} holds NaN, or nothing, in row {part.isna().argmax()}"
+            raise ValueError(f"{path}: {told}")
         if _seems_to_count(part):
             _warn(
                 f"{path}: column {_shown(name)} seems to count the rows, and is taken as a "
                 "feature; if it is none, leave it out (--ignore NAME, or ignore=[NAME])"
             )
     if lists or numbers:
-        arrays["X"] = np.hstack([*lists, table[numbers].to_numpy(np.float64, na_value=np.nan)])
+        arrays["X"] = np.hstack([*lists, table[numbers].to_numpy(np.float64)])
     return arrays
 
 
@@ -998,16 +1017,18 @@ def _warn(told):
     warnings.warn(told, stacklevel=2)
 
 
-def _read_frame(path):
-    """A table as pandas has it."""
+def _read_frame(path, label, text):
+    """A table as pandas has it, but for its column `label` (None: any); see :func:`_parse_csv`."""
     from pandas import read_parquet  # here: it takes a while to import
 
     with _reading(path, "a table"):
         parquet = _ending(path) == ".parquet"
-        table = read_parquet(path, engine="pyarrow") if parquet else _read_csv(path)
+        table = read_parquet(path, engine="pyarrow") if parquet else _read_csv(path, label, text)
         table = table.set_axis(table.columns.astype(str), axis=1).reset_index(drop=True)
         if not table.columns.is_unique:
             raise ValueError("two columns have the same name")
+        for name in table.columns[[dtype.kind == "O" for dtype in table.dtypes]]:
+            table[name] = table[name].astype(object)  # what is damaged in a text shows here
     if table.empty:
         raise ValueError(f"{path} holds no rows")
     return table
@@ -1019,6 +1040,13 @@ def _stacked(column):
         with suppress(ValueError):
             return np.stack(column.tolist())
     return column
+
+
+def _is_number(value):
+    """Whether a cell holds a number, or nothing."""
+    with suppress(ValueError, TypeError):
+        return value is None or float(value) is not None
+    return False
 
 
 def _seems_to_count(column):
@@ -1038,7 +1066,7 @@ def _labels_of(column, path):
     return np.asarray(y) if y.dtype.kind in "buif" else np.asarray(y).astype(str)
 
 
-def _read_csv(path):
+def _read_csv(path, *label):
     """The table of a text, whatever separates it, with decimal points or commas."""
     unpacked = gzip.open if path.suffix.lower() == ".gz" else open
     with unpacked(path, "rt", encoding="utf-8-sig") as file:
@@ -1048,10 +1076,10 @@ def _read_csv(path):
     if separator not in first:
         with suppress(ValueError):  # numbers with spaces in between, as np.savetxt writes them
             separator = r"\s+" if np.array(lines[-1].split(), float).size > 1 else ","
-    table = _parse_csv(path, separator, ".")
+    table = _parse_csv(path, separator, ".", *label)
     if separator == "," or _n_numbers(table) == table.shape[1]:
         return table
-    return max(table, _parse_csv(path, separator, ","), key=_n_numbers)
+    return max(table, _parse_csv(path, separator, ",", *label), key=_n_numbers)
 
 
 def _n_numbers(table):
@@ -1059,8 +1087,12 @@ def _n_numbers(table):
     return sum(dtype.kind in "buif" for dtype in table.dtypes)
 
 
-def _parse_csv(path, separator, decimal):
-    """The table of a text that is separated so; with names or without, as its first line tells."""
+def _parse_csv(path, separator, decimal, label, text):
+    """The table of a text that is separated so; with names or without, as its first line tells.
+
+    The column `label`, or any column if that is None, stays as it stands, if that is asked for by
+    `text`, or if it has numbers that begin with 0, such as 007.
+    """
     from pandas import read_csv
     from pandas.errors import ParserWarning
 
@@ -1077,14 +1109,19 @@ def _parse_csv(path, separator, decimal):
             f"{path}: the first line, {_shown(row)}, is taken for a vector; if it names the "
             "columns, give them names that are no numbers"
         )
-    gaps = [k for k, dtype in enumerate(table.dtypes) if dtype.kind == "O"]
-    if gaps := [k for k in gaps if table.iloc[:, k].isna().any()]:
+    wanted = [k for k, name in enumerate(table) if label in (None, str(name))]
+    words = [k for k, dtype in enumerate(table.dtypes) if dtype.kind == "O"]
+    gaps = [k for k in words if table.iloc[:, k].isna().any()]
+    if again := sorted({*wanted, *gaps}):
         options |= {"dtype": str, "na_values": ["", "nan", "NaN"], "keep_default_na": False}
-        words = read_csv(path, usecols=gaps, **options)  # among words NA, None and null are words
-        for k, name in zip(gaps, words):
-            if (kept := words[name][table.iloc[:, k].isna() & words[name].notna()]).size:
+        read = read_csv(path, usecols=again, **options)  # among words NA, None and null are words
+        for k, name in zip(again, read):
+            column, y = table.iloc[:, k], read[name]
+            if k not in words and not text and not y.str.match(r"0\d", na=False).any():
+                continue
+            if (kept := y[column.isna() & y.notna()]).size:
                 _warn(f"{path}: {kept.iloc[0]!r} in column {name!r} is a word, and not missing")
-            table.isetitem(k, words[name])
+            table.isetitem(k, y)
     return table
 
 
@@ -1122,23 +1159,30 @@ def read_array(path: StrPath, mapped: bool = False) -> np.ndarray:
     if not Path(path).is_file():
         raise FileNotFoundError(f"there is no file {path}")
     with _reading(path, "an .npy file"):
-        array = np.load(path, allow_pickle=False, mmap_mode="r" if mapped else None)
-        if not isinstance(array, np.ndarray):
-            raise ValueError("it holds several arrays")
-    return array
+        _check_beginning(path, b"\x93NUMPY")
+        return np.load(path, allow_pickle=False, mmap_mode="r" if mapped else None)
 
 
 def read_archive(path: StrPath, names: Collection[str] = ()) -> dict[str, np.ndarray]:
     """The arrays of a .npz file, those of the names among them; never unpickles."""
     if not Path(path).is_file():
         raise FileNotFoundError(f"there is no file {path}")
-    with _reading(path, "an .npz file"), np.load(path, allow_pickle=False) as archive:
+    with _reading(path, "an .npz file"):
+        _check_beginning(path, b"PK\x03\x04", b"PK\x05\x06")
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = dict(archive)
         if len(set(archive.files)) < len(archive.files):
             raise ValueError("two arrays have the same name")
-        arrays = dict(archive)
     if not set(names) <= set(arrays):
         raise ValueError(f"{path} must be an .npz file with the arrays {', '.join(names)}")
     return arrays
+
+
+def _check_beginning(path, *marks):
+    """Raise a ValueError unless a file begins so: else NumPy would speak of pickles."""
+    with open(path, "rb") as file:
+        if not file.read(8).startswith(marks):
+            raise ValueError("its first bytes are others")
 
 
 def _read_fvecs_folder(folder, n_query):
@@ -1162,7 +1206,10 @@ def _read_vecs(path):
     entry = np.dtype("<f4" if path.suffix.lower() == ".fvecs" else "u1")
     with _reading(path, f"an {path.suffix} file"):
         raw = np.fromfile(path, np.uint8)
-        rows = raw.reshape(-1, 4 + int(raw[:4].view("<i4")[0]) * entry.itemsize)
+        width = 4 + int.from_bytes(raw[:4].tobytes(), "little", signed=True) * entry.itemsize
+        if width <= 4 or not raw.size or raw.size % width:
+            raise ValueError("its size is not that of vectors of one length")
+        rows = raw.reshape(-1, width)
         if np.any(rows[:, :4] != raw[:4]):
             raise ValueError("its vectors differ in length")
     return np.ascontiguousarray(rows[:, 4:]).view(entry)
@@ -1172,7 +1219,7 @@ def _read_bin(path, mapped):
     """Vectors of a .fbin or .u8bin file: their number and their length, then all entries."""
     entry = BIN_ENTRIES[path.suffix.lower()]
     with _reading(path, f"a {path.suffix} file"):
-        n, D = np.fromfile(path, "<u4", 2).tolist()
+        n, D = (*np.fromfile(path, "<u4", 2).tolist(), 0, 0)[:2]
         if path.stat().st_size != 8 + n * D * entry.itemsize or not n * D:
             raise ValueError(f"its head tells of {n} vectors of length {D}")
         if not mapped:

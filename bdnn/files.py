@@ -15,6 +15,7 @@ import secrets
 import stat
 import time
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,28 +85,31 @@ class atomic_path:
 
     Gives a temporary path beside the target; renames it to the target when the block ends
     well, and removes it when the block or the renaming raises (a full disk, an interruption).
-    A link stays a link: the file that it names is written. What exists and is no file is refused
-    with an OSError before the block begins.
+    A link stays a link: the file that it names is written. A file that is replaced hands on its
+    permissions. What exists and is no file is refused with an OSError before the block begins.
     """
 
     def __init__(self, path: StrPath) -> None:
         self.path = Path(os.path.realpath(path))
         if self.path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-        try:
-            mode = os.lstat(self.path).st_mode  # an OSError for a name that is too long
-        except FileNotFoundError:
-            mode = stat.S_IFREG
-        if not stat.S_ISREG(mode):
+        self.mode = None
+        with suppress(FileNotFoundError):
+            self.mode = os.lstat(self.path).st_mode  # an OSError for a name that is too long
+        if self.mode is not None and not stat.S_ISREG(self.mode):
             raise OSError(f"{path} is not a regular file, and is not replaced: give another path")
         self.temporary = self.path.with_name(f".{secrets.token_hex(8)}")
 
     def __enter__(self) -> Path:
+        if self.mode is not None:
+            self.temporary.touch(0o600)  # for nobody else to read until it has its permissions
         return self.temporary
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         try:
             if kind is None:
+                if self.mode is not None:
+                    self.temporary.chmod(stat.S_IMODE(self.mode))
                 os.replace(self.temporary, self.path)
         finally:
             self.temporary.unlink(missing_ok=True)

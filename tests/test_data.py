@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -731,8 +732,9 @@ def test_labels_one_in_a_line(name, head, tmp_path, vectors):
     [
         ("", "damaged or not a table"),
         ("a,b\n", "holds no rows"),
-        ("a,b\n1,x\n", "column 'b' does not hold numbers, but 'x'"),
-        ("a,b\n1,\n2,3\n", "NaN"),
+        ("a,b\n1,x\n", "column 'b' does not hold numbers, but 'x';"),
+        ("a,b\n1,2\n1,\n1,3\n2,x\n3,y\n", "column 'b' does not hold numbers, but 'x' in row 3;"),
+        ("a,b\n5,1\n2,3\n2,\n", "column 'b' holds NaN, or nothing, in row 2"),
         ("a,b\n1,2\n3,4,5\n6,7,8,9\n", "damaged or not a table"),
         ("a,label\n1,x\n2,\n", "column 'label' has no label in row 1"),
         (",a\n0,1\n1,2\n", "column 0 has no name. If it counts the rows"),
@@ -743,7 +745,7 @@ def test_labels_one_in_a_line(name, head, tmp_path, vectors):
         ("a,b\n1,2,3\n4,5,6\n", "damaged or not a table: Length of header"),
         ("a,b\n1,2,3\n4,5\n", "damaged or not a table: Length of header"),
         ("label\nx\n", "must hold the array X; it holds y"),
-        ("a\n1e60\n", "beyond float32"),
+        ("a,b\n1,2\n3,1e60\n", "beyond float32, first in row 1, column 1"),
         ("<html><p>Please log in</p></html>\nx\n", "does not hold numbers"),
         ("1,5;2.3\n4,1;3.2\n", "does not hold numbers"),  # a decimal comma, and a point
         ("a,b\n1," + 5000 * "x" + "\n", r"'b' does not hold numbers, but 'x{20,60}\.{3}x{20,60}';"),
@@ -755,6 +757,42 @@ def test_tables_that_cannot_be_used(text, message, tmp_path):
     (tmp_path / "t.csv").write_text(text)
     with pytest.raises(ValueError, match=message):
         read_vectors(tmp_path / "t.csv")
+
+
+def test_labels_that_begin_with_0_stay_apart(tmp_path):
+    for text, y in (("007 7 8", "007 7 8".split()), ("7 8 70", [7, 8, 70]), ("0 1 2", [0, 1, 2])):
+        (tmp_path / "t.csv").write_text("\n".join(["a,label", *(f"1.5,{k}" for k in text.split())]))
+        (tmp_path / "y.txt").write_text("\n".join(text.split()))
+        assert read_vectors(tmp_path / "t.csv")[1].tolist() == y
+        assert read_vectors(tmp_path / "t.csv", tmp_path / "y.txt", ["label"])[1].tolist() == y
+
+
+def test_text_that_is_damaged_in_a_table(tmp_path):
+    pytest.importorskip("pyarrow", reason="needs the extra `parquet`")
+    table = pandas.DataFrame({"a": [1.5, 2], "label": ["flower", "tree"]})
+    table.to_parquet(tmp_path / "t.parquet", compression=None, use_dictionary=False)
+    raw = (tmp_path / "t.parquet").read_bytes()
+    (tmp_path / "t.parquet").write_bytes(raw.replace(b"flower", 6 * b"\xff"))
+    for options in ({}, {"ignore": ["label"], "labels": "a"}):
+        with pytest.raises(ValueError, match="t.parquet is damaged or not a table"):
+            read_vectors(tmp_path / "t.parquet", **options)
+
+
+@pytest.mark.parametrize("ending", [".npy", ".npz", ".h5"])
+def test_files_that_are_larger_than_the_memory(ending, tmp_path, vectors, monkeypatch):
+    path = tmp_path / f"large{ending}"
+    if ending == ".h5":
+        with pytest.importorskip("h5py", reason="needs the extra `hdf5`").File(path, "w") as file:
+            file.create_dataset("X", (2**40, 2**10), "f4", chunks=(9, 9))  # no room on the disk
+    else:
+        np.save(path, vectors[0]) if ending == ".npy" else np.savez(path, X=vectors[0])
+
+        def full(*args, **options):
+            raise MemoryError("Unable to allocate 8. PiB")
+
+        monkeypatch.setattr(np, "load", full)
+    with pytest.raises(MemoryError, match="large.* does not fit into memory; .* give a .*sample"):
+        read_vectors(path)
 
 
 def test_files_that_are_not_what_they_are_called(tmp_path, vectors):
@@ -771,15 +809,16 @@ def test_files_that_are_not_what_they_are_called(tmp_path, vectors):
         ):
             path = tmp_path / f"{name}{ending}"
             path.write_bytes(content)
-            with pytest.raises(ValueError, match=name):
+            with pytest.raises(ValueError, match=name) as told:
                 read_vectors(path)
+            assert not re.search("allow_pickle|unpack|out of bounds|manager", str(told.value))
     np.savez(tmp_path / "a.npz", X=vectors[0])
     (tmp_path / "a.npz").rename(tmp_path / "a.npy")
     with pytest.raises(ValueError, match="a.npy is damaged or not an .npy file"):
         read_vectors(tmp_path / "a.npy")
     np.save(tmp_path / "b.npy", vectors[0])
     (tmp_path / "b.npy").rename(tmp_path / "b.npz")
-    with pytest.raises(ValueError, match="b.npz is damaged or not an .npz file"):
+    with pytest.raises(ValueError, match="b.npz is damaged or not an .npz file: its first bytes"):
         read_vectors(tmp_path / "b.npz")
 
 

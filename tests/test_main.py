@@ -189,6 +189,141 @@ def test_codes_with_ids_are_appended_and_removed(files, flowers, tmp_path, capsy
     fails(line.replace("model.bdnn", f"{tmp_path}/other"), "codes of another model", capsys)
 
 
+def write_named(path, X, ids):
+    """A table of vectors with a column of ids, which stand in it as they are given."""
+    rows = (",".join([name, *map(str, x)]) for name, x in zip(ids, X))
+    path.write_text("\n".join(["name,a,b,c,d", *rows]))
+
+
+IDS = ["00007", "0.10", "1e3", "5", "7.5", "9223372036854775808", "NA"]
+
+
+@pytest.mark.filterwarnings("ignore:.* is a word, and not missing")
+@pytest.mark.parametrize("ids", [IDS, IDS[:1] + IDS[3:4], IDS[5:6], IDS[:5], ["+1", "1"]], ids=str)
+def test_ids_stay_as_they_stand(ids, files, flowers, tmp_path):
+    n = len(ids)
+    write_named(tmp_path / "t.csv", flowers[0][:n], ids)
+    (tmp_path / "ids.txt").write_text("\n".join(["name", *ids]))
+    np.save(tmp_path / "X.npy", flowers[0][:n])
+    for line in ("t.csv --id name", f"X.npy --id {tmp_path}/ids.txt"):
+        assert start(f"encode model.bdnn {tmp_path}/{line} --output {tmp_path}/c.npz") == 0
+        assert np.load(tmp_path / "c.npz")["ids"].tolist() == ids
+    assert (
+        start(f"search model.bdnn {tmp_path}/t.csv query.npy --id name --output {tmp_path}/f.npz")
+        == 0
+    )
+    assert set(np.load(tmp_path / "f.npz")["ids"].ravel()) == set(ids)
+    if n > 1:
+        assert cli.main(["remove", f"{tmp_path}/c.npz", ids[0]]) == 0
+        assert np.load(tmp_path / "c.npz")["ids"].tolist() == ids[1:]
+
+
+@pytest.mark.parametrize(
+    "numbers", [np.arange(120), np.arange(120.0), np.arange(120, dtype=np.uint64) + 2**63]
+)
+def test_ids_that_are_numbers_in_an_array(numbers, files, tmp_path):
+    np.save(tmp_path / "ids.npy", numbers)
+    line = f"encode model.bdnn train.npy --id {tmp_path}/ids.npy --output {tmp_path}/c.npz"
+    assert start(line) == 0
+    first = 2**63 if numbers.dtype == np.uint64 else 0
+    assert np.load(tmp_path / "c.npz")["ids"].tolist() == [str(first + k) for k in range(120)]
+
+
+def test_vectors_to_sort_by_must_be_those_of_the_codes(files, flowers, tmp_path, capsys):
+    X, ids = flowers[0][:120], [f"{k:03}" for k in range(120)]
+    write_named(tmp_path / "t.csv", X, ids)
+    write_named(tmp_path / "moved.csv", np.roll(X, 1, axis=0), [ids[-1], *ids[:-1]])
+    codes = f"{tmp_path}/c.npz"
+    assert start(f"encode model.bdnn {tmp_path}/t.csv --id name --output {codes}") == 0
+    line = f"search model.bdnn {codes} query.npy --encoded --output {tmp_path}/f.npz --rerank"
+    for vectors in (f"{tmp_path}/t.csv --id name", "train.npy --id name", "train.npy"):
+        assert start(f"{line} {vectors}") == 0
+    capsys.readouterr()
+    fails(f"{line} {tmp_path}/moved.csv --id name", "row 0 '119', .* '000'", capsys)
+    for bad in (np.nan, -np.inf, 1e200):
+        Y = X.copy()
+        Y[40, 2] = bad
+        np.save(tmp_path / "Y.npy", Y)
+        fails(f"{line} {tmp_path}/Y.npy -k 1 --oversample 120", "Y.npy: row 40 holds NaN", capsys)
+
+
+@pytest.mark.parametrize("option", ["", "--float-query"])
+@pytest.mark.parametrize("width", [1, 3, 5, 11])
+def test_queries_are_checked(width, option, files, flowers, tmp_path, capsys):
+    network = bdnn.UHBDNN(4, max_alternations=0, max_iter=2, random_state=0).fit(flowers[0])
+    network.save(tmp_path / "m")
+    np.save(tmp_path / "q.npy", np.ones((3, width)))
+    line = f"search {tmp_path}/m train.npy {tmp_path}/q.npy {option}"
+    fails(line, f"X has {width} features, but UHBDNN is expecting 4", capsys)
+    for bad in (np.nan, 1e200):
+        np.save(tmp_path / "q.npy", np.full((3, 4), bad))
+        fails(line, "of X hold NaN, infinity or values too large", capsys)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "train X.npy --method itq --bits 2 --model X.npy",
+        "train train.npy --labels X.npy --method itqcca --bits 2 --model link",
+        "train train.npy --model new --checkpoint ./new",
+        "encode model.bdnn X.npy --output ./X.npy",
+        "encode model.bdnn X.npy --output link",
+        "encode model.bdnn X.npy --output model.bdnn",
+        "search model.bdnn X.npy query.npy --output X.npy",
+        "search model.bdnn train.npy X.npy --output X.npy",
+        "search model.bdnn train.npy query.npy --rerank X.npy --output X.npy",
+        "search --model model.bdnn train.npy query.npy --output model.bdnn",
+        "compare X.npy --methods itq --bits 2 --report X.npy",
+    ],
+)
+def test_an_input_is_not_written_over(line, files, tmp_path, monkeypatch, capsys):
+    folder = shutil.copytree(files, tmp_path / "files")
+    monkeypatch.chdir(folder)
+    shutil.copy("train.npy", "X.npy")
+    os.symlink("X.npy", "link")
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    fails(line, "is the .* too, and would be lost", capsys)
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
+@pytest.mark.skipif(os.name == "nt", reason="permissions of POSIX")
+def test_codes_keep_their_permissions(files, tmp_path):
+    codes = tmp_path / "c.npy"
+    assert start(f"encode model.bdnn train.npy --output {codes}") == 0
+    codes.chmod(0o600)
+    assert start(f"encode model.bdnn query.npy --output {codes} --append") == 0
+    assert codes.stat().st_mode & 0o777 == 0o600 and len(np.load(codes)) == 150
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"ids": np.array("a")},
+        {"ids": np.full((30, 2), "a")},
+        {"ids": np.full(29, "a")},
+        {"ids": np.full(30, 0.5)},
+        {"model": np.array(["a", "b"])},
+    ],
+    ids=["one id", "a matrix", "one too few", "no whole numbers", "two models"],
+)
+def test_codes_with_odd_arrays(odd, files, tmp_path, capsys):
+    path = tmp_path / "c.npz"
+    np.savez(path, codes=bdnn.load("model.bdnn").encode(np.load("query.npy")), **odd)
+    told = "c.npz holds (ids|codes of another model)"
+    fails(f"search model.bdnn {path} query.npy --encoded", told, capsys)
+    if "ids" in odd:
+        fails(f"remove {path} a", told, capsys)
+
+
+def test_codes_whose_ids_are_whole_numbers(files, tmp_path, capsys):
+    codes = bdnn.load("model.bdnn").encode(np.load("query.npy"))
+    np.savez(tmp_path / "c.npz", codes=codes, ids=np.arange(30))
+    assert start(f"remove {tmp_path}/c.npz 3 29") == 0
+    found = np.load(tmp_path / "c.npz")
+    assert found["ids"].tolist() == [str(k) for k in range(29) if k != 3]
+    np.testing.assert_array_equal(found["codes"], np.delete(codes, [3, 29], axis=0))
+
+
 def test_codes_without_ids_are_appended(files, flowers, tmp_path, capsys):
     for name in ("c.npy", "c.npz"):
         line = f"encode --model model.bdnn query.npy --output {tmp_path}/{name}"
@@ -335,9 +470,10 @@ def test_names_of_rows_and_columns_left_out(files, flowers, tmp_path, capsys):
         line = f"{command} {tmp_path}/t.csv {options} --bits 4 {rest[0]} {tmp_path}/{command}"
         assert start(line) == 0
     assert "ITQ: 4 numbers -> 4 bits" in capsys.readouterr().out
-    assert start(f"encode model.bdnn {tmp_path}/t.csv {options} --output {tmp_path}/c.npy") == 0
+    assert start(f"encode model.bdnn {tmp_path}/t.csv {options} --output {tmp_path}/c.npz") == 0
     model, X = bdnn.load("model.bdnn"), flowers[0]
-    np.testing.assert_array_equal(np.load(tmp_path / "c.npy"), model.encode(X[:120]))
+    codes = np.load(tmp_path / "c.npz")["codes"]
+    np.testing.assert_array_equal(codes, model.encode(X[:120]))
     line = f"search model.bdnn {tmp_path}/t.csv query.npy -k 2 {options}"
     assert start(f"{line} --output {tmp_path}/f.npz") == 0
     with np.load(tmp_path / "f.npz") as found, np.load(tmp_path / "plain.npz") as plain:
@@ -359,6 +495,19 @@ def test_search_for_queries_without_labels(queries, files, flowers, tmp_path, ca
     path = tmp_path / queries if queries == "bare.csv" else queries
     assert start(f"search model.bdnn train.csv {path} -k 2 --labels species") == 0
     assert capsys.readouterr().out == expected
+
+
+def test_evaluate_with_several_labels(files, flowers, tmp_path, capsys):
+    """The classes as a 0/1 matrix: the same right answers, by another name."""
+    Y = flowers[1][:, None] == np.unique(flowers[1])
+    np.save(tmp_path / "y.npy", Y[:120])
+    np.save(tmp_path / "y_Q.npy", Y[120:])
+    line = f"evaluate model.bdnn train.npy query.npy --labels {tmp_path}/y.npy"
+    assert start(f"{line} --query-labels {tmp_path}/y_Q.npy") == 0
+    found = capsys.readouterr().out
+    assert start("evaluate model.bdnn train.csv query.csv --labels species") == 0
+    expected = capsys.readouterr().out
+    assert found == expected.replace("of the query's class", "with a label in common")
 
 
 def test_evaluate_without_labels_takes_neighbours(files, capsys):
@@ -466,6 +615,10 @@ def test_compare_leaves_out_what_needs_labels(files, tmp_path, capsys):
             "30 vectors, and .* 120 codes",
         ),
         ("search model.bdnn train.npy query.npy --oversample 0", "--oversample must be a whole n"),
+        ("evaluate model.bdnn train.npy query.npy --neighbours 0", "--neighbours must be a whole"),
+        ("evaluate model.bdnn train.npy query.npy --neighbours -5", "--neighbours must be a wh"),
+        ("evaluate model.bdnn train.npy query.npy --query-labels y.npy", "train.npy has no labels"),
+        ("encode model.bdnn train.csv --id species", "codes.npy keeps no ids"),
         ("evaluate model.bdnn train.npy query.npy --recall 0", "--recall must be a whole number"),
         ("evaluate model.bdnn train.npy query.npy --recall 121", "121 neighbours asked for, but"),
         ("remove train.npy 3", "float64 .120, 4., not codes that encode wrote"),
@@ -519,6 +672,24 @@ def test_stopped_by_the_keyboard(files, capsys, monkeypatch):
     monkeypatch.setattr(cli.data, "read_vectors", stop)
     assert start("train train.npy") == 130
     assert capsys.readouterr().err == "\nbdnn train: stopped\n"
+
+
+STOPPED = """
+import runpy, sys
+
+class Stop:
+    def find_spec(name, *args):
+        if name == "numpy":
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Stop)
+runpy.run_module("bdnn", run_name="__main__")
+"""
+
+
+def test_stopped_while_packages_load():
+    done = subprocess.run([sys.executable, "-c", STOPPED], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, "")
 
 
 @pytest.mark.parametrize(
