@@ -450,7 +450,7 @@ def grouped(rows):
 
 
 def reading(rows):
-    """A sentence that reads the table: who leads at which length, and by how many points."""
+    """A sentence that reads the table: who leads at which length and by how much, or is level."""
     parts = []
     for key, what in (("precision_at_2", "In precision"), ("map_standard", "in mAP")):
         leads = {}
@@ -465,12 +465,15 @@ def reading(rows):
             ]
             if len(means) == 1:
                 return f"{means[0][1]} alone: nothing to compare it with."
-            (first, leader), (second, _) = sorted(means, reverse=True)[:2]
-            leads.setdefault(leader, []).append((str(bits), f"{first - second:.1f}"))
-        clauses = [
-            f"{leader} leads at {listed(lengths)} bits, by {listed(gaps)} points"
-            for leader, (lengths, gaps) in ((name, zip(*found)) for name, found in leads.items())
-        ]
+            (first, leader), (second, rival) = sorted(means, reverse=True)[:2]
+            gap = f"{first - second:.1f}"
+            who = f"{leader} leads" if float(gap) else f"{leader} and {rival} are level"
+            leads.setdefault(who, []).append((str(bits), gap))
+        clauses = []
+        for who, found in leads.items():
+            lengths, gaps = zip(*found)
+            by = f", by {listed(gaps)} points" if float(gaps[0]) else ""
+            clauses.append(f"{who} at {listed(lengths)} bits{by}")
         parts.append(f"{what} {', and '.join(clauses)}")
     return "; ".join(parts) + "."
 
