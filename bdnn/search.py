@@ -24,7 +24,7 @@ def rerank(query: Array, vectors: Array, candidates: Array, k: int) -> tuple[Arr
         raise ValueError(f"{shapes} do not fit together")
     if not 1 <= k <= candidates.shape[1]:
         raise ValueError(f"k={k} must be from 1 to {candidates.shape[1]}, the length of the lists")
-    if candidates.min() < 0 or candidates.max() >= len(vectors):
+    if candidates.size and not 0 <= candidates.min() <= candidates.max() < len(vectors):
         raise ValueError(f"candidates must be row numbers from 0 to {len(vectors) - 1}")
     found, distances = np.empty((len(query), k), np.int64), np.empty((len(query), k))
     for i, q in enumerate(np.asarray(query, dtype=np.float64)):
@@ -54,7 +54,7 @@ def nearest_asymmetric(
     if not 1 <= k <= len(packed):
         raise ValueError(f"k={k} must be from 1 to {len(packed)}, the number of codes")
     found, scores = np.empty((len(H), 0), np.int64), np.empty((len(H), 0), H.dtype)
-    step = max(k, BLOCK // len(H))
+    step = max(k, BLOCK // max(len(H), 1))
     for start in range(0, len(packed), step):
         B = unpack_codes(packed[start : start + step], L).astype(H.dtype)  # (n_block, L)
         bGb = L if G is None else np.sum(B @ G * B, axis=1)

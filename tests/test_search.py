@@ -165,3 +165,11 @@ def test_faiss_finds_the_same():
     found, distances = search.rerank(query, vectors, every, 10)
     assert np.array_equal(found, rows)
     np.testing.assert_allclose(distances**2, squares, rtol=1e-4)
+
+
+def test_no_query_finds_nothing():
+    vectors, packed = np.ones((5, 3)), np.zeros((5, 1), np.uint8)
+    for A in search.rerank(np.empty((0, 3)), vectors, np.empty((0, 4), int), 2):
+        assert A.shape == (0, 2)
+    for A in search.nearest_asymmetric(np.empty((0, 8)), packed, 2):
+        assert A.shape == (0, 2)
