@@ -2,6 +2,7 @@
 
 import json
 import re
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -101,7 +102,9 @@ def test_a_run_goes_on_where_it_was_interrupted(figures, tmp_path, monkeypatch):
     start("--bits", "8", "--methods", "itq", "--record", str(path))
     path.write_text(path.read_text() + '{"method": "IT')  # an interruption in the middle of a line
     measured = []
-    monkeypatch.setattr(run, "measure", lambda e, d, row: measured.append(row["bits"]) or ROW | row)
+    monkeypatch.setattr(run, "train", lambda estimator, _: measured.append(estimator.n_bits) or {})
+    judged = {key: value for key, value in ROW.items() if key not in run.IDENTITY}
+    monkeypatch.setattr(run, "judge", lambda *_: judged)
     start("--bits", "8", "16", "--methods", "itq", "--record", str(path))
     assert measured == [16]
     assert [row["bits"] for row in read_rows(path)] == [8, 16]
@@ -156,21 +159,21 @@ def test_under_protocol_dh_a_file_is_told_by_the_split_of_the_seed(tmp_path):
 
 @pytest.mark.slow
 def test_what_was_measured_before_an_error_is_printed(figures, tmp_path, capsys, monkeypatch):
-    measure = run.measure
+    train = run.train
 
     def second_fails(estimator, *args):
         if estimator.n_bits == 16:
             raise MemoryError("too large")
-        return measure(estimator, *args)
+        return train(estimator, *args)
 
-    monkeypatch.setattr(run, "measure", second_fails)
+    monkeypatch.setattr(run, "train", second_fails)
     with pytest.raises(MemoryError):
         start("--bits", "8", "16", "--methods", "itq")
     assert "ITQ     8" in capsys.readouterr().out
     with pytest.raises(MemoryError):  # here the rows are in the file
         start("--bits", "8", "16", "--methods", "itq", "--record", str(tmp_path / "rows.jsonl"))
     assert "ITQ     8" not in capsys.readouterr().out
-    monkeypatch.setattr(run, "measure", None)  # nothing is trained before the message
+    monkeypatch.setattr(run, "train", None)  # nothing is trained before the message
     with pytest.raises(ValueError, match="n_bits=2000 is more than n_samples = 1500 allow"):
         start("--bits", "8", "2000", "--methods", "itq")
 
@@ -216,13 +219,13 @@ def test_bad_command_lines(arguments, message, capsys):
     ],
 )
 def test_bad_input_ends_with_a_message(arguments, message, figures, monkeypatch):
-    monkeypatch.setattr(run, "measure", None)
+    monkeypatch.setattr(run, "train", None)
     with pytest.raises((ValueError, OSError), match=message):
         start(*arguments)
 
 
 def test_settings_are_those_of_the_methods_that_run(bare, monkeypatch):
-    monkeypatch.setattr(run, "measure", None)
+    monkeypatch.setattr(run, "train", None)
     with pytest.raises(ValueError, match="'alpha' is not known"):  # of supdh, left out
         run.main(["--data", bare, "--bits", "8", "--settings", '{"alpha": 1}'])
 
@@ -266,13 +269,13 @@ def test_summary_of_rows_known_by_hand():
 @pytest.mark.slow
 def test_protocol_dh_draws_a_split_for_each_seed(figures, tmp_path, monkeypatch, capsys):
     path = tmp_path / "rows.jsonl"
-    seen, measure = [], run.measure
+    seen, train = [], run.train
 
-    def watched(estimator, dataset, row):
-        seen.append((row["seed"], row["method"], dataset.fingerprint))
-        return measure(estimator, dataset, row)
+    def watched(estimator, dataset):
+        seen.append((estimator.random_state, type(estimator).__name__, dataset.fingerprint))
+        return train(estimator, dataset)
 
-    monkeypatch.setattr(run, "measure", watched)
+    monkeypatch.setattr(run, "train", watched)
     arguments = ["--bits", "8", "--methods", "itq", "itqcca", "--seeds", "0", "1"]
     start(*arguments, "--protocol", "dh", "--record", str(path))
     output = capsys.readouterr().out
@@ -319,7 +322,7 @@ def test_supervised_methods_are_left_out_without_labels(figures, bare, capsys, m
         output = capsys.readouterr().out
         assert "left out, because bare has no labels: itqcca" in output
         assert "ITQ" in output and "ITQCCA" not in output
-    monkeypatch.setattr(run, "measure", None)  # nothing may be trained before the message
+    monkeypatch.setattr(run, "train", None)  # nothing may be trained before the message
     with pytest.raises(ValueError, match="bare has no labels, and itqcca needs them"):
         run.main(["--data", bare, "--bits", "8", "--methods", "itq", "itqcca"])
     with pytest.raises(ValueError, match="bare has no labels; protocol='dh'"):
@@ -395,8 +398,11 @@ def test_one_command_makes_both_tables_in_one(small_paper, figures, capsys):
     for name, cls in run.METHODS.items():
         kinds = {(r["ground_truth"], r["seed"]) for r in rows if r["method"] == cls.__name__}
         seeds = [0, 1] if "random_state" in run.parameters(name) else [0]
-        truth = "labels" if name in by_class else "knn50"
-        assert kinds == {(truth, seed) for seed in seeds}
+        truths = ["labels"] if name in by_class else ["knn50"]
+        truths += ["labels"] if name in run.BOTH else []
+        assert kinds == set(product(truths, seeds))
+    ours = [r for r in rows if (r["method"], r["bits"], r["seed"]) == ("UHBDNN", 8, 0)]
+    assert ours[0]["history"] == ours[1]["history"]  # one training, judged twice
     assert "ground truth knn50 and labels" in output
     assert output.count("Judged by") == 2
     for name in ("run_digits_knn50.svg", "run_digits_labels.svg"):
@@ -406,21 +412,21 @@ def test_one_command_makes_both_tables_in_one(small_paper, figures, capsys):
 
 
 def test_plan_tells_what_is_left_and_how_long_it_takes(small_paper, capsys, monkeypatch):
-    run.main(["--paper", "--methods", "itq", "sh", "--seeds", "0"])
+    run.main(["--paper", "--methods", "ba", "sh", "--seeds", "0"])
     path = small_paper / "paper.jsonl"
     rows = [row | {"fit_seconds": 30, "evaluate_seconds": 60} for row in read_rows(path)]
     path.rename(small_paper / "other.jsonl")  # any file of the folder counts
     (small_paper / "other.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     capsys.readouterr()
-    monkeypatch.setattr(run, "measure", None)  # nothing is trained
-    run.main(["--paper", "--plan", "--methods", "itq", "sh", "itqcca"])
+    monkeypatch.setattr(run, "train", None)  # nothing is trained
+    run.main(["--paper", "--plan", "--methods", "ba", "sh", "itqcca"])
     lines = capsys.readouterr().out.splitlines()
     expected = "5 runs, 2 of them recorded; left: about 1.5 min and 2 runs of unknown length"
     assert lines[0] == expected
     left = [line.split() for line in lines[3:]]
     assert [line[2:6] for line in left] == [
         ["ITQCCA", "8", "0", "-"],
-        ["ITQ", "8", "1", "90"],
+        ["BinaryAutoencoder", "8", "1", "90"],
         ["ITQCCA", "8", "1", "-"],
     ]
 

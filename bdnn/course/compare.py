@@ -33,6 +33,7 @@ __all__ = [
     "check_bits",
     "check_settings",
     "json_object",
+    "judge",
     "make",
     "measure",
     "parameters",
@@ -40,6 +41,7 @@ __all__ = [
     "supervised",
     "table",
     "thinned",
+    "train",
     "usable",
     "write_report",
 ]
@@ -157,14 +159,15 @@ def settings_of(estimator: Hasher) -> Row:
 
 
 def measure(estimator: Hasher, dataset: Dataset, row: Row) -> Row:
-    """Fit, encode, evaluate; percentages in percent, seconds, memory in megabytes.
+    """The row of a run: fit, encode, evaluate."""
+    return row | train(estimator, dataset) | judge(estimator, dataset)
+
+
+def train(estimator: Hasher, dataset: Dataset) -> Row:
+    """Fit, and say what it cost: seconds, memory in megabytes.
 
     An interruption of the training raises KeyboardInterrupt, also where `fit` would keep its state.
 
-    `precision_by_radius` and `recall_by_radius` are the precision-recall curve, from radius 0 on.
-    `precision_by_group` is precision at radius 2 of `GROUPS` groups of queries, group k those at k,
-    k + `GROUPS` and so on: methods that answer the same queries are compared group by group, which
-    says how far the choice of the queries moves their difference.
     `fit_cpu_seconds` sums over the threads, and does not count what other programs took.
     `peak_mb` is what the training allocated at most, None for few training vectors; `rss_mb` is
     the peak of the whole process up to then, over all runs of the command.
@@ -176,11 +179,24 @@ def measure(estimator: Hasher, dataset: Dataset, row: Row) -> Row:
     start, start_cpu = time.perf_counter(), time.process_time()
     with whole_training():
         estimator.fit(dataset.train, labels)
-    row["fit_seconds"] = round(time.perf_counter() - start, 2)
-    row["fit_cpu_seconds"] = round(time.process_time() - start_cpu, 2)
-    row["peak_mb"] = round(tracemalloc.get_traced_memory()[1] / 1e6, 1) if traced else None
+    costs = {
+        "fit_seconds": round(time.perf_counter() - start, 2),
+        "fit_cpu_seconds": round(time.process_time() - start_cpu, 2),
+        "peak_mb": round(tracemalloc.get_traced_memory()[1] / 1e6, 1) if traced else None,
+    }
     tracemalloc.stop()
-    row["rss_mb"] = resident_mb()
+    return costs | {"rss_mb": resident_mb()}
+
+
+def judge(estimator: Hasher, dataset: Dataset) -> Row:
+    """Encode and evaluate with a fitted estimator; percentages in percent.
+
+    `precision_by_radius` and `recall_by_radius` are the precision-recall curve, from radius 0 on.
+    `precision_by_group` is precision at radius 2 of `GROUPS` groups of queries, group k those at k,
+    k + `GROUPS` and so on: methods that answer the same queries are compared group by group, which
+    says how far the choice of the queries moves their difference.
+    """
+    row: Row = {}
     start = time.perf_counter()
     database = estimator.transform(dataset.database)
     row["encode_seconds"] = round(time.perf_counter() - start, 3)
