@@ -8,7 +8,6 @@ the public methods of the estimator have them in rows.
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -31,12 +30,14 @@ from bdnn.losses import (
 )
 from bdnn.metrics import sgn
 from bdnn.network import backward, flatten, forward, initial_weights, layer_memory, unflatten
-from bdnn.uh_bdnn import DeepEncoder, encoder_objective, stages
+from bdnn.uh_bdnn import SAMPLE, DeepEncoder, encoder_objective
 
 __all__ = [
+    "PARTS",
     "SAMPLE_LENGTH",
     "SHBDNN",
     "State",
+    "WHOLE",
     "class_codes",
     "class_vectors",
     "sh_bdnn",
@@ -219,6 +220,10 @@ def class_codes(
     return min(tried, key=faults)
 
 
+# Of more than 2 SAMPLE samples the rounds before the last WHOLE see SAMPLE, one of PARTS parts.
+PARTS, WHOLE = 3, 3
+
+
 class SHBDNN(DeepEncoder):
     """Supervised hashing with a binary deep neural network (Do et al., ECCV 2016).
 
@@ -288,7 +293,7 @@ class SHBDNN(DeepEncoder):
         lambda4: float = 1e-4,
         hidden: Sequence[int] | None = None,
         init: str = "classes",
-        max_alternations: int = 9,
+        max_alternations: int = 8,
         max_iter: int = 100,
         n_validation: int = 2000,
         patience: int = 3,
@@ -319,19 +324,35 @@ class SHBDNN(DeepEncoder):
         sizes, lambdas = self._sizes(len(X)), self._lambdas
         classes, T = label_groups(y)
         self.floor_ = class_vectors(np.bincount(classes), self.n_bits, T)[1]
-        for n, end in stages(X.shape[1], self._n_rounds()):
-            if t >= end:
-                continue
-            Xn, yn = X[:, :n], y[:n]
-            if state is None:
-                B, theta = self._start(Xn, yn, sizes, rng)
+        m, theta = X.shape[1], None if state is None else state.theta
+        while t < self._n_rounds():
+            part = self._part(t, m)
+            Xt, yt = X[:, part], y[part]
+            if theta is None:
+                B, theta = self._start(Xt, yt, sizes, rng)
             else:
-                theta, _, B = state
-                if len(B.T) < n:  # samples that have no code yet begin with their sign
-                    B = sgn(self._outputs(theta, Xn))
-            for state in islice(sh_bdnn(Xn, yn, B, theta, sizes, lambdas, self.max_iter), end - t):
-                yield state
-            t = end
+                B = sgn(self._outputs(theta, Xt))
+            state = next(sh_bdnn(Xt, yt, B, theta, sizes, lambdas, self.max_iter))
+            theta = state.theta
+            if len(yt) < m:  # a part: the loop judges all states of its size by the same samples
+                H = self._outputs(theta, X[:, : len(yt)])
+                state = State(theta, H, sgn(H))
+            yield state
+            t += 1
+
+    def _stages(self, m):
+        if m <= 2 * SAMPLE:
+            return super()._stages(m)
+        n_rounds = self._n_rounds()
+        first = max(n_rounds - WHOLE, min(1, n_rounds - 1))
+        return [(min(PARTS * SAMPLE, m), first), (m, n_rounds)]
+
+    def _part(self, t, m):
+        """Numbers of the samples, of m in random order, that round t sees."""
+        n, first = self._stages(m)[0]
+        if m <= 2 * SAMPLE or t >= first:
+            return slice(m)
+        return (t * SAMPLE + np.arange(SAMPLE)) % n
 
     def _start(self, X, y, sizes, rng):
         """Codes to start from, and the network, fitted to them if they are those of the classes."""

@@ -792,9 +792,13 @@ class DeepEncoder(NetworkHasher):
     def _n_rounds(self):
         return self.max_alternations + 1
 
+    def _stages(self, m):
+        """What `stages` says of a training on m samples."""
+        return stages(m, self._n_rounds())
+
     def _whole_from(self, m):
         """The first round that sees all of m samples: where the last stage begins."""
-        return [0, *(end for _, end in stages(m, self._n_rounds()))][-2]
+        return [0, *(end for _, end in self._stages(m))][-2]
 
     def _prepare(self, X):
         """Centre, scale, and turn to the principal axes: axes_ (x - shift_)."""

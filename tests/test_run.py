@@ -473,9 +473,11 @@ def test_neighbours_of_sift_are_a_hundredth_of_the_database(monkeypatch):
 
 @pytest.mark.parametrize("variant", run.VARIANTS)
 def test_a_variant_trains_otherwise_and_its_row_says_so(variant, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("bdnn.uh_bdnn.SAMPLE", 500)
-    options = ["--data", "digits", "--methods", "uhbdnn", "--bits", "8", "--record"]
-    options += [str(tmp_path / "rows.jsonl"), "--settings", '{"max_alternations":2,"max_iter":3}']
+    name = run.VARIANTS[variant][0].__name__
+    monkeypatch.setattr(f"{name}.SAMPLE", 500)
+    options = ["--data", "digits", "--methods", name.removeprefix("bdnn.").replace("_", "")]
+    options += ["--bits", "8", "--settings", '{"max_alternations":4,"max_iter":3}']
+    options += ["--record", str(tmp_path / "rows.jsonl")]
     run.main(options)
     run.main([*options, "--variant", variant])
     usual, other = read_rows(tmp_path / "rows.jsonl")
@@ -483,7 +485,7 @@ def test_a_variant_trains_otherwise_and_its_row_says_so(variant, tmp_path, capsy
     assert usual["history"][-1]["objective"] != other["history"][-1]["objective"]
 
 
-def test_a_variant_is_one_of_uh_bdnn(capsys):
+def test_a_variant_is_one_of_its_method(capsys):
     with pytest.raises(SystemExit):
         run.main(["--methods", "itq", "--variant", "all axes"])
     assert "uhbdnn alone" in capsys.readouterr().err

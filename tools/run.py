@@ -15,7 +15,7 @@ import numpy as np
 from sklearn.model_selection import train_test_split
 from tqdm import tqdm
 
-from bdnn import data, dcc, uh_bdnn
+from bdnn import data, dcc, sh_bdnn, uh_bdnn
 from bdnn.course import plotting
 from bdnn.course.compare import (
     DEFAULT_METHODS,
@@ -63,11 +63,12 @@ IDENTITY = (  # `fingerprint` only of files of one's own, whose names say little
     *("method", "data", "fingerprint", "bits", "seed", "split", "ground_truth", "settings"),
     *("revision", "variant"),
 )
-VARIANTS = {  # departures of notebook 08, each taken back: what stands in their place in uh_bdnn
-    "all samples": {"stages": lambda m, n_rounds: [(m, n_rounds)]},
-    "one ITQ start": {"initial_codes": partial(uh_bdnn.initial_codes, n_init=1)},
-    "one DCC start": {"best_codes": dcc.coordinate_descent},
-    "all axes": {"principal_axes": lambda X, _, axes=uh_bdnn.principal_axes: axes(X, 1.0)},
+VARIANTS = {  # departures of notebooks 08 and 09, each taken back: what stands in their place
+    "all samples": (uh_bdnn, {"stages": lambda m, n_rounds: [(m, n_rounds)]}),
+    "one ITQ start": (uh_bdnn, {"initial_codes": partial(uh_bdnn.initial_codes, n_init=1)}),
+    "one DCC start": (uh_bdnn, {"best_codes": dcc.coordinate_descent}),
+    "all axes": (uh_bdnn, {"principal_axes": lambda X, _, f=uh_bdnn.principal_axes: f(X, 1.0)}),
+    "one part": (sh_bdnn, {"PARTS": 1}),
 }
 
 
@@ -219,7 +220,8 @@ def measured(run, args, last):
     training = {key: value for key, value in run.identity.items() if key != "ground_truth"}
     if last.get("training") != training:
         estimator = make(run.method, run.bits, run.seed, args.settings)
-        with patch.dict(vars(uh_bdnn), VARIANTS.get(args.variant, {})):
+        module, parts = VARIANTS.get(args.variant, (uh_bdnn, {}))
+        with patch.dict(vars(module), parts):
             costs = train(estimator, dataset)
         last.update(training=training, estimator=estimator, costs=costs)
     row = run.identity | last["costs"] | judge(last["estimator"], dataset)
@@ -388,7 +390,7 @@ def parse(argv):
     parser.add_argument(
         "--variant",
         choices=VARIANTS,
-        help="UH-BDNN with one departure of notebook 08 taken back",
+        help="UH-BDNN or SH-BDNN with one departure of notebook 08 or 09 taken back",
     )
     parser.add_argument(
         "--record",
@@ -400,8 +402,10 @@ def parse(argv):
     if args.paper:
         parser.set_defaults(**PAPER)
         args = parser.parse_args(argv)
-    if args.variant and args.methods != ["uhbdnn"]:
-        parser.error("--variant is for --methods uhbdnn alone")
+    if args.variant:
+        method = VARIANTS[args.variant][0].__name__.removeprefix("bdnn.").replace("_", "")
+        if args.methods != [method]:
+            parser.error(f"--variant '{args.variant}' is for --methods {method} alone")
     args.data = [name if name in data.DATASETS else str(called_from(name)) for name in args.data]
     args.lenient = args.methods is None or "all" in args.methods  # leave out what cannot run
     if args.lenient:

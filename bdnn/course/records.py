@@ -34,7 +34,7 @@ REVISIONS = {
     "ITQCCA": 1,
     "KMeansHashing": 1,
     "KernelSupervisedHashing": 1,
-    "SHBDNN": 2,
+    "SHBDNN": 3,
     "SpectralHashing": 1,
     "SphericalHashing": 1,
     "SupervisedDeepHashing": 2,

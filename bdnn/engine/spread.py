@@ -49,7 +49,7 @@ from bdnn.losses import squared_norm, weight_decay
 from bdnn.metrics import hamming_distances, sgn
 from bdnn.network import flatten, unflatten
 from bdnn.sh_bdnn import class_vectors
-from bdnn.uh_bdnn import UHBDNN, DeepEncoder, stages
+from bdnn.uh_bdnn import UHBDNN, DeepEncoder
 
 __all__ = ["encode", "fit"]
 
@@ -74,7 +74,7 @@ def take(X: da.Array, index: Array) -> Array:
 
 def rounds(estimator, X):
     """The stages of a training of BDNN on X, less the samples held out."""
-    return stages(len(X) - min(estimator.n_validation, len(X) // 8), estimator._n_rounds())
+    return estimator._stages(len(X) - min(estimator.n_validation, len(X) // 8))
 
 
 def fit_loaded(estimator, X, y, **options):
