@@ -15,7 +15,7 @@ import pytest
 import zoo
 
 import bdnn
-from bdnn import files, hashing, uh_bdnn
+from bdnn import files, hashing, sh_bdnn, uh_bdnn
 from bdnn.data import load
 
 NETWORK = {"hidden": (12, 10), "max_iter": 8, "max_alternations": 4, "patience": 9}
@@ -45,7 +45,8 @@ def make(case, **options):
 def samples_join(request, monkeypatch):
     """Where the case says so, the first two rounds see 100 of the samples."""
     if "join" in request.node.name:
-        monkeypatch.setattr(uh_bdnn, "SAMPLE", 100)
+        for module in (uh_bdnn, sh_bdnn):
+            monkeypatch.setattr(module, "SAMPLE", 100)
         monkeypatch.setattr(uh_bdnn, "ROUNDS", 2)
 
 

@@ -16,6 +16,7 @@ from bdnn import (
     DeepHashing,
     SupervisedDeepHashing,
     deep_hashing,
+    sh_bdnn,
     uh_bdnn,
 )
 from bdnn.losses import equality, independence
@@ -61,7 +62,8 @@ def in_a_file(A, folder):
 @pytest.fixture(autouse=True)
 def few_at_first(monkeypatch):
     """The first round of BDNN sees 1,000 samples, so that 3,000 are many."""
-    monkeypatch.setattr(uh_bdnn, "SAMPLE", 1000)
+    for module in (uh_bdnn, sh_bdnn):
+        monkeypatch.setattr(module, "SAMPLE", 1000)
     monkeypatch.setattr(deep_hashing, "LBFGS_STEPS", 3)  # further on, rounding grows
     monkeypatch.setattr(uh_bdnn, "ROUNDS", 1)
 

@@ -300,16 +300,20 @@ def test_a_class_that_is_held_out_whole():
 
 
 @pytest.mark.rounding
-def test_many_samples_begin_with_a_part_of_them(monkeypatch):
-    for name, value in (("SAMPLE", 30), ("ROUNDS", 2)):
-        monkeypatch.setattr(f"bdnn.uh_bdnn.{name}", value)
+def test_each_of_the_first_rounds_on_many_samples_takes_another_part(monkeypatch):
+    monkeypatch.setattr("bdnn.sh_bdnn.SAMPLE", 30)
     rng = np.random.default_rng(0)
     y = np.arange(100) % 3
     X = rng.normal(size=(100, 6)) + 3 * rng.normal(size=(3, 6))[y]
-    options = {"hidden": (5, 5), "n_validation": 0, "max_alternations": 3, "max_iter": 5}
+    options = {"hidden": (5, 5), "n_validation": 0, "max_alternations": 6, "max_iter": 5}
     model = SHBDNN(4, **options).fit(X, y)
-    assert [entry["samples"] for entry in model.history_] == [30, 30, 100, 100]
-    assert model.best_ >= 2  # scores of few samples are not compared with those of all
+    assert [entry["samples"] for entry in model.history_] == [30] * 4 + [100] * 3
+    assert model.best_ >= 4  # scores of few samples are not compared with those of all
+    seen = np.array([model._part(t, 100) for t in range(4)])
+    np.testing.assert_array_equal(seen[:3].ravel(), np.arange(90))
+    np.testing.assert_array_equal(seen[3], seen[0])  # then it begins anew
+    rounds = [SHBDNN(4, max_alternations=t)._stages(100) for t in range(3)]
+    assert [stages[0][1] for stages in rounds] == [0, 1, 1]  # the last round sees all samples
 
 
 @pytest.mark.parametrize("scale", [2.0**-20, 2.0**20])  # products are rounded alike
