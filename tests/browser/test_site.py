@@ -17,6 +17,12 @@ PAGES = [
     *(notebook.text.with_suffix("").as_posix() for notebook in find(ROOT)),
     *(f"{FOLDER.as_posix()}/{name}" for name in ("README", *(t.text.stem for t in texts(ROOT)))),
 ]
+# One page of each kind, for the checks of accessibility: what they look at is the theme's and ours.
+KINDS = [
+    *("index", "lecturer", "lineage", "formulas", "search", "reference/index", "reference/losses"),
+    *("notebooks/05_losses", "notebooks/14_lambdas", "notebooks/15_results"),
+    *("notebooks/solutions/05_solutions", f"{FOLDER.as_posix()}/05_exercises"),
+]
 MATHEMATICS = "() => window.MathJax?.startup?.promise.then(() => true) ?? true"
 BROKEN = "mjx-merror, [data-mjx-error], img:not([alt]), img[alt='']"
 UNLOADED = "() => [...document.images].filter(i => !i.naturalWidth).map(i => i.src)"
@@ -65,18 +71,22 @@ def resize(page, size):
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_a_page_is_whole_fits_a_phone_and_is_accessible(name, site, page, request):
-    """One visit: formulas and pictures, a phone's width, then axe in both widths and themes."""
+def test_a_page_is_whole_and_fits_a_phone(name, site, page):
     show(page, site, name)
     assert page.evaluate(UNLOADED) == []
     assert page.locator(BROKEN).count() == 0
     assert page.evaluate(CUT) == []
-    resize(page, NARROW)
+    page.set_viewport_size(NARROW)
     assert page.evaluate("() => document.documentElement.scrollWidth") <= NARROW["width"]
     assert page.evaluate(TOO_WIDE) == []
-    page.add_script_tag(
-        path=request.getfixturevalue("axe")
-    )  # here: without npm the rest is skipped
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_page_is_accessible(name, site, page, axe):
+    """On a phone, on a desk, and in the dark."""
+    show(page, site, name)
+    page.add_script_tag(path=axe)
+    resize(page, NARROW)
     assert page.evaluate(AXE, ["scrollable-region-focusable"]) == []
     resize(page, WIDE)
     page.evaluate(DROP_FORMULAS)
