@@ -11,24 +11,22 @@ from bdnn.course.records import REVISIONS
 from tools import scale as measurements
 
 
-@pytest.fixture(scope="module")
-def samples(tmp_path_factory):
+@pytest.fixture
+def samples(tmp_path, monkeypatch):
+    monkeypatch.setenv("BDNN_DATA", str(tmp_path))  # where no descriptors are
     origin, rows = measurements.descriptors()
-    path = tmp_path_factory.mktemp("scale") / f"{origin}-5000.npy"
-    measurements.make_file(path, 5000, rows)
+    assert origin == "made"
+    path = tmp_path / "scale" / "made-3000.npy"
+    measurements.make_file(path, 3000, rows)
     return path
 
 
-@pytest.mark.rounding
-@pytest.mark.parametrize("method", measurements.METHODS)
-@pytest.mark.slow
-def test_recorded_trainings_from_a_file(samples, method):
-    row = measurements.from_file(samples, method)
+def test_recorded_training_from_a_file(samples):
+    row = measurements.from_file(samples, "ITQ")
     assert row["objectives"][-1] < row["objectives"][0]
     assert 0 < row["peak_mb_before"] <= row["peak_mb"]
-    row = measurements.same(samples, method)
-    # other rounding, which L-BFGS makes grow: 8e-4 between two kernels of OpenBLAS
-    assert row["relative_difference"] < 5e-3 and row["trained_on"] == 5000
+    row = measurements.same(samples, "ITQ")
+    assert row["relative_difference"] < 1e-3 and row["trained_on"] == 3000
 
 
 def test_recorded_evaluation_of_a_file(samples):
@@ -50,6 +48,7 @@ def test_ctrl_c_ends_it_without_a_traceback(monkeypatch):
 
 @pytest.mark.slow
 def test_measurements_are_recorded_once(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("BDNN_DATA", str(tmp_path))
     monkeypatch.setattr(measurements, "NAMES", ["file:ITQ"])
     record = tmp_path / "scale.jsonl"
     command = ["--samples", "3000", "--folder", str(tmp_path), "--record", str(record)]
