@@ -1000,8 +1000,7 @@ print("UH-BDNN is ahead in precision; in mAP it is level at 16 bits and far behi
 # The paper trains on all 60,000 digits. Such runs take minutes and are recorded in
 # `notebooks/results`: each line has one run with its settings, seed, versions, seconds and command.
 # Measures as in Table 1 of the slides: 10,000 queries, 50 Euclidean neighbours relevant, an empty
-# ball counts 0. A revision lower than that of `bdnn.course.records` stands for an earlier version of
-# the code.
+# ball counts 0.
 
 # %%
 PUBLISHED = {
@@ -1019,17 +1018,14 @@ def figures(method, bits, key):
     return np.array([row[key] for row in recorded[method, bits]])
 
 
-print("method  bits  published  P@r=2 %: mean (min, max)  mAP %  empty  fit, s  revision")
+print("method  bits  published  P@r=2 %: mean (min, max)  mAP %  empty  fit, s")
 for method, published in PUBLISHED.items():
     for bits, figure in published.items():
         P2 = figures(method, bits, "precision_at_2")
         keys = "map_standard", "empty_share", "fit_seconds"
         mAP, empty, seconds = (figures(method, bits, key).mean() for key in keys)
         print(f"{method:6}  {bits:4}  {figure:9.2f}  {P2.mean():9.2f}", end="")
-        print(
-            f" ({P2.min():5.2f}, {P2.max():5.2f})  {mAP:5.2f}  {empty:5.3f}  {seconds:6.0f}", end=""
-        )
-        print(f"  {figures(method, bits, 'revision').min():8}")
+        print(f" ({P2.min():5.2f}, {P2.max():5.2f})  {mAP:5.2f}  {empty:5.3f}  {seconds:6.0f}")
 
 
 # %%

@@ -1132,9 +1132,6 @@ print("free codes and a decoder bring them back, and the end is more precise tha
 # One run is an anecdote. The rows of `notebooks/results` were recorded with `course.py run`, with three seeds or more. The BDNN paper judges unsupervised methods by the 50 nearest Euclidean neighbours; DH's authors judge them by class labels. The two do not agree, and both belong on the page.
 
 # %%
-import json
-from collections import Counter
-
 from bdnn.course.records import read_folder
 
 PRINTED = {"init": "pca", "reduction": "sum", "optimizer": "gd"}
@@ -1161,18 +1158,12 @@ def label(row):
 
 # %%
 def runs_of(data, ground_truth, split):
-    """{(method, bits): rows}, one for each seed, of the latest revision and its usual settings."""
+    """{(method, bits): rows}, one for each seed."""
     found = {}
     for row in recorded:
         if (row["data"], row["ground_truth"], row["split"]) == (data, ground_truth, split):
-            found.setdefault((label(row), row["bits"]), []).append(row)
-    for key, rows in found.items():
-        kinds = [(row["revision"], json.dumps(row["settings"])) for row in rows]
-        latest = max(revision for revision, _ in kinds)
-        usual = Counter(kind for kind in kinds if kind[0] == latest).most_common(1)[0][0]
-        by_seed = {row["seed"]: row for row, kind in zip(rows, kinds) if kind == usual}
-        found[key] = [by_seed[seed] for seed in sorted(by_seed)]
-    return found
+            found.setdefault((label(row), row["bits"]), {})[row["seed"]] = row
+    return {key: [rows[seed] for seed in sorted(rows)] for key, rows in found.items()}
 
 
 def spread(rows, key, digits=2):

@@ -67,7 +67,7 @@ from scipy.linalg import cholesky, eigh
 from bdnn import ITQCCA, SHBDNN, losses, metrics
 from bdnn.data import load
 from bdnn.course.plotting import COLOURS, MARKERS, save_figure
-from bdnn.course.records import is_present, read_folder
+from bdnn.course.records import read_folder
 from bdnn.sh_bdnn import class_vectors
 
 # %% [markdown]
@@ -1313,7 +1313,6 @@ recorded = [
     for row in rows
     if (row["data"], row["ground_truth"]) == ("mnist", "labels")
     and row["split"] == "60000 train, 60000 database"
-    and is_present(row)
 ]
 
 

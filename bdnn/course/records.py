@@ -6,26 +6,26 @@ the method, data and settings of a run, the revision of the method, and what was
 
 import json
 import sys
-from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import bdnn
 from bdnn.files import StrPath
 
 __all__ = [
     "REVISIONS",
     "append_row",
+    "changes",
     "course_folder",
-    "is_present",
     "read_folder",
     "read_rows",
     "usual_runs",
 ]
 
-# Raise the number of a method by hand when its codes change by more than rounding: its rows are
-# then rows of an earlier revision, and `course.py run --paper` records the runs anew. A number for
-# the whole class, not a hash of its text: only a person can tell a new method from a new comment.
+# Raise the number of a method by hand when its codes change by more than rounding, and delete its
+# rows: `course.py run --paper` then records the runs anew. A number for the whole class, not a hash
+# of its text: only a person can tell a new method from a new comment.
 REVISIONS = {
     "BinaryAutoencoder": 1,
     "BinaryReconstructiveEmbedding": 1,
@@ -41,11 +41,6 @@ REVISIONS = {
     "SupervisedDiscreteHashing": 1,
     "UHBDNN": 2,
 }
-
-
-def is_present(row: dict) -> bool:
-    """Whether a row was recorded by the present revision of its method."""
-    return row["revision"] == REVISIONS.get(row["method"])
 
 
 def read_rows(path: Path | None) -> list[dict]:
@@ -76,24 +71,24 @@ def read_folder(folder: StrPath | None = None) -> dict[str, list[dict]]:
     return {path.name: read_rows(path) for path in sorted(folder.glob("*.jsonl"))}
 
 
+def changes(row: dict) -> dict[str, Any]:
+    """What a run changed of its method as it is: settings that are no defaults, the variant."""
+    defaults = getattr(bdnn, row["method"])().get_params()
+    changed = {key: v for key, v in row["settings"].items() if v != defaults.get(key)}
+    return changed | ({"variant": row["variant"]} if "variant" in row else {})
+
+
 def usual_runs(rows: Iterable[dict], **wanted: Any) -> dict[tuple[str, int], list[dict]]:
     """The rows behind the entries of a table, {(method, bits): rows}, one for each seed, in order.
 
-    Of the rows that have the ``wanted`` fields, those of a method's latest revision with the
-    settings that most of them have, and no variants; of several for one seed the last.
+    Of the rows that have the ``wanted`` fields, those that changed nothing; of several for one seed
+    the last.
     """
-    groups: dict[tuple[str, int], list[dict]] = {}
+    groups: dict[tuple[str, int], dict[int, dict]] = {}
     for row in rows:
-        if wanted.items() <= row.items() and "variant" not in row:
-            groups.setdefault((row["method"], row["bits"]), []).append(row)
-    for key, group in groups.items():
-        latest = max(row["revision"] for row in group)
-        kinds = [json.dumps(row["settings"]) for row in group if row["revision"] == latest]
-        kind = latest, Counter(kinds[::-1]).most_common(1)[0][0]
-        usual = [r for r in group if (r["revision"], json.dumps(r["settings"])) == kind]
-        by_seed = {row["seed"]: row for row in usual}
-        groups[key] = [by_seed[seed] for seed in sorted(by_seed)]
-    return groups
+        if wanted.items() <= row.items() and not changes(row):
+            groups.setdefault((row["method"], row["bits"]), {})[row["seed"]] = row
+    return {key: [group[seed] for seed in sorted(group)] for key, group in groups.items()}
 
 
 def append_row(path: Path, row: dict) -> None:
