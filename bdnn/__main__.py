@@ -20,7 +20,7 @@ try:
     from bdnn import data, metrics
     from bdnn.checks import check_whole_number
     from bdnn.course import compare
-    from bdnn.files import atomic_path, check_writable, load, release
+    from bdnn.files import atomic_path, check_writable, load, only_writer, release
     from bdnn.search import nearest_asymmetric, rerank
 except KeyboardInterrupt:  # this takes a second or two
     sys.exit(130)
@@ -151,7 +151,7 @@ def prepare_output():
 def train(args):
     """Learn a hash function and save it."""
     writable(args, "model", "checkpoint")
-    X, y = training_vectors(args)
+    X, y, columns = training_vectors(args)
     compare.check_settings(args.settings, [args.method])
     estimator = compare.make(args.method, args.bits, args.seed, args.settings)
     if y is None and compare.supervised([args.method]):
@@ -162,22 +162,35 @@ def train(args):
     if options and args.method not in CHECKPOINTED:
         raise ValueError(f"--checkpoint is for {', '.join(CHECKPOINTED)}; {args.method} is quick")
     estimator.fit(X, y, **options)
+    if columns is not None:
+        estimator.columns_ = columns
     estimator.save(args.model)
     print(f"{type(estimator).__name__}: {X.shape[1]} numbers -> {estimator.n_bits} bits, ", end="")
     print(f"learned from {len(X)} vectors, written to {args.model}")
 
 
 def training_vectors(args):
-    """Vectors and labels of a file, or of the training part of a named set."""
+    """Vectors, labels and names of columns of a file, or of the training part of a named set."""
     if args.data not in data.DATASETS:
-        return read(args, args.data, args.labels, mapped=False)
+        return data.read_columns(args.data, args.labels, left_out(args), args.vectors)
     dataset = data.load(args.data, labels=args.labels, ground_truth=None)
-    return dataset.train, dataset.labels and dataset.labels.train
+    return dataset.train, dataset.labels and dataset.labels.train, None
 
 
-def read(args, path, labels, vectors=None, mapped=True):
-    """Vectors of a file and its labels; what may be larger than the memory stays in the file."""
-    return data.read_vectors(path, labels, left_out(args), vectors or args.vectors, mapped)
+def read(args, model, path, labels, vectors=None, ignore=None, text=False):
+    """Vectors of a file, in the order of the columns that the model knows, and their labels.
+
+    What may be larger than the memory stays in the file.
+    """
+    ignore = left_out(args) if ignore is None else ignore
+    X, y, columns = data.read_columns(path, labels, ignore, vectors or args.vectors, True, text)
+    known = getattr(model, "columns_", None)
+    if known is None or columns is None or columns == known:
+        return X, y
+    if {*columns} != {*known}:
+        told = f"its features are {data.listed(columns)}, and those of the model"
+        raise ValueError(f"{path}: {told} {data.listed(known)}; --ignore leaves a column out")
+    return X[:, [columns.index(name) for name in known]], y
 
 
 def left_out(args):
@@ -186,12 +199,12 @@ def left_out(args):
     return [*args.ignore, *([args.id] if named else [])]
 
 
-def with_ids(args, path):
+def with_ids(args, model, path):
     """Vectors of a file, and the ids of its rows as text, or None."""
     if not args.id:
-        return read(args, path, args.labels)[0], None
+        return read(args, model, path, args.labels)[0], None
     ignore = [*args.ignore, *([args.labels] if args.labels else [])]
-    return data.read_vectors(path, args.id, ignore, args.vectors, True, text=True)
+    return read(args, model, path, args.id, ignore=ignore, text=True)
 
 
 def encode(args):
@@ -200,19 +213,20 @@ def encode(args):
     model, archive = load(args.model), Path(args.output).suffix.lower() == ".npz"
     if args.id and not archive:
         raise ValueError(f"{args.output} keeps no ids: give an --output that ends in .npz")
-    X, ids = with_ids(args, args.data)
+    X, ids = with_ids(args, model, args.data)
     found = {"codes": model.encode(X), "model": digest(args.model)}
     found |= {} if ids is None else {"ids": ids}
-    if args.append:
-        before = codes_of_model(args.output, args, model)
-        if ("ids" in before) != ("ids" in found):
-            raise ValueError(f"{args.output} and {args.data} must both have ids, or neither")
-        for name in found.keys() - {"model"}:
-            found[name] = np.concatenate([before[name], found[name]])
-    ids, counts = np.unique(found.get("ids", []), return_counts=True)
-    if (counts > 1).any():
-        raise ValueError(f"the id {str(ids[counts.argmax()])!r} comes twice")
-    write_codes(args.output, found)
+    with only_writer(args.output):
+        if args.append:
+            before = codes_of_model(args.output, args, model)
+            if ("ids" in before) != ("ids" in found):
+                raise ValueError(f"{args.output} and {args.data} must both have ids, or neither")
+            for name in found.keys() - {"model"}:
+                found[name] = np.concatenate([before[name], found[name]])
+        ids, counts = np.unique(found.get("ids", []), return_counts=True)
+        if (counts > 1).any():
+            raise ValueError(f"the id {str(ids[counts.argmax()])!r} comes twice")
+        write_codes(args.output, found)
     n, n_bytes = found["codes"].shape
     print(f"{n} codes of {model.n_bits} bits ({n_bytes} bytes) in {args.output}")
 
@@ -261,15 +275,16 @@ def codes_of_model(path, args, model):
 def remove(args):
     """Take items out of a file of codes."""
     writable(args, "codes")
-    found = read_codes(args.codes)
-    if "ids" not in found:
-        raise ValueError(f"{args.codes} has no ids: encode with --id NAME into an .npz file")
-    if unknown := set(args.ids) - set(found["ids"].tolist()):
-        raise ValueError(f"{args.codes} has no item {str(min(unknown))!r}")
-    keep = ~np.isin(found["ids"], args.ids)
-    if not keep.any():
-        raise ValueError(f"no item would be left in {args.codes}: remove the file")
-    write_codes(args.codes, found | {name: found[name][keep] for name in ("codes", "ids")})
+    with only_writer(args.codes):
+        found = read_codes(args.codes)
+        if "ids" not in found:
+            raise ValueError(f"{args.codes} has no ids: encode with --id NAME into an .npz file")
+        if unknown := set(args.ids) - set(found["ids"].tolist()):
+            raise ValueError(f"{args.codes} has no item {str(min(unknown))!r}")
+        keep = ~np.isin(found["ids"], args.ids)
+        if not keep.any():
+            raise ValueError(f"no item would be left in {args.codes}: remove the file")
+        write_codes(args.codes, found | {name: found[name][keep] for name in ("codes", "ids")})
     print(f"{np.count_nonzero(keep)} codes left in {args.codes}")
 
 
@@ -284,9 +299,9 @@ def search(args):
         found = codes_of_model(args.database, args, model)
         database, names = found["codes"], found.get("ids")
     else:
-        X, names = with_ids(args, args.database)
+        X, names = with_ids(args, model, args.database)
         database = model.encode(X)
-    Q = query_vectors(args)
+    Q = query_vectors(args, model)
     found, told = {}, f"{min(args.k, len(database))} items for each of {len(Q)} queries"
     if args.radius is not None:
         indices, distances = within(model.encode(Q), database, args.radius)
@@ -297,7 +312,7 @@ def search(args):
         find = by_real_query if args.float_query else by_code
         indices, distances = find(model, Q, database, min(n, len(database)))
         if args.rerank:
-            indices, distances = reranked(Q, indices, args, names, len(database))
+            indices, distances = reranked(Q, indices, args, model, names, len(database))
     if args.output:
         if args.radius is not None:
             indices, distances = np.concatenate(indices), np.concatenate(distances)
@@ -312,13 +327,13 @@ def search(args):
         print(f"{query}:", " ".join(f"{i} ({d:.5g})" for i, d in zip(items, distance)))
 
 
-def query_vectors(args):
+def query_vectors(args, model):
     """Vectors of queries; the labels that stand beside those of the database may be missing."""
     labels = None if data.is_data_file(args.labels) else args.labels
     try:
-        return read(args, args.query, labels, args.query_vectors)[0]
+        return read(args, model, args.query, labels, args.query_vectors)[0]
     except data.MissingLabelsError:
-        return read(args, args.query, None, args.query_vectors)[0]
+        return read(args, model, args.query, None, args.query_vectors)[0]
 
 
 def by_code(model, Q, codes, n):
@@ -334,12 +349,12 @@ def by_real_query(model, Q, codes, n):
     return nearest_asymmetric((Q - model.decoder_c_.T) @ W, codes, n, W.T @ W)
 
 
-def reranked(Q, candidates, args, names, n_items):
+def reranked(Q, candidates, args, model, names, n_items):
     """The k candidates whose vectors are nearest."""
     try:
-        vectors, ids = with_ids(args, args.rerank)
+        vectors, ids = with_ids(args, model, args.rerank)
     except data.MissingLabelsError:
-        vectors, ids = read(args, args.rerank, None)[0], None
+        vectors, ids = read(args, model, args.rerank, None)[0], None
     if len(vectors) != n_items:
         raise ValueError(
             f"{args.rerank} holds {len(vectors)} vectors, and there are {n_items} codes"
@@ -382,10 +397,10 @@ def evaluate(args):
     K = args.recall
     for option, n in (("--neighbours", args.neighbours), ("--recall", 1 if K is None else K)):
         check_whole_number(option, n, 1)
-    X, y = read(args, args.database, args.labels)
+    X, y = read(args, model, args.database, args.labels)
     if args.query_labels and y is None:
         raise ValueError(f"--query-labels: {args.database} has no labels beside it; see --labels")
-    Q, y_Q = read(args, args.query, args.query_labels or args.labels, args.query_vectors)
+    Q, y_Q = read(args, model, args.query, args.query_labels or args.labels, args.query_vectors)
     labelled = y is not None and y_Q is not None
     if args.ground_truth == "labels" and not labelled:
         raise ValueError("--ground-truth labels needs labels in both files; see --labels")

@@ -18,15 +18,16 @@ import subprocess
 import sys
 import tarfile
 import warnings
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from reprlib import Repr
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pooch
@@ -45,10 +46,12 @@ __all__ = [
     "MissingLabelsError",
     "READERS",
     "is_data_file",
+    "listed",
     "load",
     "nearest_neighbours",
     "read_archive",
     "read_array",
+    "read_columns",
     "read_vectors",
     "with_ground_truth",
 ]
@@ -81,6 +84,8 @@ BLOCK_ENTRIES = 2**23
 HDF5_MARK = b"\x89HDF\r\n\x1a\n"
 BIN_ENTRIES = {".fbin": np.dtype("<f4"), ".u8bin": np.dtype("u1")}
 QUERIES_PER_CLASS = 100  # of the protocol "dh"
+MISSING_WORDS = ("NA", "N/A", "n/a", "NULL", "null", "None")  # which may be names of classes
+READ_SECONDS = 120  # for a file that is read in a process of its own, and one more for each MB
 
 SHORT = Repr()  # of values in messages: cut, and without control characters
 SHORT.maxstring = SHORT.maxother = 60
@@ -422,12 +427,20 @@ def _as_vectors(X, what):
     X = np.asarray(X)
     if X.dtype.kind not in "buif" or X.ndim < 2 or X.size == 0:
         raise ValueError(f"{what} must be a filled matrix of numbers, got {X.dtype} {X.shape}")
-    image_shape = X.shape[1:] if X.ndim > 2 else None
+    image_shape, given = X.shape[1:] if X.ndim > 2 else None, X.reshape(len(X), -1)
     with np.errstate(over="ignore"):
-        X = np.ascontiguousarray(X.reshape(len(X), -1), dtype=np.float32)
+        X = np.ascontiguousarray(given, dtype=np.float32)
     if not np.isfinite(X).all():
         place = "row {}, column {}".format(*np.argwhere(~np.isfinite(X))[0])
         raise ValueError(f"{what} holds NaN, infinity or values beyond float32, first in {place}")
+    if not np.can_cast(given.dtype, np.float32):
+        spread, offset = np.ptp(given, axis=0), np.abs(given[0])
+        if len(lost := np.flatnonzero((0 < spread) & (spread < 1e-5 * offset))):
+            _warn(
+                f"{what}: column {lost[0]} differs from sample to sample by no more than "
+                f"{spread[lost[0]]:.3g} around {given[0, lost[0]]:.9g}, of which single precision "
+                "keeps little: subtract the mean first"
+            )
     return X, image_shape
 
 
@@ -748,16 +761,22 @@ def read_vectors(
     FileNotFoundError
         If there is no such file.
     """
-    path = _path(path)
-    arrays = _read_file(path, Asked(labels, ignore, vectors, mapped, text))
+    return read_columns(path, labels, ignore, vectors, mapped, text)[:2]
+
+
+def read_columns(path: StrPath, *asked: Any) -> tuple[np.ndarray, np.ndarray | None, list | None]:
+    """The same as :func:`read_vectors`, and the names of the columns, if a table has any."""
+    path, wanted = _path(path), Asked(*asked)
+    arrays = _read_file(path, wanted)
     if "X" not in arrays:
         mend = "; if one of these holds the vectors, name it (--vectors NAME, or vectors=NAME)"
-        raise ValueError(f"{path} must hold the array X; it holds {_names(arrays)}{mend}")
+        raise ValueError(f"{path} must hold the array X; it holds {listed(arrays)}{mend}")
     X, y = arrays["X"], arrays.get("y")
     if isinstance(X, np.memmap) and X.ndim > 2:
         X = X.reshape(len(X), -1)
     X = X if is_mapped(X) else _as_vectors(X, f"{path.name}: X")[0]
-    return X, None if y is None else _as_labels(y, X, f"{path.name}: labels", text)
+    y = None if y is None else _as_labels(y, X, f"{path.name}: labels", wanted.text)
+    return X, y, arrays.get("columns")
 
 
 def _read_path(name, rng, n_query, asked):
@@ -782,7 +801,7 @@ def _read_path(name, rng, n_query, asked):
     if "train" not in arrays or "query" not in arrays:
         raise ValueError(
             f"{path} must hold X (and perhaps y), or train and query (and perhaps database and "
-            f"labels of each as train_labels, ...); it holds {_names(arrays)}"
+            f"labels of each as train_labels, ...); it holds {listed(arrays)}"
         )
     database = "database" if "database" in arrays else "train"
     keys = [f"{part}_labels" for part in ("train", database, "query")]
@@ -809,7 +828,7 @@ def _path(name: StrPath) -> Path:
     return Path(os.path.expanduser(name))
 
 
-def _names(arrays, most=10):
+def listed(arrays: Iterable, most: int = 10) -> str:
     """The first of the names, for a message."""
     names = [_shown(str(name))[1:-1] for name in arrays]
     more = f", ... ({len(names)} in all)" if len(names) > most else ""
@@ -833,7 +852,7 @@ def _read_file(path, asked):
 def _read_labels(path, n, text):
     """The labels of a file that has nothing else, or calls them y or label; n are wanted."""
     if READERS[_ending(path)] is _read_table and path.is_file():
-        found = _read_frame(path, None, text)
+        found = _read_frame(path, Asked(text=text))
         column = found.columns[0] if found.shape[1] == 1 else "label"
         y = _labels_of(found[column], path) if column in found else None
         if y is not None and len(y) == n - 1 and column in y.tolist():
@@ -842,7 +861,7 @@ def _read_labels(path, n, text):
         found = _read_file(path, Asked())
         y = found.get("X" if _ending(path) == ".npy" else "y")
     if y is None:
-        held = _names(found)
+        held = listed(found)
         raise ValueError(f"{path} must hold labels, y or a column label; it holds {held}")
     return y
 
@@ -859,6 +878,8 @@ def _reading(path, kind):
         if isinstance(error, MemoryError) or re.search("MemoryError|out of memory", told):
             mend = "to train, give a random sample of its rows"
             raise MemoryError(f"{path} does not fit into memory; {mend}") from error
+        if isinstance(error, UnicodeError):
+            raise ValueError(f"{path} is not UTF-8 text: save it as UTF-8 ({told})") from error
         if told.startswith(("Object arrays", "Array can't be memory-mapped")):
             mend = "save what array.astype(str) or array.astype(float) gives"
             raise ValueError(f"{path} holds an array of objects, not unpickled: {mend}") from error
@@ -874,7 +895,7 @@ def _read_named(path, asked):
     ):
         if name is not None and name not in arrays:
             what = "labels" if key == "y" else "vectors"
-            raise error(f"{path} holds no {name!r} for {what}; it holds {_names(arrays)}")
+            raise error(f"{path} holds no {name!r} for {what}; it holds {listed(arrays)}")
         if name is not None:
             arrays[key] = arrays.pop(name)
     return arrays
@@ -906,7 +927,14 @@ def _read_elsewhere(path, asked):
         target = os.path.join(folder, "arrays.npz")
         names = asked.labels or "y", asked.vectors or "X"
         line = [sys.executable, "-P", "-c", program, path, target, *names]
-        done = subprocess.run(line, capture_output=True, encoding="utf-8", errors="replace")
+        limit = READ_SECONDS + os.stat(path).st_size // 10**6
+        options = {"capture_output": True, "encoding": "utf-8", "errors": "replace"}
+        try:
+            done = subprocess.run(line, timeout=limit, **options)
+        except subprocess.TimeoutExpired:
+            raise ValueError(f"what reads it has not ended after {limit} seconds") from None
+        if "can't open directory" in done.stderr:
+            raise ImportError(f"{path} is compressed by a plug-in: pip install hdf5plugin")
         if done.returncode:
             raise ValueError((done.stderr.splitlines() or ["what reads it crashes"])[-1])
         found = read_archive(target)
@@ -939,6 +967,10 @@ np.savez(target, *arrays.values(), names=np.array([*arrays], str))
 # and writes texts as numbers of signs.
 HDF5_TO_NPZ = """
 import sys, h5py, numpy as np
+try:
+    import hdf5plugin
+except ImportError:
+    pass
 
 path, target, labels, vectors = sys.argv[1:]
 wanted, arrays, others = {labels, vectors, "train", "database", "query"}, {}, []
@@ -968,28 +1000,26 @@ np.savez(target, *arrays.values(), names=np.array([*arrays, *others], str))
 
 
 def _read_table(path, asked):
-    """Numbers and labels of a table."""
-    labels, ignore = asked.labels, asked.ignore
-    column = "label" if labels is None else labels
-    table, arrays, lists, numbers = _read_frame(path, column, asked.text), {}, [], []
+    """Numbers and labels of a table, and the names of its columns of numbers."""
+    column = "label" if asked.labels is None else asked.labels
+    table, arrays, lists, numbers = _read_frame(path, asked._replace(labels=column)), {}, [], []
     if column in table:
         arrays["y"] = _labels_of(table.pop(column), path)
-    elif labels is not None:
-        raise MissingLabelsError(f"{path} has no column {labels!r}; it has {_names(table)}")
-    for name in set(ignore) - set(table) - {column}:
-        _warn(f"{path} has no column {_shown(name)} to leave out; it has {_names(table)}")
+    elif asked.labels is not None:
+        raise MissingLabelsError(f"{path} has no column {column!r}; it has {listed(table)}")
+    for name in set(asked.ignore) - set(table) - {column}:
+        _warn(f"{path} has no column {_shown(name)} to leave out; it has {listed(table)}")
     if asked.vectors is not None and asked.vectors not in table:
-        raise ValueError(f"{path} has no column {asked.vectors!r}; it has {_names(table)}")
+        raise ValueError(f"{path} has no column {asked.vectors!r}; it has {listed(table)}")
     for k, name in enumerate(table):
-        if name == "label" or name in ignore or asked.vectors not in (None, name):
+        if name == "label" or name in asked.ignore or asked.vectors not in (None, name):
             continue
-        part = _stacked(table[name])
+        part, told = _stacked(table[name], path), f"{path}: column {_shown(name)}"
         if part.dtype.kind not in "buif":
             row = next((row for row, value in enumerate(part) if not _is_number(value)), 0)
-            told = f"{_shown(part[row])}" + (f" in row {row}" if row else "")
             raise ValueError(
-                f"{path}: column {_shown(name)} does not hold numbers, but {told}; "
-                "leave it out (--ignore NAME, or ignore=[NAME]), or name it as the labels"
+                f"{told} does not hold numbers, but {_shown(part[row])} in row {row}; write "
+                "1234.5, leave it out (--ignore NAME, or ignore=[NAME]), or name it as the labels"
             )
         if name.startswith("Unnamed:"):
             raise ValueError(
@@ -1001,15 +1031,16 @@ def _read_table(path, asked):
             continue
         numbers.append(name)
         if part.isna().any():
-            told = f"column {_shown(name)} holds NaN, or nothing, in row {part.isna().argmax()}"
-            raise ValueError(f"{path}: {told}")
+            raise ValueError(f"{told} holds NaN, or nothing, in row {part.isna().argmax()}")
         if _seems_to_count(part):
             _warn(
-                f"{path}: column {_shown(name)} seems to count the rows, and is taken as a "
-                "feature; if it is none, leave it out (--ignore NAME, or ignore=[NAME])"
+                f"{told} seems to count the rows, and is taken as a feature; if it is none, leave "
+                "it out (--ignore NAME, or ignore=[NAME])"
             )
     if lists or numbers:
         arrays["X"] = np.hstack([*lists, table[numbers].to_numpy(np.float64)])
+    if not lists and [*numbers] != [str(k) for k in range(len(numbers))]:
+        arrays["columns"] = numbers
     return arrays
 
 
@@ -1017,13 +1048,17 @@ def _warn(told):
     warnings.warn(told, stacklevel=2)
 
 
-def _read_frame(path, label, text):
-    """A table as pandas has it, but for its column `label` (None: any); see :func:`_parse_csv`."""
+def _read_frame(path, asked):
+    """A table as pandas has it; labels as they stand in a text, all columns if these are None."""
     from pandas import read_parquet  # here: it takes a while to import
 
     with _reading(path, "a table"):
-        parquet = _ending(path) == ".parquet"
-        table = read_parquet(path, engine="pyarrow") if parquet else _read_csv(path, label, text)
+        if _ending(path) == ".parquet":
+            table = read_parquet(path, engine="pyarrow")
+            if asked.labels in table.index.names and asked.labels not in table:
+                table[asked.labels] = table.index.get_level_values(asked.labels)
+        else:
+            table = _read_csv(path, asked)
         table = table.set_axis(table.columns.astype(str), axis=1).reset_index(drop=True)
         if not table.columns.is_unique:
             raise ValueError("two columns have the same name")
@@ -1034,12 +1069,19 @@ def _read_frame(path, label, text):
     return table
 
 
-def _stacked(column):
+def _stacked(column, path):
     """A column of lists of one length as an array; any other column as it is."""
-    if isinstance(column[0], list | np.ndarray):
-        with suppress(ValueError):
-            return np.stack(column.tolist())
-    return column
+    first = next((value for value in column if value is not None), None)
+    if isinstance(first, Decimal):
+        return column.astype(float)
+    if not isinstance(first, list | np.ndarray):
+        return column
+    other = next((row for row, x in enumerate(column) if np.shape(x) != np.shape(first)), None)
+    if other is not None and _is_number(np.ravel(first)[0]):
+        n = 0 if column[other] is None else np.size(column[other])
+        told = f"has {np.size(first)} numbers in a cell, and {n} in row {other}"
+        raise ValueError(f"{path}: column {_shown(column.name)} {told}")
+    return column if other is not None else np.stack(column.tolist())
 
 
 def _is_number(value):
@@ -1057,7 +1099,7 @@ def _seems_to_count(column):
 
 def _labels_of(column, path):
     """The labels in a column of a table."""
-    y, name = _stacked(column), _shown(column.name)
+    y, name = _stacked(column, path), _shown(column.name)
     if isinstance(y[0], list | np.ndarray) and y.dtype.kind not in "buif":
         told = "lists as labels: mark the labels of a sample by 0 and 1, one list for each sample"
         raise ValueError(f"{path}: column {name} holds {told}")
@@ -1066,20 +1108,31 @@ def _labels_of(column, path):
     return np.asarray(y) if y.dtype.kind in "buif" else np.asarray(y).astype(str)
 
 
-def _read_csv(path, *label):
+def _read_csv(path, asked):
     """The table of a text, whatever separates it, with decimal points or commas."""
     unpacked = gzip.open if path.suffix.lower() == ".gz" else open
-    with unpacked(path, "rt", encoding="utf-8-sig") as file:
-        lines = [line for line in file.read(2**20).splitlines() if line.strip()][:2] or [""]
+    with unpacked(path, "rb") as file:
+        mark = file.read(2)
+    encoding = "utf-16" if mark in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    with unpacked(path, "rt", encoding=encoding) as file:
+        lines = file.read(2**20).splitlines()
+    told = (k for k, line in enumerate(lines) if line.strip() and not line.startswith("# "))
+    start = next(told, 0)  # behind remarks
+    remarks = [line for line in lines[:start] if line.strip()]
+    lines = [line for line in lines[start:] if line.strip()][:2] or [""]
     first = re.sub('"[^"]*"', "", lines[0])
     separator = next((sign for sign in "\t;," if sign in first), ",")
     if separator not in first:
         with suppress(ValueError):  # numbers with spaces in between, as np.savetxt writes them
             separator = r"\s+" if np.array(lines[-1].split(), float).size > 1 else ","
-    table = _parse_csv(path, separator, ".", *label)
+    options = {"sep": separator, "encoding": encoding, "skiprows": start}
+    names = re.split(separator, remarks[-1][2:].strip()) if remarks else []
+    if len(names) == len(re.split(separator, lines[0].strip())):  # as np.savetxt writes them
+        options["names"] = [name.strip() for name in names]
+    table = _parse_csv(path, asked, options | {"decimal": "."})
     if separator == "," or _n_numbers(table) == table.shape[1]:
         return table
-    return max(table, _parse_csv(path, separator, ",", *label), key=_n_numbers)
+    return max(table, _parse_csv(path, asked, options | {"decimal": ","}), key=_n_numbers)
 
 
 def _n_numbers(table):
@@ -1087,42 +1140,60 @@ def _n_numbers(table):
     return sum(dtype.kind in "buif" for dtype in table.dtypes)
 
 
-def _parse_csv(path, separator, decimal, label, text):
+def _parse_csv(path, asked, options):
     """The table of a text that is separated so; with names or without, as its first line tells.
 
-    The column `label`, or any column if that is None, stays as it stands, if that is asked for by
-    `text`, or if it has numbers that begin with 0, such as 007.
+    Labels (any column, if `asked.labels` is None) stay as they stand, if `asked.text` says so, or
+    if some of them begin with 0, as 007 does.
     """
-    from pandas import read_csv
+    from pandas import read_csv, to_numeric
     from pandas.errors import ParserWarning
 
-    options = {"sep": separator, "decimal": decimal, "index_col": False, "skipinitialspace": True}
+    options |= {"index_col": False, "skipinitialspace": True}
     first = read_csv(path, header=None, nrows=1, **options)
-    row = first.iloc[0].dropna().tolist()
-    numbers = _n_numbers(first) == first.shape[1]
-    counted = len(row) > 1 and row == list(range(len(row)))  # the names that pandas gives columns
-    options["header"] = None if numbers and not counted else 0
+    named = "names" not in options and _are_names(first.iloc[0], path, asked)
+    names = first.iloc[0] if named else first.columns
+    wanted = [k for k, name in enumerate(names) if asked.labels in (None, str(name))]
+    as_text = dict.fromkeys(wanted, "={}".format)  # with the sign, as NA would be taken for nothing
+    options |= {"header": 0 if named else None, "converters": as_text}
     with warnings.catch_warnings(action="error", category=ParserWarning):  # rows of other lengths
         table = read_csv(path, **options)
-    if options["header"] is None and row[2:] and _may_be_names(row, table[1:]):
+    row = first.iloc[0].tolist()
+    if not named and row[2:] and _n_numbers(first) == len(row) and _may_be_names(row, table[1:]):
         _warn(
             f"{path}: the first line, {_shown(row)}, is taken for a vector; if it names the "
             "columns, give them names that are no numbers"
         )
-    wanted = [k for k, name in enumerate(table) if label in (None, str(name))]
-    words = [k for k, dtype in enumerate(table.dtypes) if dtype.kind == "O"]
-    gaps = [k for k in words if table.iloc[:, k].isna().any()]
-    if again := sorted({*wanted, *gaps}):
-        options |= {"dtype": str, "na_values": ["", "nan", "NaN"], "keep_default_na": False}
-        read = read_csv(path, usecols=again, **options)  # among words NA, None and null are words
-        for k, name in zip(again, read):
-            column, y = table.iloc[:, k], read[name]
-            if k not in words and not text and not y.str.match(r"0\d", na=False).any():
-                continue
-            if (kept := y[column.isna() & y.notna()]).size:
-                _warn(f"{path}: {kept.iloc[0]!r} in column {name!r} is a word, and not missing")
-            table.isetitem(k, y)
+    for k in wanted:
+        y = table.iloc[:, k].str[1:]
+        if (words := y[y.isin(MISSING_WORDS)]).size:
+            _warn(f"{path}: {words.iloc[0]!r} in column {names[k]!r} is a word, and not missing")
+        y = y.mask(y.isin(["", "nan", "NaN"]))
+        if not asked.text and not y.str.match(r"0\d", na=False).any():
+            with suppress(ValueError):
+                y = to_numeric(y)
+        table.isetitem(k, y)
     return table
+
+
+def _are_names(row, path, asked):
+    """Whether the first line of a text names the columns; a warning where that is a guess."""
+    cells = row.dropna().tolist()
+    words = [cell for cell in cells if isinstance(cell, str)]
+    numbers = [float(cell) for cell in cells if not isinstance(cell, str)]
+    if not words:  # the names that pandas gives
+        return len(numbers) > 1 and numbers == [*range(len(numbers))]
+    if not numbers or {"label", asked.labels, asked.vectors, *asked.ignore} & {*words}:
+        return True
+    steps, whole = np.diff(numbers), all(number % 1 == 0 for number in numbers)
+    ordered = whole and (steps > 0).all()
+    ordered |= len(steps) > 1 and abs(np.sign(steps).sum()) == len(steps)  # such as wavelengths
+    if ordered and not (len(steps) and (steps == 1).all()):
+        _warn(
+            f"{path}: the first line, {_shown([*map(str, cells)])}, is taken for the names of the "
+            "columns; if it is a sample, put a line of names before it"
+        )
+    return ordered
 
 
 def _may_be_names(row, table):
