@@ -17,7 +17,7 @@ try:
     import numpy as np
     from tqdm import tqdm
 
-    from bdnn import data, metrics
+    from bdnn import data, metrics, readers
     from bdnn.checks import check_whole_number
     from bdnn.course import compare
     from bdnn.files import atomic_path, check_writable, load, only_writer, release
@@ -172,7 +172,7 @@ def train(args):
 def training_vectors(args):
     """Vectors, labels and names of columns of a file, or of the training part of a named set."""
     if args.data not in data.DATASETS:
-        return data.read_columns(args.data, args.labels, left_out(args), args.vectors)
+        return readers.read_columns(args.data, args.labels, left_out(args), args.vectors)
     dataset = data.load(args.data, labels=args.labels, ground_truth=None)
     return dataset.train, dataset.labels and dataset.labels.train, None
 
@@ -183,19 +183,19 @@ def read(args, model, path, labels, vectors=None, ignore=None, text=False):
     What may be larger than the memory stays in the file.
     """
     ignore = left_out(args) if ignore is None else ignore
-    X, y, columns = data.read_columns(path, labels, ignore, vectors or args.vectors, True, text)
+    X, y, columns = readers.read_columns(path, labels, ignore, vectors or args.vectors, True, text)
     known = getattr(model, "columns_", None)
     if known is None or columns is None or columns == known:
         return X, y
     if {*columns} != {*known}:
-        told = f"its features are {data.listed(columns)}, and those of the model"
-        raise ValueError(f"{path}: {told} {data.listed(known)}; --ignore leaves a column out")
+        told = f"its features are {readers.listed(columns)}, and those of the model"
+        raise ValueError(f"{path}: {told} {readers.listed(known)}; --ignore leaves a column out")
     return X[:, [columns.index(name) for name in known]], y
 
 
 def left_out(args):
     """Columns that are no features."""
-    named = args.id and not data.is_data_file(args.id)
+    named = args.id and not readers.is_data_file(args.id)
     return [*args.ignore, *([args.id] if named else [])]
 
 
@@ -250,8 +250,8 @@ def read_codes(path):
     kind = Path(path).suffix.lower()
     if kind not in (".npy", ".npz"):
         raise ValueError(f"{path}: codes are read from the .npy or .npz file that encode wrote")
-    archive = data.read_archive(path, ["codes"]) if kind == ".npz" else {}
-    found = archive or {"codes": data.read_array(path)}
+    archive = readers.read_archive(path, ["codes"]) if kind == ".npz" else {}
+    found = archive or {"codes": readers.read_array(path)}
     codes, ids = found["codes"], found.get("ids", np.empty(len(found["codes"]), str))
     if codes.dtype != np.uint8 or codes.ndim != 2 or not codes.size:
         raise ValueError(f"{path} holds {codes.dtype} {codes.shape}, not codes that encode wrote")
@@ -329,10 +329,10 @@ def search(args):
 
 def query_vectors(args, model):
     """Vectors of queries; the labels that stand beside those of the database may be missing."""
-    labels = None if data.is_data_file(args.labels) else args.labels
+    labels = None if readers.is_data_file(args.labels) else args.labels
     try:
         return read(args, model, args.query, labels, args.query_vectors)[0]
-    except data.MissingLabelsError:
+    except readers.MissingLabelsError:
         return read(args, model, args.query, None, args.query_vectors)[0]
 
 
@@ -353,7 +353,7 @@ def reranked(Q, candidates, args, model, names, n_items):
     """The k candidates whose vectors are nearest."""
     try:
         vectors, ids = with_ids(args, model, args.rerank)
-    except data.MissingLabelsError:
+    except readers.MissingLabelsError:
         vectors, ids = read(args, model, args.rerank, None)[0], None
     if len(vectors) != n_items:
         raise ValueError(
@@ -389,7 +389,7 @@ def within(queries: np.ndarray, database: np.ndarray, radius: int) -> tuple[list
 def evaluate(args):
     """Measure the codes of a database for given queries."""
     model = load(args.model)
-    if args.query_labels is None and data.is_data_file(args.labels):
+    if args.query_labels is None and readers.is_data_file(args.labels):
         raise ValueError(
             f"--labels {args.labels} holds the labels of the database; say with --query-labels "
             "where those of the queries are"
@@ -480,7 +480,7 @@ def writable(args, *targets):
             continue
         check_writable(path)
         for other, value in files.items():
-            a_file = other == "model" or other in targets or data.is_data_file(value)
+            a_file = other == "model" or other in targets or readers.is_data_file(value)
             if a_file and os.path.realpath(path) == os.path.realpath(os.path.expanduser(value)):
                 raise ValueError(f"{path} is the {other} too, and would be lost: write elsewhere")
 

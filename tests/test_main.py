@@ -706,7 +706,7 @@ def test_stopped_by_the_keyboard(files, capsys, monkeypatch):
     def stop(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli.data, "read_columns", stop)
+    monkeypatch.setattr(cli.readers, "read_columns", stop)
     assert start("train train.npy") == 130
     assert capsys.readouterr().err == "\nbdnn train: stopped\n"
 
