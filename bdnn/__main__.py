@@ -9,7 +9,6 @@ import hashlib
 import os
 import shlex
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -151,7 +150,11 @@ def prepare_output():
 def train(args):
     """Learn a hash function and save it."""
     writable(args, "model", "checkpoint")
-    X, y, columns = training_vectors(args)
+    if args.data in data.DATASETS:
+        dataset, columns = data.load(args.data, labels=args.labels, ground_truth=None), None
+        X, y = dataset.train, dataset.labels and dataset.labels.train
+    else:
+        X, y, columns = readers.read_columns(args.data, args.labels, left_out(args), args.vectors)
     compare.check_settings(args.settings, [args.method])
     estimator = compare.make(args.method, args.bits, args.seed, args.settings)
     if y is None and compare.supervised([args.method]):
@@ -169,21 +172,19 @@ def train(args):
     print(f"learned from {len(X)} vectors, written to {args.model}")
 
 
-def training_vectors(args):
-    """Vectors, labels and names of columns of a file, or of the training part of a named set."""
-    if args.data not in data.DATASETS:
-        return readers.read_columns(args.data, args.labels, left_out(args), args.vectors)
-    dataset = data.load(args.data, labels=args.labels, ground_truth=None)
-    return dataset.train, dataset.labels and dataset.labels.train, None
-
-
-def read(args, model, path, labels, vectors=None, ignore=None, text=False):
+def read(args, model, path, labels, vectors=None, optional=False, text=False):
     """Vectors of a file, in the order of the columns that the model knows, and their labels.
 
-    What may be larger than the memory stays in the file.
+    What may be larger than the memory stays in the file. Labels that are `optional` may be missing;
+    as `text` they are ids.
     """
-    ignore = left_out(args) if ignore is None else ignore
-    X, y, columns = readers.read_columns(path, labels, ignore, vectors or args.vectors, True, text)
+    asked = left_out(args, labels=text), vectors or args.vectors, True, text
+    try:
+        X, y, columns = readers.read_columns(path, labels, *asked)
+    except readers.MissingLabelsError:
+        if not optional:
+            raise
+        X, y, columns = readers.read_columns(path, None, *asked)
     known = getattr(model, "columns_", None)
     if known is None or columns is None or columns == known:
         return X, y
@@ -193,18 +194,17 @@ def read(args, model, path, labels, vectors=None, ignore=None, text=False):
     return X[:, [columns.index(name) for name in known]], y
 
 
-def left_out(args):
-    """Columns that are no features."""
-    named = args.id and not readers.is_data_file(args.id)
-    return [*args.ignore, *([args.id] if named else [])]
+def left_out(args, labels=False):
+    """Columns that are no features, perhaps with the labels."""
+    named = [args.id, args.labels if labels else None]
+    return [*args.ignore, *(name for name in named if name and not readers.is_data_file(name))]
 
 
-def with_ids(args, model, path):
+def with_ids(args, model, path, optional=False):
     """Vectors of a file, and the ids of its rows as text, or None."""
-    if not args.id:
-        return read(args, model, path, args.labels)[0], None
-    ignore = [*args.ignore, *([args.labels] if args.labels else [])]
-    return read(args, model, path, args.id, ignore=ignore, text=True)
+    name, text = args.id or args.labels, bool(args.id)
+    X, ids = read(args, model, path, name, optional=optional, text=text)
+    return X, ids if text else None
 
 
 def encode(args):
@@ -226,7 +226,7 @@ def encode(args):
         ids, counts = np.unique(found.get("ids", []), return_counts=True)
         if (counts > 1).any():
             raise ValueError(f"the id {str(ids[counts.argmax()])!r} comes twice")
-        write_codes(args.output, found)
+        write_arrays(args.output, found, None if archive else "codes")
     n, n_bytes = found["codes"].shape
     print(f"{n} codes of {model.n_bits} bits ({n_bytes} bytes) in {args.output}")
 
@@ -235,14 +235,6 @@ def digest(path):
     """What tells one model file from another."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def write_codes(path, found):
-    """Write codes: alone to a .npy, with all that belongs to them to a .npz."""
-    if Path(path).suffix.lower() == ".npz":
-        write_arrays(path, lambda file: np.savez(file, **found))
-    else:
-        write_arrays(path, partial(np.save, arr=found["codes"]))
 
 
 def read_codes(path):
@@ -284,7 +276,7 @@ def remove(args):
         keep = ~np.isin(found["ids"], args.ids)
         if not keep.any():
             raise ValueError(f"no item would be left in {args.codes}: remove the file")
-        write_codes(args.codes, found | {name: found[name][keep] for name in ("codes", "ids")})
+        write_arrays(args.codes, found | {name: found[name][keep] for name in ("codes", "ids")})
     print(f"{np.count_nonzero(keep)} codes left in {args.codes}")
 
 
@@ -301,7 +293,8 @@ def search(args):
     else:
         X, names = with_ids(args, model, args.database)
         database = model.encode(X)
-    Q = query_vectors(args, model)
+    labels = None if readers.is_data_file(args.labels) else args.labels
+    Q, _ = read(args, model, args.query, labels, args.query_vectors, optional=True)
     found, told = {}, f"{min(args.k, len(database))} items for each of {len(Q)} queries"
     if args.radius is not None:
         indices, distances = within(model.encode(Q), database, args.radius)
@@ -318,22 +311,13 @@ def search(args):
             indices, distances = np.concatenate(indices), np.concatenate(distances)
         found |= {"indices": indices, "distances": distances}
         found |= {} if names is None else {"ids": names[indices]}
-        write_arrays(args.output, lambda file: np.savez(file, **found))
+        write_arrays(args.output, found)
         print(f"{told} in {args.output}")
         return
     print("query: item (distance) ...")
     for query, (row, distance) in enumerate(zip(indices, distances)):
         items = row if names is None else names[row]
         print(f"{query}:", " ".join(f"{i} ({d:.5g})" for i, d in zip(items, distance)))
-
-
-def query_vectors(args, model):
-    """Vectors of queries; the labels that stand beside those of the database may be missing."""
-    labels = None if readers.is_data_file(args.labels) else args.labels
-    try:
-        return read(args, model, args.query, labels, args.query_vectors)[0]
-    except readers.MissingLabelsError:
-        return read(args, model, args.query, None, args.query_vectors)[0]
 
 
 def by_code(model, Q, codes, n):
@@ -351,10 +335,7 @@ def by_real_query(model, Q, codes, n):
 
 def reranked(Q, candidates, args, model, names, n_items):
     """The k candidates whose vectors are nearest."""
-    try:
-        vectors, ids = with_ids(args, model, args.rerank)
-    except readers.MissingLabelsError:
-        vectors, ids = read(args, model, args.rerank, None)[0], None
+    vectors, ids = with_ids(args, model, args.rerank, optional=True)
     if len(vectors) != n_items:
         raise ValueError(
             f"{args.rerank} holds {len(vectors)} vectors, and there are {n_items} codes"
@@ -407,7 +388,7 @@ def evaluate(args):
     by_class = labelled and args.ground_truth != "knn"
     k = min(args.neighbours, len(X))
     wanted = max(0 if by_class else k, K or 0)
-    codes = bits(model, Q), bits(model, X)
+    codes = model.transform(Q), model.transform(X)
     near = data.nearest_neighbours(Q, X, wanted) if wanted else None
     truth = f"the {k} Euclidean neighbours"
     if by_class:
@@ -422,12 +403,6 @@ def evaluate(args):
         if n <= len(X):
             share = metrics.recall_at(*codes, near, k=K, shortlist=n)
             print(f"{f'{K}_recall_at_{n}':18}{share:.4f}")
-
-
-def bits(model, X):
-    """Codes as truth values, (n_samples, n_bits)."""
-    packed = model.encode(X)
-    return np.unpackbits(packed, axis=1, count=model.n_bits, bitorder="little").view(bool)
 
 
 def recorded(model):
@@ -485,10 +460,10 @@ def writable(args, *targets):
                 raise ValueError(f"{path} is the {other} too, and would be lost: write elsewhere")
 
 
-def write_arrays(path, write):
-    """Let `write` fill a file, which appears at `path` whole or not at all."""
+def write_arrays(path, found, alone=None):
+    """Write arrays to an .npz file, or one of them alone to an .npy, whole or not at all."""
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
-        write(file)
+        np.savez(file, **found) if alone is None else np.save(file, found[alone])
 
 
 def parser(model_named=False):
