@@ -260,7 +260,7 @@ def _reading(path, kind):
         raise ValueError(f"{path} is damaged or not {kind}: {told}") from error
 
 
-# --- files of arrays ------------------------------------------------------------
+# --- files of arrays -------------------------------------------------------------------------
 
 
 def _read_matrix(path, asked):
@@ -434,7 +434,7 @@ np.savez(target, *arrays.values(), names=np.array([*arrays, *others], str))
 """
 
 
-# --- tables ------------------------------------------------------------
+# --- tables ----------------------------------------------------------------------------------
 
 
 def _read_table(path, asked):

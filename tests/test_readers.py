@@ -562,7 +562,8 @@ def test_files_that_are_not_what_they_are_called(tmp_path, vectors):
         "bytes": np.random.default_rng(0).bytes(400),
     }
     for name, content in contents.items():
-        for ending in READABLE:
+        apart = {".mat", ".h5"} if name in ("nothing", "zip", "pickle") else set()  # take seconds
+        for ending in READABLE - apart:
             path = tmp_path / f"{name}{ending}"
             path.write_bytes(content)
             with pytest.raises(ValueError, match=name) as told:
