@@ -9,7 +9,6 @@ import hashlib
 import os
 import shlex
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +16,10 @@ try:
     import numpy as np
     from tqdm import tqdm
 
-    from bdnn import data, metrics
+    from bdnn import data, metrics, readers
     from bdnn.checks import check_whole_number
     from bdnn.course import compare
-    from bdnn.files import atomic_path, check_writable, load, release
+    from bdnn.files import atomic_path, check_writable, load, only_writer, release
     from bdnn.search import nearest_asymmetric, rerank
 except KeyboardInterrupt:  # this takes a second or two
     sys.exit(130)
@@ -151,7 +150,11 @@ def prepare_output():
 def train(args):
     """Learn a hash function and save it."""
     writable(args, "model", "checkpoint")
-    X, y = training_vectors(args)
+    if args.data in data.DATASETS:
+        dataset, columns = data.load(args.data, labels=args.labels, ground_truth=None), None
+        X, y = dataset.train, dataset.labels and dataset.labels.train
+    else:
+        X, y, columns = readers.read_columns(args.data, args.labels, left_out(args), args.vectors)
     compare.check_settings(args.settings, [args.method])
     estimator = compare.make(args.method, args.bits, args.seed, args.settings)
     if y is None and compare.supervised([args.method]):
@@ -162,36 +165,46 @@ def train(args):
     if options and args.method not in CHECKPOINTED:
         raise ValueError(f"--checkpoint is for {', '.join(CHECKPOINTED)}; {args.method} is quick")
     estimator.fit(X, y, **options)
+    if columns is not None:
+        estimator.columns_ = columns
     estimator.save(args.model)
     print(f"{type(estimator).__name__}: {X.shape[1]} numbers -> {estimator.n_bits} bits, ", end="")
     print(f"learned from {len(X)} vectors, written to {args.model}")
 
 
-def training_vectors(args):
-    """Vectors and labels of a file, or of the training part of a named set."""
-    if args.data not in data.DATASETS:
-        return read(args, args.data, args.labels, mapped=False)
-    dataset = data.load(args.data, labels=args.labels, ground_truth=None)
-    return dataset.train, dataset.labels and dataset.labels.train
+def read(args, model, path, labels, vectors=None, optional=False, text=False):
+    """Vectors of a file, in the order of the columns that the model knows, and their labels.
+
+    What may be larger than the memory stays in the file. Labels that are `optional` may be missing;
+    as `text` they are ids.
+    """
+    asked = left_out(args, labels=text), vectors or args.vectors, True, text
+    try:
+        X, y, columns = readers.read_columns(path, labels, *asked)
+    except readers.MissingLabelsError:
+        if not optional:
+            raise
+        X, y, columns = readers.read_columns(path, None, *asked)
+    known = getattr(model, "columns_", None)
+    if known is None or columns is None or columns == known:
+        return X, y
+    if {*columns} != {*known}:
+        told = f"its features are {readers.listed(columns)}, and those of the model"
+        raise ValueError(f"{path}: {told} {readers.listed(known)}; --ignore leaves a column out")
+    return X[:, [columns.index(name) for name in known]], y
 
 
-def read(args, path, labels, vectors=None, mapped=True):
-    """Vectors of a file and its labels; what may be larger than the memory stays in the file."""
-    return data.read_vectors(path, labels, left_out(args), vectors or args.vectors, mapped)
+def left_out(args, labels=False):
+    """Columns that are no features, perhaps with the labels."""
+    named = [args.id, args.labels if labels else None]
+    return [*args.ignore, *(name for name in named if name and not readers.is_data_file(name))]
 
 
-def left_out(args):
-    """Columns that are no features."""
-    named = args.id and not data.is_data_file(args.id)
-    return [*args.ignore, *([args.id] if named else [])]
-
-
-def with_ids(args, path):
+def with_ids(args, model, path, optional=False):
     """Vectors of a file, and the ids of its rows as text, or None."""
-    if not args.id:
-        return read(args, path, args.labels)[0], None
-    ignore = [*args.ignore, *([args.labels] if args.labels else [])]
-    return data.read_vectors(path, args.id, ignore, args.vectors, True, text=True)
+    name, text = args.id or args.labels, bool(args.id)
+    X, ids = read(args, model, path, name, optional=optional, text=text)
+    return X, ids if text else None
 
 
 def encode(args):
@@ -200,19 +213,20 @@ def encode(args):
     model, archive = load(args.model), Path(args.output).suffix.lower() == ".npz"
     if args.id and not archive:
         raise ValueError(f"{args.output} keeps no ids: give an --output that ends in .npz")
-    X, ids = with_ids(args, args.data)
+    X, ids = with_ids(args, model, args.data)
     found = {"codes": model.encode(X), "model": digest(args.model)}
     found |= {} if ids is None else {"ids": ids}
-    if args.append:
-        before = codes_of_model(args.output, args, model)
-        if ("ids" in before) != ("ids" in found):
-            raise ValueError(f"{args.output} and {args.data} must both have ids, or neither")
-        for name in found.keys() - {"model"}:
-            found[name] = np.concatenate([before[name], found[name]])
-    ids, counts = np.unique(found.get("ids", []), return_counts=True)
-    if (counts > 1).any():
-        raise ValueError(f"the id {str(ids[counts.argmax()])!r} comes twice")
-    write_codes(args.output, found)
+    with only_writer(args.output):
+        if args.append:
+            before = codes_of_model(args.output, args, model)
+            if ("ids" in before) != ("ids" in found):
+                raise ValueError(f"{args.output} and {args.data} must both have ids, or neither")
+            for name in found.keys() - {"model"}:
+                found[name] = np.concatenate([before[name], found[name]])
+        ids, counts = np.unique(found.get("ids", []), return_counts=True)
+        if (counts > 1).any():
+            raise ValueError(f"the id {str(ids[counts.argmax()])!r} comes twice")
+        write_arrays(args.output, found, None if archive else "codes")
     n, n_bytes = found["codes"].shape
     print(f"{n} codes of {model.n_bits} bits ({n_bytes} bytes) in {args.output}")
 
@@ -223,21 +237,13 @@ def digest(path):
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_codes(path, found):
-    """Write codes: alone to a .npy, with all that belongs to them to a .npz."""
-    if Path(path).suffix.lower() == ".npz":
-        write_arrays(path, lambda file: np.savez(file, **found))
-    else:
-        write_arrays(path, partial(np.save, arr=found["codes"]))
-
-
 def read_codes(path):
     """What `encode` wrote, by name."""
     kind = Path(path).suffix.lower()
     if kind not in (".npy", ".npz"):
         raise ValueError(f"{path}: codes are read from the .npy or .npz file that encode wrote")
-    archive = data.read_archive(path, ["codes"]) if kind == ".npz" else {}
-    found = archive or {"codes": data.read_array(path)}
+    archive = readers.read_archive(path, ["codes"]) if kind == ".npz" else {}
+    found = archive or {"codes": readers.read_array(path)}
     codes, ids = found["codes"], found.get("ids", np.empty(len(found["codes"]), str))
     if codes.dtype != np.uint8 or codes.ndim != 2 or not codes.size:
         raise ValueError(f"{path} holds {codes.dtype} {codes.shape}, not codes that encode wrote")
@@ -261,15 +267,16 @@ def codes_of_model(path, args, model):
 def remove(args):
     """Take items out of a file of codes."""
     writable(args, "codes")
-    found = read_codes(args.codes)
-    if "ids" not in found:
-        raise ValueError(f"{args.codes} has no ids: encode with --id NAME into an .npz file")
-    if unknown := set(args.ids) - set(found["ids"].tolist()):
-        raise ValueError(f"{args.codes} has no item {str(min(unknown))!r}")
-    keep = ~np.isin(found["ids"], args.ids)
-    if not keep.any():
-        raise ValueError(f"no item would be left in {args.codes}: remove the file")
-    write_codes(args.codes, found | {name: found[name][keep] for name in ("codes", "ids")})
+    with only_writer(args.codes):
+        found = read_codes(args.codes)
+        if "ids" not in found:
+            raise ValueError(f"{args.codes} has no ids: encode with --id NAME into an .npz file")
+        if unknown := set(args.ids) - set(found["ids"].tolist()):
+            raise ValueError(f"{args.codes} has no item {str(min(unknown))!r}")
+        keep = ~np.isin(found["ids"], args.ids)
+        if not keep.any():
+            raise ValueError(f"no item would be left in {args.codes}: remove the file")
+        write_arrays(args.codes, found | {name: found[name][keep] for name in ("codes", "ids")})
     print(f"{np.count_nonzero(keep)} codes left in {args.codes}")
 
 
@@ -284,9 +291,10 @@ def search(args):
         found = codes_of_model(args.database, args, model)
         database, names = found["codes"], found.get("ids")
     else:
-        X, names = with_ids(args, args.database)
+        X, names = with_ids(args, model, args.database)
         database = model.encode(X)
-    Q = query_vectors(args)
+    labels = None if readers.is_data_file(args.labels) else args.labels
+    Q, _ = read(args, model, args.query, labels, args.query_vectors, optional=True)
     found, told = {}, f"{min(args.k, len(database))} items for each of {len(Q)} queries"
     if args.radius is not None:
         indices, distances = within(model.encode(Q), database, args.radius)
@@ -297,28 +305,19 @@ def search(args):
         find = by_real_query if args.float_query else by_code
         indices, distances = find(model, Q, database, min(n, len(database)))
         if args.rerank:
-            indices, distances = reranked(Q, indices, args, names, len(database))
+            indices, distances = reranked(Q, indices, args, model, names, len(database))
     if args.output:
         if args.radius is not None:
             indices, distances = np.concatenate(indices), np.concatenate(distances)
         found |= {"indices": indices, "distances": distances}
         found |= {} if names is None else {"ids": names[indices]}
-        write_arrays(args.output, lambda file: np.savez(file, **found))
+        write_arrays(args.output, found)
         print(f"{told} in {args.output}")
         return
     print("query: item (distance) ...")
     for query, (row, distance) in enumerate(zip(indices, distances)):
         items = row if names is None else names[row]
         print(f"{query}:", " ".join(f"{i} ({d:.5g})" for i, d in zip(items, distance)))
-
-
-def query_vectors(args):
-    """Vectors of queries; the labels that stand beside those of the database may be missing."""
-    labels = None if data.is_data_file(args.labels) else args.labels
-    try:
-        return read(args, args.query, labels, args.query_vectors)[0]
-    except data.MissingLabelsError:
-        return read(args, args.query, None, args.query_vectors)[0]
 
 
 def by_code(model, Q, codes, n):
@@ -334,12 +333,9 @@ def by_real_query(model, Q, codes, n):
     return nearest_asymmetric((Q - model.decoder_c_.T) @ W, codes, n, W.T @ W)
 
 
-def reranked(Q, candidates, args, names, n_items):
+def reranked(Q, candidates, args, model, names, n_items):
     """The k candidates whose vectors are nearest."""
-    try:
-        vectors, ids = with_ids(args, args.rerank)
-    except data.MissingLabelsError:
-        vectors, ids = read(args, args.rerank, None)[0], None
+    vectors, ids = with_ids(args, model, args.rerank, optional=True)
     if len(vectors) != n_items:
         raise ValueError(
             f"{args.rerank} holds {len(vectors)} vectors, and there are {n_items} codes"
@@ -374,7 +370,7 @@ def within(queries: np.ndarray, database: np.ndarray, radius: int) -> tuple[list
 def evaluate(args):
     """Measure the codes of a database for given queries."""
     model = load(args.model)
-    if args.query_labels is None and data.is_data_file(args.labels):
+    if args.query_labels is None and readers.is_data_file(args.labels):
         raise ValueError(
             f"--labels {args.labels} holds the labels of the database; say with --query-labels "
             "where those of the queries are"
@@ -382,17 +378,17 @@ def evaluate(args):
     K = args.recall
     for option, n in (("--neighbours", args.neighbours), ("--recall", 1 if K is None else K)):
         check_whole_number(option, n, 1)
-    X, y = read(args, args.database, args.labels)
+    X, y = read(args, model, args.database, args.labels)
     if args.query_labels and y is None:
         raise ValueError(f"--query-labels: {args.database} has no labels beside it; see --labels")
-    Q, y_Q = read(args, args.query, args.query_labels or args.labels, args.query_vectors)
+    Q, y_Q = read(args, model, args.query, args.query_labels or args.labels, args.query_vectors)
     labelled = y is not None and y_Q is not None
     if args.ground_truth == "labels" and not labelled:
         raise ValueError("--ground-truth labels needs labels in both files; see --labels")
     by_class = labelled and args.ground_truth != "knn"
     k = min(args.neighbours, len(X))
     wanted = max(0 if by_class else k, K or 0)
-    codes = bits(model, Q), bits(model, X)
+    codes = model.transform(Q), model.transform(X)
     near = data.nearest_neighbours(Q, X, wanted) if wanted else None
     truth = f"the {k} Euclidean neighbours"
     if by_class:
@@ -407,12 +403,6 @@ def evaluate(args):
         if n <= len(X):
             share = metrics.recall_at(*codes, near, k=K, shortlist=n)
             print(f"{f'{K}_recall_at_{n}':18}{share:.4f}")
-
-
-def bits(model, X):
-    """Codes as truth values, (n_samples, n_bits)."""
-    packed = model.encode(X)
-    return np.unpackbits(packed, axis=1, count=model.n_bits, bitorder="little").view(bool)
 
 
 def recorded(model):
@@ -465,15 +455,15 @@ def writable(args, *targets):
             continue
         check_writable(path)
         for other, value in files.items():
-            a_file = other == "model" or other in targets or data.is_data_file(value)
+            a_file = other == "model" or other in targets or readers.is_data_file(value)
             if a_file and os.path.realpath(path) == os.path.realpath(os.path.expanduser(value)):
                 raise ValueError(f"{path} is the {other} too, and would be lost: write elsewhere")
 
 
-def write_arrays(path, write):
-    """Let `write` fill a file, which appears at `path` whole or not at all."""
+def write_arrays(path, found, alone=None):
+    """Write arrays to an .npz file, or one of them alone to an .npy, whole or not at all."""
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
-        write(file)
+        np.savez(file, **found) if alone is None else np.save(file, found[alone])
 
 
 def parser(model_named=False):

@@ -13,19 +13,13 @@ import gzip
 import hashlib
 import io
 import os
-import re
-import subprocess
-import sys
 import tarfile
 import warnings
 from collections.abc import Callable, Collection
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
-from importlib.util import find_spec
 from pathlib import Path
-from reprlib import Repr
-from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import numpy as np
@@ -34,21 +28,30 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from tqdm import tqdm
 
-from bdnn.checks import Seed, as_generator, check_option, check_whole_number, check_zero_one
+from bdnn.checks import Seed, as_generator, check_option, check_whole_number
 from bdnn.files import StrPath, atomic_path, release
 from bdnn.hashing import is_mapped
+from bdnn.readers import (
+    READERS,
+    Asked,
+    as_labels,
+    as_vectors,
+    expanded,
+    is_data_file,
+    listed,
+    read_archive,
+    read_file,
+    read_vecs,
+    read_vectors,
+    warn,
+)
 
 __all__ = [
     "DATASETS",
     "Dataset",
     "Labels",
-    "MissingLabelsError",
-    "READERS",
-    "is_data_file",
     "load",
     "nearest_neighbours",
-    "read_archive",
-    "read_array",
     "read_vectors",
     "with_ground_truth",
 ]
@@ -78,27 +81,7 @@ SIFT1M_ADDRESS = "ftp://ftp.irisa.fr/local/texmex/corpus/sift.tar.gz"
 # Neighbours are kept on disk when finding them takes more multiplications than this (seconds).
 KEEP_NEIGHBOURS_FROM = 10**10
 BLOCK_ENTRIES = 2**23
-HDF5_MARK = b"\x89HDF\r\n\x1a\n"
-BIN_ENTRIES = {".fbin": np.dtype("<f4"), ".u8bin": np.dtype("u1")}
 QUERIES_PER_CLASS = 100  # of the protocol "dh"
-
-SHORT = Repr()  # of values in messages: cut, and without control characters
-SHORT.maxstring = SHORT.maxother = 60
-_shown = SHORT.repr
-
-
-class Asked(NamedTuple):
-    """What is wanted of a file: the arguments of :func:`read_vectors`."""
-
-    labels: StrPath | None = None
-    ignore: Collection[str] = ()
-    vectors: str | None = None
-    mapped: bool = False
-    text: bool = False
-
-
-class MissingLabelsError(ValueError):
-    """A file has no labels of the name that was given for them."""
 
 
 class Labels(NamedTuple):
@@ -319,7 +302,7 @@ def nearest_neighbours(query: np.ndarray, database: np.ndarray, k: int) -> np.nd
             rows, squares = (np.take_along_axis(A, order, axis=1) for A in (rows, squares))
     n_ties = np.count_nonzero(squares[:, k:] == squares[:, k - 1 : k])
     if n_ties > len(query) / 2:
-        _warn(
+        warn(
             f"for {n_ties} of {len(query)} queries more vectors are as near as neighbour {k}, such "
             "as duplicates: which of them count is decided by their order"
         )
@@ -405,48 +388,16 @@ def _digest(*arrays):
 
 
 def _cache_folder(data_home):
-    return _path(data_home or os.environ.get("BDNN_CACHE") or pooch.os_cache("bdnn"))
+    return expanded(data_home or os.environ.get("BDNN_CACHE") or pooch.os_cache("bdnn"))
 
 
 def _data_folder():
     """The folder of large sets, whether or not it exists."""
     beside = Path(__file__).resolve().parents[2] / "shared" / "data"
-    return _path(os.environ.get("BDNN_DATA") or beside)
+    return expanded(os.environ.get("BDNN_DATA") or beside)
 
 
 # --- from arrays to a Dataset ---------------------------------------------------------------
-
-
-def _as_vectors(X, what):
-    """Finite float32 vectors in rows, and the shape of one sample if it was an image."""
-    X = np.asarray(X)
-    if X.dtype.kind not in "buif" or X.ndim < 2 or X.size == 0:
-        raise ValueError(f"{what} must be a filled matrix of numbers, got {X.dtype} {X.shape}")
-    image_shape = X.shape[1:] if X.ndim > 2 else None
-    with np.errstate(over="ignore"):
-        X = np.ascontiguousarray(X.reshape(len(X), -1), dtype=np.float32)
-    if not np.isfinite(X).all():
-        place = "row {}, column {}".format(*np.argwhere(~np.isfinite(X))[0])
-        raise ValueError(f"{what} holds NaN, infinity or values beyond float32, first in {place}")
-    return X, image_shape
-
-
-def _as_labels(y, X, what, text=False):
-    """Labels (n,), as text if that is asked for, or a 0/1 matrix (n, n_labels) of several."""
-    y = np.asarray(y)
-    y = y.ravel() if y.ndim == 2 and 1 in y.shape else y
-    if np.shape(y)[:1] != (len(X),) or y.ndim > 2 - text or y.dtype.kind not in "buifUS":
-        told = f"{len(X)} numbers or strings" + (", or a 0/1 matrix" if not text else "")
-        raise ValueError(f"{what} must be {told}, got {y.dtype} {y.shape}")
-    if y.ndim == 2:
-        y = check_zero_one(what, y)
-    if y.dtype.kind == "f" and np.isnan(y).any():
-        raise ValueError(f"{what}: no label in row {np.isnan(y).argmax()}; leave such rows out")
-    if text and y.dtype.kind == "f":  # of which the whole ones have no point
-        return np.array([np.format_float_positional(number, trim="-") for number in y])
-    if text:
-        return y.astype(str)
-    return y.astype(np.int64) if y.dtype.kind in "bui" else y
 
 
 def _classes(y):
@@ -459,14 +410,14 @@ def _dataset(name, train, database, query, labels, description, n_query=None):
 
     Where `database` is None it is the training set; `labels` are those of the three parts, or None.
     """
-    train, image_shape = _as_vectors(train, f"{name}: train")
-    query, _ = _as_vectors(query, f"{name}: query")
-    database = train if database is None else _as_vectors(database, f"{name}: database")[0]
+    train, image_shape = as_vectors(train, f"{name}: train")
+    query, _ = as_vectors(query, f"{name}: query")
+    database = train if database is None else as_vectors(database, f"{name}: database")[0]
     if not train.shape[1] == database.shape[1] == query.shape[1]:
         raise ValueError(f"{name}: train, database and query differ in their number of columns")
     if labels is not None:
         parts = zip(labels, (train, database, query), Labels._fields)
-        labels = Labels(*(_as_labels(y, X, f"{name}: labels of {part}") for y, X, part in parts))
+        labels = Labels(*(as_labels(y, X, f"{name}: labels of {part}") for y, X, part in parts))
     if n_query is not None:
         _check_n_query(n_query, len(query))
         query, labels = query[:n_query], labels and labels._replace(query=labels.query[:n_query])
@@ -477,7 +428,7 @@ def _hold_out(name, X, y, n_query, rng, description, default):
     """Hold queries out at random, stratified by class; the rest is training set and database."""
     n_query = default if n_query is None else n_query
     if y is not None:
-        y = _as_labels(y, X, f"{name}: y")
+        y = as_labels(y, X, f"{name}: y")
     if len(X) < 2:
         raise ValueError(f"{name} holds one vector; queries and database need one each at least")
     _check_n_query(n_query, len(X) - 1)
@@ -692,78 +643,10 @@ def _fetch(addresses, digest, folder, by_hand):
 # --- files of one's own ---------------------------------------------------------------------
 
 
-def read_vectors(
-    path: StrPath,
-    labels: StrPath | None = None,
-    ignore: Collection[str] = (),
-    vectors: str | None = None,
-    mapped: bool = False,
-    text: bool = False,
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """Vectors of one file, and their labels if it has any.
-
-    Parameters
-    ----------
-    path : path
-        The ending tells the format.
-
-        ============== =======================================================================
-        .npy           a matrix, samples in rows
-        .npz, .mat     the array ``X``, samples in rows; labels in ``y``
-        .h5, .hdf5     the same; these, and .mat from version 7.3 on, need the extra ``hdf5``
-        .csv, .csv.gz  a table of numbers, samples in rows; labels in a column ``label``. It is
-        .tsv, .txt     separated by tabs, semicolons, commas, or spaces between numbers; without
-                       a line of names its columns are called 0, 1, ...
-        .parquet       the same; a column of lists of one length stands for as many columns
-        .fvecs, .bvecs vectors of the TEXMEX corpus; no labels
-        .fbin, .u8bin  vectors of the BIGANN benchmarks; no labels
-        ============== =======================================================================
-
-    labels : str or path, optional
-        Another name of the array or the column that holds the labels; or a file that holds
-        nothing else (.npy, or one label in a line), or holds them in ``y`` or ``label``.
-    ignore : names, optional
-        Columns of a table that are no features, such as a number or a path of every row.
-    vectors : str, optional
-        Another name of the array that holds the vectors, or the one column of a table that does.
-    mapped : bool
-        Leave the matrix of a .npy, .fbin or .u8bin file where it is, and as it is: X is a
-        memory-mapped array of any real type, which nobody has looked through for NaN.
-    text : bool
-        The labels are ids: strings as they stand in the file, so that 007 is not 7.
-
-    Returns
-    -------
-    X : array (n_samples, n_features), float32
-    y : array (n_samples,) of int64, floats or strings, or None
-        Where a sample may have several labels, booleans (n_samples, n_labels). Numbers of a table
-        of text are strings if one of them begins with 0, as 007 does.
-
-    Raises
-    ------
-    ValueError
-        If the file is damaged, is of another format, lacks what it should hold, or holds something
-        else than finite numbers; says which. Where it has nothing of the name that `labels` gives,
-        it is a :class:`MissingLabelsError`.
-    FileNotFoundError
-        If there is no such file.
-    """
-    path = _path(path)
-    arrays = _read_file(path, Asked(labels, ignore, vectors, mapped, text))
-    if "X" not in arrays:
-        mend = "; if one of these holds the vectors, name it (--vectors NAME, or vectors=NAME)"
-        raise ValueError(f"{path} must hold the array X; it holds {_names(arrays)}{mend}")
-    X, y = arrays["X"], arrays.get("y")
-    if isinstance(X, np.memmap) and X.ndim > 2:
-        X = X.reshape(len(X), -1)
-    X = X if is_mapped(X) else _as_vectors(X, f"{path.name}: X")[0]
-    return X, None if y is None else _as_labels(y, X, f"{path.name}: labels", text)
-
-
 def _read_path(name, rng, n_query, asked):
     """A data set of one's own: a file with a matrix or with a split, or a folder of .fvecs."""
-    path = _path(name)
-    if _ending(path) not in READERS and not path.exists():
+    path = expanded(name)
+    if not is_data_file(path) and not path.exists():
         raise ValueError(
             f"data set {str(name)!r} is not known. Known are: {', '.join(DATASETS)}; or give the "
             f"path of a file ({', '.join(READERS)}), or of a folder with .fvecs files"
@@ -773,16 +656,16 @@ def _read_path(name, rng, n_query, asked):
             told = f"labels={asked.labels!r} is for files"
             raise ValueError(f"{told}; a folder of .fvecs has no labels")
         return _read_fvecs_folder(path, n_query)
-    arrays = _read_file(path, asked)
+    arrays = read_file(path, asked)
     if "X" in arrays:
-        X, image_shape = _as_vectors(arrays["X"], f"{path.stem}: X")
+        X, image_shape = as_vectors(arrays["X"], f"{path.stem}: X")
         X = X.reshape(len(X), *image_shape) if image_shape else X
         default, description = min(max(len(X) // 10, 1), 1000), f"{path.name}; random split."
         return _hold_out(path.stem, X, arrays.get("y"), n_query, rng, description, default)
     if "train" not in arrays or "query" not in arrays:
         raise ValueError(
             f"{path} must hold X (and perhaps y), or train and query (and perhaps database and "
-            f"labels of each as train_labels, ...); it holds {_names(arrays)}"
+            f"labels of each as train_labels, ...); it holds {listed(arrays)}"
         )
     database = "database" if "database" in arrays else "train"
     keys = [f"{part}_labels" for part in ("train", database, "query")]
@@ -791,398 +674,6 @@ def _read_path(name, rng, n_query, asked):
         raise ValueError(f"{path} must hold either none or all of {', '.join(dict.fromkeys(keys))}")
     parts = arrays["train"], arrays.get("database"), arrays["query"]
     return _dataset(path.stem, *parts, y or None, f"{path.name}; its own split.", n_query)
-
-
-def is_data_file(name: StrPath | None) -> bool:
-    """Whether a name ends as the files that are read here do; None does not."""
-    return name is not None and _ending(name) in READERS
-
-
-def _ending(name):
-    """The ending of a name; that of what is packed stands before it, as in .csv.gz."""
-    path = Path(name)
-    return "".join(path.suffixes[-2 if path.suffix.lower() == ".gz" else -1 :]).lower()
-
-
-def _path(name: StrPath) -> Path:
-    """A path; ~ at its beginning is a home, unless nobody is called so."""
-    return Path(os.path.expanduser(name))
-
-
-def _names(arrays, most=10):
-    """The first of the names, for a message."""
-    names = [_shown(str(name))[1:-1] for name in arrays]
-    more = f", ... ({len(names)} in all)" if len(names) > most else ""
-    return ", ".join(names[:most]) + more or "nothing"
-
-
-def _read_file(path, asked):
-    """The arrays of a file by name, the vectors among them as ``X``, the labels as ``y``."""
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}")
-    reader = READERS.get(_ending(path))
-    if reader is None:
-        raise ValueError(f"{path}: a data file must be one of {', '.join(READERS)}")
-    if not is_data_file(asked.labels):
-        return reader(path, asked)
-    arrays = reader(path, asked._replace(labels=None))
-    y = _read_labels(_path(asked.labels), len(arrays.get("X", ())), asked.text)
-    return arrays | {"y": y}
-
-
-def _read_labels(path, n, text):
-    """The labels of a file that has nothing else, or calls them y or label; n are wanted."""
-    if READERS[_ending(path)] is _read_table and path.is_file():
-        found = _read_frame(path, None, text)
-        column = found.columns[0] if found.shape[1] == 1 else "label"
-        y = _labels_of(found[column], path) if column in found else None
-        if y is not None and len(y) == n - 1 and column in y.tolist():
-            y = np.append(column, y)  # what was taken for the name is the first label
-    else:
-        found = _read_file(path, Asked())
-        y = found.get("X" if _ending(path) == ".npy" else "y")
-    if y is None:
-        held = _names(found)
-        raise ValueError(f"{path} must hold labels, y or a column label; it holds {held}")
-    return y
-
-
-@contextmanager
-def _reading(path, kind):
-    """Say of whatever a reader stumbles over that the file is damaged, or of another kind."""
-    try:
-        yield
-    except ImportError:  # what reads .parquet or .h5 is not installed
-        raise
-    except Exception as error:  # a damaged file can raise nearly anything
-        told = " ".join(str(error).split())[:300]
-        if isinstance(error, MemoryError) or re.search("MemoryError|out of memory", told):
-            mend = "to train, give a random sample of its rows"
-            raise MemoryError(f"{path} does not fit into memory; {mend}") from error
-        if told.startswith(("Object arrays", "Array can't be memory-mapped")):
-            mend = "save what array.astype(str) or array.astype(float) gives"
-            raise ValueError(f"{path} holds an array of objects, not unpickled: {mend}") from error
-        raise ValueError(f"{path} is damaged or not {kind}: {told}") from error
-
-
-def _read_named(path, asked):
-    """Arrays of a .npz, .mat or .h5 file."""
-    arrays = read_archive(path) if _ending(path) == ".npz" else _read_elsewhere(path, asked)
-    for key, name, error in (
-        ("y", asked.labels, MissingLabelsError),
-        ("X", asked.vectors, ValueError),
-    ):
-        if name is not None and name not in arrays:
-            what = "labels" if key == "y" else "vectors"
-            raise error(f"{path} holds no {name!r} for {what}; it holds {_names(arrays)}")
-        if name is not None:
-            arrays[key] = arrays.pop(name)
-    return arrays
-
-
-def _read_matrix(path, asked):
-    """The matrix of a file that holds nothing else."""
-    if asked.labels is not None:
-        raise MissingLabelsError(
-            f"{path} holds vectors alone, no {asked.labels!r}; give the labels as a file of their "
-            "own"
-        )
-    kind = path.suffix.lower()
-    if kind == ".npy":
-        return {"X": read_array(path, asked.mapped)}
-    return {"X": _read_bin(path, asked.mapped) if kind in BIN_ENTRIES else _read_vecs(path)}
-
-
-def _read_elsewhere(path, asked):
-    """Arrays of a .mat or .h5 file, read in a process of its own, which a damaged file may kill."""
-    with open(path, "rb") as file:
-        raw = file.read(520)
-    program, kind = MATLAB_TO_NPZ, "a MATLAB file"
-    if path.suffix.lower() != ".mat" or HDF5_MARK == raw[512:]:  # where MATLAB 7.3 has it
-        program, kind = HDF5_TO_NPZ, "an HDF5 file"
-        if find_spec("h5py") is None:
-            raise ImportError(f"{path} is read by h5py: pip install 'bdnn[hdf5]'")
-    with TemporaryDirectory() as folder, _reading(path, kind):
-        target = os.path.join(folder, "arrays.npz")
-        names = asked.labels or "y", asked.vectors or "X"
-        line = [sys.executable, "-P", "-c", program, path, target, *names]
-        done = subprocess.run(line, capture_output=True, encoding="utf-8", errors="replace")
-        if done.returncode:
-            raise ValueError((done.stderr.splitlines() or ["what reads it crashes"])[-1])
-        found = read_archive(target)
-    return {name: found.get(f"arr_{k}") for k, name in enumerate(found["names"].tolist())}
-
-
-# The arrays of a .mat file without what is not array or text. On some files that are damaged the
-# process that reads them dies.
-MATLAB_TO_NPZ = """
-import sys, numpy as np
-from scipy.io import loadmat
-from scipy.sparse import issparse
-
-path, target, labels, vectors = sys.argv[1:]
-arrays = {name: A for name, A in loadmat(path).items() if not name.startswith("__")}
-flat = [name for name in arrays if name in ("y", labels) or name.endswith("_labels")]
-for name, y in loadmat(path, variable_names=flat, simplify_cells=True).items():
-    if name in flat:
-        y = np.atleast_1d(y)
-        arrays[name] = y.astype(str) if y.dtype.kind == "O" else y
-for name in (vectors, "train", "database", "query"):
-    if issparse(arrays.get(name)):
-        sys.exit(f"{name} is a sparse matrix; make it dense first (full)")
-arrays = {k: A for k, A in arrays.items() if not issparse(A) and not A.dtype.hasobject}
-np.savez(target, *arrays.values(), names=np.array([*arrays], str))
-"""
-
-
-# The arrays of an HDF5 file that are looked for, and the names of all. MATLAB turns its matrices,
-# and writes texts as numbers of signs.
-HDF5_TO_NPZ = """
-import sys, h5py, numpy as np
-
-path, target, labels, vectors = sys.argv[1:]
-wanted, arrays, others = {labels, vectors, "train", "database", "query"}, {}, []
-
-def text(signs):
-    return "".join(map(chr, signs)).rstrip()
-
-def read(name, item):
-    if not isinstance(item, h5py.Dataset) or name.startswith("#"):
-        return
-    if name not in wanted and not name.endswith("_labels"):
-        others.append(name)
-    elif h5py.check_string_dtype(item.dtype):
-        arrays[name] = item.asstr()[...].astype(str)
-    else:
-        A, kind = item[...], item.attrs.get("MATLAB_class")
-        if kind == b"cell":
-            A = np.array([text(item.file[part][...].ravel()) for part in A.ravel()])
-        elif kind == b"char":
-            A = np.array([text(row) for row in A.T])
-        arrays[name] = A.T if kind and A.ndim > 1 else A
-
-with h5py.File(path, "r") as file:
-    file.visititems(read)
-np.savez(target, *arrays.values(), names=np.array([*arrays, *others], str))
-"""
-
-
-def _read_table(path, asked):
-    """Numbers and labels of a table."""
-    labels, ignore = asked.labels, asked.ignore
-    column = "label" if labels is None else labels
-    table, arrays, lists, numbers = _read_frame(path, column, asked.text), {}, [], []
-    if column in table:
-        arrays["y"] = _labels_of(table.pop(column), path)
-    elif labels is not None:
-        raise MissingLabelsError(f"{path} has no column {labels!r}; it has {_names(table)}")
-    for name in set(ignore) - set(table) - {column}:
-        _warn(f"{path} has no column {_shown(name)} to leave out; it has {_names(table)}")
-    if asked.vectors is not None and asked.vectors not in table:
-        raise ValueError(f"{path} has no column {asked.vectors!r}; it has {_names(table)}")
-    for k, name in enumerate(table):
-        if name == "label" or name in ignore or asked.vectors not in (None, name):
-            continue
-        part = _stacked(table[name])
-        if part.dtype.kind not in "buif":
-            row = next((row for row, value in enumerate(part) if not _is_number(value)), 0)
-            told = f"{_shown(part[row])}" + (f" in row {row}" if row else "")
-            raise ValueError(
-                f"{path}: column {_shown(name)} does not hold numbers, but {told}; "
-                "leave it out (--ignore NAME, or ignore=[NAME]), or name it as the labels"
-            )
-        if name.startswith("Unnamed:"):
-            raise ValueError(
-                f"{path}: column {k} has no name. If it counts the rows, leave it out (pandas: "
-                "to_csv(path, index=False))"
-            )
-        if part.ndim > 1:
-            lists.append(part.reshape(len(table), -1))
-            continue
-        numbers.append(name)
-        if part.isna().any():
-            told = f"column {_shown(name)} holds NaN, or nothing, in row {part.isna().argmax()}"
-            raise ValueError(f"{path}: {told}")
-        if _seems_to_count(part):
-            _warn(
-                f"{path}: column {_shown(name)} seems to count the rows, and is taken as a "
-                "feature; if it is none, leave it out (--ignore NAME, or ignore=[NAME])"
-            )
-    if lists or numbers:
-        arrays["X"] = np.hstack([*lists, table[numbers].to_numpy(np.float64)])
-    return arrays
-
-
-def _warn(told):
-    warnings.warn(told, stacklevel=2)
-
-
-def _read_frame(path, label, text):
-    """A table as pandas has it, but for its column `label` (None: any); see :func:`_parse_csv`."""
-    from pandas import read_parquet  # here: it takes a while to import
-
-    with _reading(path, "a table"):
-        parquet = _ending(path) == ".parquet"
-        table = read_parquet(path, engine="pyarrow") if parquet else _read_csv(path, label, text)
-        table = table.set_axis(table.columns.astype(str), axis=1).reset_index(drop=True)
-        if not table.columns.is_unique:
-            raise ValueError("two columns have the same name")
-        for name in table.columns[[dtype.kind == "O" for dtype in table.dtypes]]:
-            table[name] = table[name].astype(object)  # what is damaged in a text shows here
-    if table.empty:
-        raise ValueError(f"{path} holds no rows")
-    return table
-
-
-def _stacked(column):
-    """A column of lists of one length as an array; any other column as it is."""
-    if isinstance(column[0], list | np.ndarray):
-        with suppress(ValueError):
-            return np.stack(column.tolist())
-    return column
-
-
-def _is_number(value):
-    """Whether a cell holds a number, or nothing."""
-    with suppress(ValueError, TypeError):
-        return value is None or float(value) is not None
-    return False
-
-
-def _seems_to_count(column):
-    """Whether the numbers of a column are whole and all different, with hardly a gap."""
-    whole = column.dtype.kind in "iu" and len(column) >= 20 and column.is_unique
-    return whole and int(column.max()) - int(column.min()) < 2 * len(column)
-
-
-def _labels_of(column, path):
-    """The labels in a column of a table."""
-    y, name = _stacked(column), _shown(column.name)
-    if isinstance(y[0], list | np.ndarray) and y.dtype.kind not in "buif":
-        told = "lists as labels: mark the labels of a sample by 0 and 1, one list for each sample"
-        raise ValueError(f"{path}: column {name} holds {told}")
-    if y.ndim == 1 and y.isna().any():
-        raise ValueError(f"{path}: column {name} has no label in row {y.isna().argmax()}")
-    return np.asarray(y) if y.dtype.kind in "buif" else np.asarray(y).astype(str)
-
-
-def _read_csv(path, *label):
-    """The table of a text, whatever separates it, with decimal points or commas."""
-    unpacked = gzip.open if path.suffix.lower() == ".gz" else open
-    with unpacked(path, "rt", encoding="utf-8-sig") as file:
-        lines = [line for line in file.read(2**20).splitlines() if line.strip()][:2] or [""]
-    first = re.sub('"[^"]*"', "", lines[0])
-    separator = next((sign for sign in "\t;," if sign in first), ",")
-    if separator not in first:
-        with suppress(ValueError):  # numbers with spaces in between, as np.savetxt writes them
-            separator = r"\s+" if np.array(lines[-1].split(), float).size > 1 else ","
-    table = _parse_csv(path, separator, ".", *label)
-    if separator == "," or _n_numbers(table) == table.shape[1]:
-        return table
-    return max(table, _parse_csv(path, separator, ",", *label), key=_n_numbers)
-
-
-def _n_numbers(table):
-    """How many columns hold numbers."""
-    return sum(dtype.kind in "buif" for dtype in table.dtypes)
-
-
-def _parse_csv(path, separator, decimal, label, text):
-    """The table of a text that is separated so; with names or without, as its first line tells.
-
-    The column `label`, or any column if that is None, stays as it stands, if that is asked for by
-    `text`, or if it has numbers that begin with 0, such as 007.
-    """
-    from pandas import read_csv
-    from pandas.errors import ParserWarning
-
-    options = {"sep": separator, "decimal": decimal, "index_col": False, "skipinitialspace": True}
-    first = read_csv(path, header=None, nrows=1, **options)
-    row = first.iloc[0].dropna().tolist()
-    numbers = _n_numbers(first) == first.shape[1]
-    counted = len(row) > 1 and row == list(range(len(row)))  # the names that pandas gives columns
-    options["header"] = None if numbers and not counted else 0
-    with warnings.catch_warnings(action="error", category=ParserWarning):  # rows of other lengths
-        table = read_csv(path, **options)
-    if options["header"] is None and row[2:] and _may_be_names(row, table[1:]):
-        _warn(
-            f"{path}: the first line, {_shown(row)}, is taken for a vector; if it names the "
-            "columns, give them names that are no numbers"
-        )
-    wanted = [k for k, name in enumerate(table) if label in (None, str(name))]
-    words = [k for k, dtype in enumerate(table.dtypes) if dtype.kind == "O"]
-    gaps = [k for k in words if table.iloc[:, k].isna().any()]
-    if again := sorted({*wanted, *gaps}):
-        options |= {"dtype": str, "na_values": ["", "nan", "NaN"], "keep_default_na": False}
-        read = read_csv(path, usecols=again, **options)  # among words NA, None and null are words
-        for k, name in zip(again, read):
-            column, y = table.iloc[:, k], read[name]
-            if k not in words and not text and not y.str.match(r"0\d", na=False).any():
-                continue
-            if (kept := y[column.isna() & y.notna()]).size:
-                _warn(f"{path}: {kept.iloc[0]!r} in column {name!r} is a word, and not missing")
-            table.isetitem(k, y)
-    return table
-
-
-def _may_be_names(row, table):
-    """Whether a first line of whole numbers rises, by ones or above numbers that are not whole."""
-    steps = np.diff(np.array(row, float))
-    broken = table.select_dtypes("number") % 1 > 0
-    rises = min(steps) > 0 and all(number % 1 == 0 for number in row)
-    return rises and (max(steps) == 1 or broken.any(axis=None))
-
-
-READERS: dict[str, Callable] = {
-    ".npy": _read_matrix,
-    ".npz": _read_named,
-    ".csv": _read_table,
-    ".csv.gz": _read_table,
-    ".tsv": _read_table,
-    ".txt": _read_table,
-    ".parquet": _read_table,
-    ".fvecs": _read_matrix,
-    ".bvecs": _read_matrix,
-    ".fbin": _read_matrix,
-    ".u8bin": _read_matrix,
-    ".mat": _read_named,
-    ".h5": _read_named,
-    ".hdf5": _read_named,
-}
-
-
-def read_array(path: StrPath, mapped: bool = False) -> np.ndarray:
-    """The array of a .npy file, of any kind of numbers, or a map of it; never unpickles.
-
-    Raises a ValueError if the file is damaged or of another format, and a FileNotFoundError.
-    """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"there is no file {path}")
-    with _reading(path, "an .npy file"):
-        _check_beginning(path, b"\x93NUMPY")
-        return np.load(path, allow_pickle=False, mmap_mode="r" if mapped else None)
-
-
-def read_archive(path: StrPath, names: Collection[str] = ()) -> dict[str, np.ndarray]:
-    """The arrays of a .npz file, those of the names among them; never unpickles."""
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"there is no file {path}")
-    with _reading(path, "an .npz file"):
-        _check_beginning(path, b"PK\x03\x04", b"PK\x05\x06")
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = dict(archive)
-        if len(set(archive.files)) < len(archive.files):
-            raise ValueError("two arrays have the same name")
-    if not set(names) <= set(arrays):
-        raise ValueError(f"{path} must be an .npz file with the arrays {', '.join(names)}")
-    return arrays
-
-
-def _check_beginning(path, *marks):
-    """Raise a ValueError unless a file begins so: else NumPy would speak of pickles."""
-    with open(path, "rb") as file:
-        if not file.read(8).startswith(marks):
-            raise ValueError("its first bytes are others")
 
 
 def _read_fvecs_folder(folder, n_query):
@@ -1194,34 +685,8 @@ def _read_fvecs_folder(folder, n_query):
             raise FileNotFoundError(
                 f"{folder} must hold one *_{part}.fvecs file, found {len(found)}"
             )
-        parts[part] = _read_vecs(found[0]) if found else None
+        parts[part] = read_vecs(found[0]) if found else None
     learn, base, query = parts.values()
     train, database = (base, None) if learn is None else (learn, base)
     description = f"Vectors of {folder.name}: learn, base and query as they come."
     return _dataset(folder.name, train, database, query, None, description, n_query)
-
-
-def _read_vecs(path):
-    """Vectors of a .fvecs or .bvecs file: each is its length as int32, then its entries."""
-    entry = np.dtype("<f4" if path.suffix.lower() == ".fvecs" else "u1")
-    with _reading(path, f"an {path.suffix} file"):
-        raw = np.fromfile(path, np.uint8)
-        width = 4 + int.from_bytes(raw[:4].tobytes(), "little", signed=True) * entry.itemsize
-        if width <= 4 or not raw.size or raw.size % width:
-            raise ValueError("its size is not that of vectors of one length")
-        rows = raw.reshape(-1, width)
-        if np.any(rows[:, :4] != raw[:4]):
-            raise ValueError("its vectors differ in length")
-    return np.ascontiguousarray(rows[:, 4:]).view(entry)
-
-
-def _read_bin(path, mapped):
-    """Vectors of a .fbin or .u8bin file: their number and their length, then all entries."""
-    entry = BIN_ENTRIES[path.suffix.lower()]
-    with _reading(path, f"a {path.suffix} file"):
-        n, D = (*np.fromfile(path, "<u4", 2).tolist(), 0, 0)[:2]
-        if path.stat().st_size != 8 + n * D * entry.itemsize or not n * D:
-            raise ValueError(f"its head tells of {n} vectors of length {D}")
-        if not mapped:
-            return np.fromfile(path, entry, offset=8).reshape(n, D)
-        return np.memmap(path, entry, "r", 8, (n, D))

@@ -15,7 +15,8 @@ import secrets
 import stat
 import time
 import zipfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,7 @@ __all__ = [
     "check_writable",
     "learned",
     "load",
+    "only_writer",
     "release",
     "save",
     "show_versions",
@@ -113,6 +115,24 @@ class atomic_path:
                 os.replace(self.temporary, self.path)
         finally:
             self.temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def only_writer(path: StrPath) -> Iterator[None]:
+    """Within it no other command reads ``path`` to write it anew: that would lose what one adds.
+
+    Raises a FileExistsError if another command is within it.
+    """
+    lock = Path(f"{os.path.realpath(path)}.lock")
+    try:
+        lock.touch(exist_ok=False)
+    except FileExistsError:
+        told = f"{path} is being changed by another command: wait for it"
+        raise FileExistsError(f"{told} (if none runs, remove {lock})") from None
+    try:
+        yield
+    finally:
+        lock.unlink(missing_ok=True)
 
 
 def release(X: Any) -> None:

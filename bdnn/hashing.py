@@ -290,10 +290,9 @@ class Hasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                 finite = all_finite(block @ ones) or all_finite(block)  # sums: quick, seldom wrong
                 H = self._project(block.T).T if finite else block
             if not all_finite(H):
-                raise ValueError(
-                    f"rows {start} to {start + len(block) - 1} of X hold NaN, infinity or values "
-                    f"too large for the arithmetic of {block.dtype}"
-                )
+                row = start + int(np.isfinite(H).all(axis=1).argmin())
+                told = f"infinity or a value too large for the arithmetic of {block.dtype}"
+                raise ValueError(f"row {row} of X holds NaN, {told}")
             parts.append(encode(H).astype(dtype, copy=False))
             release(rows)
         return np.concatenate(parts)

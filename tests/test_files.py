@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import bdnn
-from bdnn.files import atomic_path, check_writable, versions
+from bdnn.files import atomic_path, check_writable, only_writer, versions
 
 
 @pytest.fixture
@@ -37,6 +37,19 @@ def test_atomic_path_writes_whole_or_not_at_all(tmp_path):
 def write(path, text="new"):
     with atomic_path(path) as temporary:
         temporary.write_text(text)
+
+
+def test_one_writer_at_a_time(tmp_path):
+    for _ in range(2):  # what fails does not stand in the way of the next
+        with pytest.raises(ZeroDivisionError), only_writer(tmp_path / "a"):
+            (tmp_path / "link").symlink_to("a")
+            for name in ("a", "link"):
+                with pytest.raises(FileExistsError, match=f"{name} is .* another command"):
+                    with only_writer(tmp_path / name):
+                        pass
+            (tmp_path / "link").unlink()
+            raise ZeroDivisionError
+    assert not os.listdir(tmp_path)
 
 
 def test_a_rename_that_fails_leaves_nothing(tmp_path, monkeypatch):

@@ -189,6 +189,43 @@ def test_codes_with_ids_are_appended_and_removed(files, flowers, tmp_path, capsy
     fails(line.replace("model.bdnn", f"{tmp_path}/other"), "codes of another model", capsys)
 
 
+def test_two_that_append_at_once(files, tmp_path, capsys, monkeypatch):
+    line = f"encode model.bdnn train.npy --output {tmp_path}/c.npz"
+    assert start(line) == 0
+    write, others = cli.write_arrays, []
+
+    def meanwhile(*args):
+        others.append(start(line + " --append"))
+        write(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cli, "write_arrays", meanwhile)
+        assert start(line + " --append") == 0
+    assert others == [1] and "c.npz is being changed by another command" in capsys.readouterr().err
+    assert start(line + " --append") == 0
+    assert len(np.load(tmp_path / "c.npz")["codes"]) == 360
+
+
+def test_columns_are_told_by_their_names(files, tmp_path, capsys):
+    line = f"train train.csv --labels species --method itq --bits 4 --model {tmp_path}/m"
+    assert start(line) == 0
+    table = pandas.read_csv("query.csv")[["d", "b", "species", "a", "c"]]
+    table.to_csv(tmp_path / "moved.csv", index=False)
+    table.rename(columns={"a": "A"}).to_csv(tmp_path / "other.csv", index=False)
+    for path in ("query.csv", f"{tmp_path}/moved.csv"):
+        for command in ("search", "evaluate"):
+            assert start(f"{command} {tmp_path}/m train.csv {path} --labels species") == 0
+    capsys.readouterr()
+    lines = []
+    for path in ("query.csv", f"{tmp_path}/moved.csv"):
+        options = f"--labels species --rerank {path} -k 3"
+        assert start(f"search {tmp_path}/m {path} {path} {options}") == 0
+        lines.append(capsys.readouterr().out)
+    assert lines[0] == lines[1]
+    told = "other.csv: its features are d, b, A, c, and those of the model a, b, c, d"
+    fails(f"search {tmp_path}/m train.csv {tmp_path}/other.csv --labels species", told, capsys)
+
+
 def write_named(path, X, ids):
     """A table of vectors with a column of ids, which stand in it as they are given."""
     rows = (",".join([name, *map(str, x)]) for name, x in zip(ids, X))
@@ -256,8 +293,8 @@ def test_queries_are_checked(width, option, files, flowers, tmp_path, capsys):
     line = f"search {tmp_path}/m train.npy {tmp_path}/q.npy {option}"
     fails(line, f"X has {width} features, but UHBDNN is expecting 4", capsys)
     for bad in (np.nan, 1e200):
-        np.save(tmp_path / "q.npy", np.full((3, 4), bad))
-        fails(line, "of X hold NaN, infinity or values too large", capsys)
+        np.save(tmp_path / "q.npy", [[1, 2, 3, 4], [1, bad, 3, 4], [bad, 2, 3, 4]])
+        fails(line, "row 1 of X holds NaN, infinity or a value too large", capsys)
 
 
 @pytest.mark.parametrize(
@@ -669,7 +706,7 @@ def test_stopped_by_the_keyboard(files, capsys, monkeypatch):
     def stop(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli.data, "read_vectors", stop)
+    monkeypatch.setattr(cli.readers, "read_columns", stop)
     assert start("train train.npy") == 130
     assert capsys.readouterr().err == "\nbdnn train: stopped\n"
 
@@ -759,10 +796,9 @@ def test_a_name_that_is_no_text(files, tmp_path):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs a POSIX shell")
-@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
 @pytest.mark.slow
-def test_closed_output(closed, files, tmp_path):
-    line = f"{shlex.quote(sys.executable)} -m bdnn {ENCODE} {tmp_path}/codes.npy {closed}"
+def test_closed_output(files, tmp_path):
+    line = f"{shlex.quote(sys.executable)} -m bdnn {ENCODE} {tmp_path}/codes.npy >&- 2>&-"
     done = subprocess.run(line, shell=True, capture_output=True)
     assert (done.returncode, done.stderr) == (0, b"")
     assert np.load(tmp_path / "codes.npy").shape == (120, 1)
