@@ -224,7 +224,7 @@ for name, models in MODELS.items():
 
 
 # %%
-def decoder(model):
+def decoder_of(model):
     """Its own for UH-BDNN; for ITQ the least-squares decoder of its codes."""
     if hasattr(model, "decoder_W_"):
         return model.decoder_W_, model.decoder_c_
@@ -235,7 +235,7 @@ def decoder(model):
 def shortlists(model, n=100):
     """The first n items of every query by the three distances, nearest first, and the distances."""
     codes, H = model.encode(database), model.decision_function(query)
-    W, c = decoder(model)
+    W, c = decoder_of(model)
     return {
         "Hamming": nearest(model.encode(query), codes, n),
         "real query": nearest_asymmetric(H, codes, n),
@@ -353,7 +353,7 @@ if faiss:
     for (name, L), lists in LISTS.items():
         model = MODELS[name][L]
         B, H = model.transform(database).astype(np.float32), model.decision_function(query)
-        W, c = decoder(model)
+        W, c = decoder_of(model)
         decoded, beyond = (B @ W.T + c.T).astype(np.float32), np.sum((query - c.T) ** 2, axis=1)
         bits = model.encode(database), model.encode(query)
         compare(faiss.IndexBinaryFlat(L), *bits, lists["Hamming"][1])
