@@ -12,7 +12,7 @@
 # * to append and remove items, and to see when a model no longer fits its vectors;
 # * which files the commands read, and what their messages ask you to do.
 #
-# **What you need.** NumPy. Notebook 02 explains the measures, 08 and 09 the methods, 19 the search in two stages. About 25 minutes to read, a minute to run.
+# **What you need.** NumPy. Notebook 02 explains the measures, 08 and 09 the methods, 19 the search in two stages. About 25 minutes to read, a minute or so to run.
 
 # %% tags=["nbval-ignore-output"]
 import sys
@@ -260,7 +260,7 @@ for asked, by_code, by_vector in zip(sentences["asked"], first, exact):
         print("   exact:     ", ", ".join(names[by_vector]))
 
 # %% [markdown]
-# The two stages give what the exact search gives, or nearly. Whether an answer is *good* is another matter, and not one of hashing: the model puts `eigh` near "smallest eigenvalue" and the $t$-test near "the same mean", and has nothing to offer for "group similar points", since no sentence of the 4,000 says so in such words.
+# For three of the six questions the two stages give what the exact search gives; for the others they miss one or two of three. Whether an answer is *good* is another matter, and not one of hashing: the model finds `eigh` for the eigenvalue and the $t$-test for the means, and for "group similar points" it finds no clustering, by the exact search either.
 #
 # The search is exact over the codes, and for some millions of them fast enough. Beyond that, or for many queries a second, take a search engine. Bit $k$ of a code is bit $k\bmod 8$ of its byte $\lfloor k/8\rfloor$, counted from the lowest, and that is how the binary indexes of [faiss](https://github.com/facebookresearch/faiss) take bits. So our bytes are its bytes:
 
