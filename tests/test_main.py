@@ -558,14 +558,29 @@ def test_compare_writes_one_page(files, tmp_path, capsys):
     assert start(line) == 0
     output = capsys.readouterr().out
     assert "train: 108 training vectors" in output and "ground truth labels" in output
-    rows = [text.split()[:2] for text in output.splitlines() if text.split()[0][:3] == "ITQ"]
-    assert rows == [["ITQ", "4"], ["ITQCCA", "4"], ["ITQ", "2"], ["ITQCCA", "2"]]
+    rows = [text.split()[:2] for text in output.splitlines() if text.strip()[:3] == "ITQ"]
+    assert rows == 2 * [["ITQ", "4"], ["ITQCCA", "4"], ["ITQ", "2"], ["ITQCCA", "2"]]
     page = report.read_text()
-    assert page.count("<tr>") == 5 and page.count("<svg") == page.count("</svg>") == 1
+    assert page.count("<tr") == 2 * 5 and page.count("<svg") == page.count("</svg>") == 1
     precision = next(text.split()[3] for text in output.splitlines() if "ITQCCA" in text)
     assert f"<td>{precision}</td>" in page and "default-src 'none'" in page
     assert "<b>.html" not in page and "&lt;b&gt;.html" in page  # a name is text, never markup
     assert not re.search(r"<script|src=|href=\"http|@import", page)
+
+
+def test_compare_tells_recall_and_bytes(files, flowers, tmp_path, capsys):
+    """The last table has what the library gives for the same split."""
+    assert start(f"compare train.npy --methods itq --bits 2 4 --report {tmp_path}/r.html") == 0
+    head, _, *rows = capsys.readouterr().out.split("\n\n")[1].splitlines()[:4]
+    assert head.split()[:3] == ["method", "bits", "bytes"]
+    split = bdnn.data.load("train.npy", ground_truth=None)
+    near = bdnn.data.nearest_neighbours(split.query, split.database, 10)
+    for row, n_bits in zip(rows, (2, 4), strict=True):
+        model = bdnn.ITQ(n_bits, random_state=0).fit(split.train)
+        codes = model.transform(split.query), model.transform(split.database)
+        shares = [metrics.recall_at(*codes, near, k=10, shortlist=n) for n in (10, 100)]
+        expected = ["ITQ", f"{n_bits}", "1", *(f"{100 * share:.1f}" for share in shares)]
+        assert row.split() == expected and shares[0] < shares[1]
 
 
 def test_compare_keeps_what_was_measured_before_an_error(files, tmp_path, capsys, monkeypatch):
@@ -582,7 +597,7 @@ def test_compare_keeps_what_was_measured_before_an_error(files, tmp_path, capsys
     output = capsys.readouterr()
     assert output.err == "bdnn compare: too large\n" and "\n   ITQ     4  " in output.out
     page = (tmp_path / "r.html").read_text()
-    assert page.count("<tr>") == 2
+    assert page.count("<tr") == 2 * 2
     assert "<li>ITQ: <code>{&quot;dtype&quot;: &quot;float32&quot;, &quot;n_iter&quot;: 50}" in page
 
 

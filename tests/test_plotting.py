@@ -188,6 +188,16 @@ def test_comparison_shows_mean_and_spread_of_every_method(bits, kept_figures, fo
             np.testing.assert_allclose(np.diff(ends, axis=1), 2.0)
 
 
+def test_comparison_draws_recall_over_bytes_where_it_was_measured(kept_figures):
+    rows = [row | {"recall_at_10": 7.0, "recall_at_100": 70.0} for row in some_rows((12, 64), 1)]
+    plotting.draw_comparison(rows, "cmp")
+    axes = kept_figures[0].axes
+    assert [ax.get_xlabel() for ax in axes] == ["bytes", "bytes", "bits", "bits"]
+    assert [t.get_text() for t in axes[0].get_xticklabels()] == ["2", "8"]
+    heights = [np.unique(ax.containers[0].lines[0].get_ydata()).tolist() for ax in axes[:2]]
+    assert heights == [[7.0], [70.0]]
+
+
 def test_comparison_of_single_runs_and_of_methods_at_other_lengths(kept_figures):
     rows = some_rows((16,), 1, ["ITQ"]) + some_rows((32,), 1, ["UHBDNN"])
     plotting.draw_comparison(rows, "cmp")

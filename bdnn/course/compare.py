@@ -4,6 +4,7 @@
 """
 
 import argparse
+import contextlib
 import html
 import inspect
 import json
@@ -15,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
+import pandas
 
 import bdnn
 from bdnn import metrics
@@ -28,6 +30,7 @@ __all__ = [
     "COLUMNS",
     "DEFAULT_METHODS",
     "METHODS",
+    "RECALL_COLUMNS",
     "aligned",
     "cell",
     "check_bits",
@@ -81,6 +84,13 @@ COLUMNS = {
     "fit_seconds": ("fit s", ".1f"),
     "encode_seconds": ("encode s", ".2f"),
 }
+RECALL_COLUMNS = {
+    "method": ("method", "s"),
+    "bits": ("bits", "d"),
+    "bytes": ("bytes", "d"),
+    "recall_at_10": ("10-recall@10 %", ".1f"),
+    "recall_at_100": ("10-recall@100 %", ".1f"),
+}
 OPTIONS = {  # parameters of every method that are no settings of a comparison
     "n_bits": "--bits gives it",
     "random_state": "--seed gives it",
@@ -93,13 +103,10 @@ TRACE_FROM = 20_000  # training vectors; below, tracing memory costs more than s
 
 def json_object(text: str) -> dict[str, Any]:
     """The object that a JSON text holds; for argparse, where a setting is an option."""
-    try:
-        value = json.loads(text)
-    except (json.JSONDecodeError, RecursionError):
-        value = None
-    if not isinstance(value, dict):
-        raise argparse.ArgumentTypeError(f"not a JSON object: {text[:80]!r}")
-    return value
+    with contextlib.suppress(json.JSONDecodeError, RecursionError):
+        if isinstance(value := json.loads(text), dict):
+            return value
+    raise argparse.ArgumentTypeError(f"not a JSON object: {text[:80]!r}")
 
 
 def supervised(names: Iterable[str]) -> list[str]:
@@ -136,13 +143,12 @@ def check_bits(lengths: Iterable[int], n_samples: int) -> None:
 
 def usable(names: list[str], dataset: Dataset, lenient: bool) -> list[str]:
     """The methods that the data allow: without labels none that needs them."""
-    if dataset.labels is not None:
-        return names
     needy = supervised(names)
-    if needy and not lenient:
+    if dataset.labels is not None or not needy:
+        return names
+    if not lenient:
         raise ValueError(f"{dataset.name} has no labels, and {', '.join(needy)} needs them")
-    if needy:
-        print(f"left out, because {dataset.name} has no labels: {', '.join(needy)}")
+    print(f"left out, because {dataset.name} has no labels: {', '.join(needy)}")
     return [name for name in names if name not in needy]
 
 
@@ -158,9 +164,9 @@ def settings_of(estimator: Hasher) -> Row:
     return {key: v for key, v in estimator.get_params().items() if key not in OPTIONS}
 
 
-def measure(estimator: Hasher, dataset: Dataset, row: Row) -> Row:
+def measure(estimator: Hasher, dataset: Dataset, row: Row, near: Any = None) -> Row:
     """The row of a run: fit, encode, evaluate."""
-    return row | train(estimator, dataset) | judge(estimator, dataset)
+    return row | train(estimator, dataset) | judge(estimator, dataset, near)
 
 
 def train(estimator: Hasher, dataset: Dataset) -> Row:
@@ -188,13 +194,15 @@ def train(estimator: Hasher, dataset: Dataset) -> Row:
     return costs | {"rss_mb": resident_mb()}
 
 
-def judge(estimator: Hasher, dataset: Dataset) -> Row:
+def judge(estimator: Hasher, dataset: Dataset, near: Any = None) -> Row:
     """Encode and evaluate with a fitted estimator; percentages in percent.
 
     `precision_by_radius` and `recall_by_radius` are the precision-recall curve, from radius 0 on.
     `precision_by_group` is precision at radius 2 of `GROUPS` groups of queries, group k those at k,
     k + `GROUPS` and so on: methods that answer the same queries are compared group by group, which
     says how far the choice of the queries moves their difference.
+    With `near`, the rows of each query's ten nearest items, the row gets `recall_at_10` and
+    `recall_at_100`, their share among the first items by code, and the `bytes` of a code.
     """
     row: Row = {}
     start = time.perf_counter()
@@ -204,6 +212,11 @@ def judge(estimator: Hasher, dataset: Dataset) -> Row:
     queries = estimator.transform(dataset.query)
     measures = metrics.evaluate(queries, database, dataset.relevant, curves=True)
     row["evaluate_seconds"] = round(time.perf_counter() - start, 2)
+    if near is not None:
+        row["bytes"] = -(-estimator.n_bits // 8)
+        for n in (10, 100):
+            share = metrics.recall_at(queries, database, near, k=near.shape[1], shortlist=n)
+            row[f"recall_at_{n}"] = round(100 * share, 4)
     row["precision_by_group"] = [
         round(100 * metrics.precision_at_radius(queries[k::GROUPS], database, relevant), 4)
         for k, relevant in enumerate(relevant_by_group(dataset.relevant))
@@ -249,18 +262,15 @@ def rounded(value):
     return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
-def table(rows: list[Row]) -> str:
+def table(rows: list[Row], columns: dict[str, tuple[str, str]] = COLUMNS) -> str:
     """The rows as a text table; a dash where a row, recorded earlier, lacks a measure."""
-    return aligned(_lines(rows))
+    return aligned(_lines(rows, columns))
 
 
-def _lines(rows):
+def _lines(rows, columns):
     """Heads, then for each row its cells."""
-    heads = [head for head, _ in COLUMNS.values()]
-    return [
-        heads,
-        *([cell(row.get(key), form) for key, (_, form) in COLUMNS.items()] for row in rows),
-    ]
+    heads = [head for head, _ in columns.values()]
+    return [heads, *([cell(row.get(k), form) for k, (_, form) in columns.items()] for row in rows)]
 
 
 def cell(value: float | str | None, form: str) -> str:
@@ -286,7 +296,6 @@ PAGE = """\
 body {{ font: 16px/1.5 sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }}
 table {{ border-collapse: collapse; font-size: 14px; }}
 th, td {{ padding: 0.2rem 0.6rem; text-align: right; border-bottom: 1px solid #ccc; }}
-figure {{ margin: 1.5rem 0; }}
 svg {{ max-width: 100%; height: auto; }}
 code {{ font-size: 13px; overflow-wrap: anywhere; }}
 </style>
@@ -294,14 +303,17 @@ code {{ font-size: 13px; overflow-wrap: anywhere; }}
 <body>
 <h1>{title}</h1>
 <p>{data}.</p>
-<table>
-{table}
-</table>
-<p>{legend}</p>
-<figure role="img" aria-label="{caption}">
+{recall}
+<p>k-recall@n: share of the k true neighbours among the first n items by code; with n = 100 it is
+what remains after 100 items have been re-ranked by their vectors.</p>
+<figure role="img" aria-labelledby="told">
 {figure}
-<figcaption>{caption}</figcaption>
+<figcaption id="told">Recall over the bytes of a code; precision and mAP over its bits</figcaption>
 </figure>
+{table}
+<p>P@r=2: share of right answers among the items within Hamming distance 2 of a query, where an
+empty ball counts 0. P@500: among the 500 nearest. mAP: mean average precision, all in percent.
+Imbalance and dependence of the bits: 0 is best, 1 worst.</p>
 <h2>How to make this page again</h2>
 <p><code>{command}</code></p>
 <p>{versions}. Settings of the methods:</p>
@@ -311,21 +323,13 @@ code {{ font-size: 13px; overflow-wrap: anywhere; }}
 </body>
 </html>
 """
-LEGEND = (
-    "P@r=2: share of right answers among the items within Hamming distance 2 of a query, where an "
-    "empty ball counts 0. P@500: among the 500 nearest. mAP: mean average precision, all in "
-    "percent. Imbalance and dependence of the bits: 0 is best, 1 worst."
-)
-
-
-CAPTION = "Precision and mAP over the code length"
 
 
 def write_report(path: StrPath, rows: list[Row], dataset: Dataset, command: str) -> None:
-    """Write a comparison as one HTML page that stands alone: table, figure, settings.
+    """Write a comparison as one HTML page that stands alone: tables, figure, settings.
 
-    The rows are those of :func:`measure`; `command` is what makes the page again. The file appears
-    whole or not at all.
+    The rows are those of :func:`measure` with `near`; `command` is what makes the page again. The
+    file appears whole or not at all.
     """
     with tempfile.TemporaryDirectory() as folder:
         svg = plotting.draw_comparison(rows, f"{folder}/comparison").read_text(encoding="utf-8")
@@ -333,9 +337,8 @@ def write_report(path: StrPath, rows: list[Row], dataset: Dataset, command: str)
     page = PAGE.format(
         title=html.escape(f"Hashing methods compared on {dataset.name}"),
         data=html.escape(str(dataset)),
-        table=_html_table(_lines(rows)),
-        legend=LEGEND,
-        caption=CAPTION,
+        recall=_html_table(rows, RECALL_COLUMNS),
+        table=_html_table(rows, COLUMNS),
         figure=svg[svg.index("<svg") :],
         command=html.escape(command),
         versions=", ".join(f"{name} {version}" for name, version in versions().items()),
@@ -348,10 +351,7 @@ def write_report(path: StrPath, rows: list[Row], dataset: Dataset, command: str)
         temporary.write_text(page, encoding="utf-8", errors="backslashreplace")
 
 
-def _html_table(lines):
-    """Rows of an HTML table; the first line holds the heads."""
-    kinds = ["th"] + ["td"] * (len(lines) - 1)
-    return "\n".join(
-        f"<tr>{''.join(f'<{kind}>{html.escape(text)}</{kind}>' for text in line)}</tr>"
-        for kind, line in zip(kinds, lines)
-    )
+def _html_table(rows, columns):
+    """The same rows as a table of HTML."""
+    heads, *lines = _lines(rows, columns)
+    return pandas.DataFrame(lines, columns=heads).to_html(index=False, border=0)

@@ -249,15 +249,19 @@ def method_style(method: str) -> dict[str, Any]:
 def draw_comparison(rows: list[dict], name: str) -> Path:
     """Draw precision at radius 2 and mAP over the code length; return the path of the figure.
 
+    Where the rows have it, recall over the bytes of a code is drawn above, alone and re-ranked.
     `rows` are results as :func:`bdnn.course.compare.measure` gives them, a line for each method;
     several seeds are averaged, and a bar reaches one standard deviation up and down.
     """
-    fig, axes = plt.subplots(1, 2, figsize=(8, 3.8))
     labels = {"precision_at_2": "precision at radius 2 (%)", "map_standard": "mAP (%)"}
+    if "recall_at_10" in rows[0]:
+        recall = {"recall_at_10": "10-recall@10 (%)", "recall_at_100": "100 re-ranked (%)"}
+        labels = recall | labels
+    fig, axes = plt.subplots(len(labels) // 2, 2, figsize=(8, 0.8 + 1.5 * len(labels)))
     methods = list(dict.fromkeys(row["method"] for row in rows))
     lengths = sorted({row["bits"] for row in rows})
     shifts = 0.07 * (np.arange(len(methods)) - (len(methods) - 1) / 2)  # no bar hides another
-    for ax, (key, label) in zip(axes, labels.items()):
+    for ax, (key, label) in zip(axes.flat, labels.items()):
         for method, shift in zip(methods, shifts):
             groups = [
                 [r[key] for r in rows if (r["method"], r["bits"]) == (method, L)] for L in lengths
@@ -266,9 +270,12 @@ def draw_comparison(rows: list[dict], name: str) -> Path:
             means = [np.mean(values) for values in groups if values]
             spread = [np.std(values, ddof=len(values) > 1) for values in groups if values]
             ax.errorbar(at, means, spread, capsize=3, elinewidth=1.2, **method_style(method))
-        ax.set(xlabel="bits", ylabel=label, xticks=range(len(lengths)), xticklabels=lengths)
+        by_bytes = key.startswith("recall")
+        ticks = [-(-L // 8) for L in lengths] if by_bytes else lengths
+        ax.set(xlabel="bytes" if by_bytes else "bits", ylabel=label)
+        ax.set(xticks=range(len(lengths)), xticklabels=ticks)
         ax.set(xlim=(-0.5, len(lengths) - 0.5), ylim=0)
-    handles, names = axes[0].get_legend_handles_labels()
+    handles, names = axes.flat[0].get_legend_handles_labels()
     fig.legend(handles, names, loc="outside upper center", ncols=min(len(methods), 6))
     save_figure(fig, name)
     plt.close(fig)
