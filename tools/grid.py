@@ -20,7 +20,7 @@ from tools import called_from
 from tools.notebooks import ROOT, write
 
 FILE = ROOT / "notebooks" / "results" / "lambdas.json"
-DATA = "digits"
+DATA = "mnist5k"
 MEASURED = ("method", "values", "seed", *explore.MEASURES)  # what is kept of the other seeds
 
 
@@ -66,7 +66,7 @@ def describe(dataset, seeds):
     """What all trainings of a file have in common; another description means another file."""
     return {
         "data": dataset.name,
-        "split": f"{len(dataset.train)} train, {len(dataset.database)} database",
+        "split": f"{explore.N_TRAIN} of {len(dataset.train)} train, {len(dataset.database)} database",
         "ground_truth": dataset.ground_truth,
         "n_query": len(dataset.query),
         "training": explore.TRAINING,
