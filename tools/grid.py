@@ -66,7 +66,8 @@ def describe(dataset, seeds):
     """What all trainings of a file have in common; another description means another file."""
     return {
         "data": dataset.name,
-        "split": f"{explore.N_TRAIN} of {len(dataset.train)} train, {len(dataset.database)} database",
+        "split": f"{len(dataset.train)} train, {len(dataset.database)} database",
+        "n_train": explore.N_TRAIN,
         "ground_truth": dataset.ground_truth,
         "n_query": len(dataset.query),
         "training": explore.TRAINING,

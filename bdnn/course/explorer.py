@@ -12,7 +12,7 @@ from functools import cache
 from importlib import resources
 from pathlib import Path
 from statistics import fmean
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from bdnn import metrics
 from bdnn.checks import check_option
 from bdnn.course.compare import thinned
 from bdnn.course.records import course_folder
-from bdnn.data import Dataset
+from bdnn.data import Dataset, Labels
 from bdnn.deep_hashing import DeepHashing
 from bdnn.files import StrPath
 from bdnn.hashing import NetworkHasher
@@ -153,7 +153,7 @@ def observe(
     """
     estimator = make_estimator(method, values, seed, **options)
     drawn = np.random.default_rng(seed).permutation(len(dataset.train))[:N_TRAIN]
-    X, labels = dataset.train[drawn], dataset.labels
+    X, labels = dataset.train[drawn], cast(Labels, dataset.labels)
     supervised = method == "SHBDNN"
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="the equality term")  # far off, it is meant to be
@@ -313,7 +313,7 @@ def explorer_page(
     content = {
         "seeds": len(grid.seeds),
         "neighbours": N_NEIGHBOURS,
-        "labels": dataset.labels.query[:n].tolist(),  # type: ignore[union-attr]
+        "labels": cast(Labels, dataset.labels).query[:n].tolist(),
         "width": dataset.image_shape[1],  # type: ignore[index]
         "pictures": _text(pictures[::2] | pictures[1::2] << 4),
         "mean": _text(np.rint(mean).astype(np.uint8)),

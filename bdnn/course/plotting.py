@@ -288,7 +288,7 @@ def draw_sweep(ax: Axes, sweep: dict[str, Any]) -> None:
             at, mean, spread, fmt=line, color=COLOURS[colour], label=label, capsize=3, elinewidth=1
         )
     ax.axvspan(sweep["at"] - 0.3, sweep["at"] + 0.3, color="0.9", zorder=0)
-    ax.set(xlabel=sweep["label"], ylim=(0, 100), title="retrieval in %, shaded: the present value")
+    ax.set(xlabel=sweep["label"], title="retrieval in %, shaded: the present value")
     ax.set_xticks(at, sweep["values"])
     ax.legend(fontsize=8)
 

@@ -134,7 +134,7 @@ def check(explorer, expect, grid, digits, row, query=0):
         told = f", differs in bit {', '.join(marked)}" * bool(marked)
         assert shown == "code " + "".join("1" if b > 0 else "0" for b in codes[j]) + told
     drawn = explorer.locator(".bits").evaluate_all(
-        "all => all.map(b => [b.querySelectorAll('.on').length, b.querySelectorAll('.diff').length])"
+        "all => all.map(b => ['.on', '.diff'].map(s => b.querySelectorAll(s).length))"
     )
     for shown, j in zip(drawn, [query, *nearest]):
         assert shown == [np.sum(codes[j] > 0), distances[j]]
