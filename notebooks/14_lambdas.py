@@ -275,9 +275,9 @@ for a, b in sorted(pairs, key=lambda pair: (pair[0] / pair[1], pair)):
     print(f"{effect(moved, P):+6.1f}  {effect(moved, mAP):+6.1f}")
 
 # %% [markdown]
-# * **Without the equality term** (bottom row) mAP is 5 to 22 points lower. In the lower left corner nothing but weight decay acts on the encoder, which stays near its start, the principal components: 43 % precision, more than at the paper's point, at a mAP of 30 %. One measure alone would call that good. Beside it, at $\lambda_3=10^{-3}$, four seeds of five end with codes that hardly differ from picture to picture.
+# * **Without the equality term** (bottom row) mAP is 5 to 22 points lower. In the lower left corner nothing but weight decay acts on the encoder, which stays near its start, the principal components: 43 % precision, more than at the paper's point, at a mAP of 30 %. One measure alone would call that good. Beside it, at $\lambda_3=10^{-3}$, four seeds of five end with bits far from balance (0.6 to 0.8).
 # * **Without the independence term** (left column, above its lowest row) nothing is lost up to the paper's $\lambda_2$.
-# * **The ratio decides most.** At 0.5 the two points lose 9 points of precision and 6 of mAP each, at 5 the three points lie within 1.3 points, from 50 on the loss is at most 2.6. For given codes the encoder sees only ratios (Exercise 14.1). But $\lambda_2$ also weighs the encoder against the reconstruction when the codes are updated, and a large one costs 1 to 2 points of precision at any ratio.
+# * **The ratio decides most.** At 0.5 the two points lose 9 points of precision and 6 of mAP each, at 5 the three points lie within 1.3 points, from 50 on the loss is at most 2.5 points. For given codes the encoder sees only ratios (Exercise 14.1). But $\lambda_2$ also weighs the encoder against the reconstruction when the codes are updated, and $\lambda_2=0.5$ costs 1 to 3 points of precision at each of its ratios.
 # * None of the 16 points is better than the paper's in both measures.
 
 # %%
@@ -292,7 +292,9 @@ at_zero = [effect({"lambda2": 0.0, "lambda3": b}, mAP) for b in PLANE[1]]
 print(f"mAP without the equality term: {min(at_zero):.0f} to {max(at_zero):.0f} points")
 ends = grid.each("UHBDNN", start | {"lambda2": 0.0, "lambda3": 1e-3}, "balance")
 print("imbalance of the seeds at λ2 = 0, λ3 = 0.001:", ", ".join(f"{v:.2f}" for v in ends))
-by_ratio = {r: [effect({"lambda2": a, "lambda3": b}) for a, b in pairs if np.isclose(a / b, r)] for r in (0.5, 5)}
+by_ratio = {
+    r: [effect({"lambda2": a, "lambda3": b}) for a, b in pairs if np.isclose(a / b, r)] for r in (0.5, 5)
+}
 assert np.ptp(by_ratio[5]) < 1.3 and max(by_ratio[0.5]) < -8
 
 # %% [markdown]

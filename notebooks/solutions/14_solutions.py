@@ -122,7 +122,7 @@ for name, found in better.items():
         print("   ", {k: v for k, v in values.items() if v != paper[k]})
 
 # %% [markdown]
-# None of the points with 16 bits wins, neither in both measures nor in one of them. Five seeds spread by four points of precision here, so a better point would have to be better by more than that to be seen in this way. A test that knows the standard error, as in the notebook, sees less.
+# In both measures no point wins, and none in mAP. One wins in precision: without equality and independence, where the network stays near the principal components. Its mAP is five points lower. The worst of five seeds is a strict judge; a test that knows the interval of the pairs, as in the notebook, sees more.
 #
 # ## 14.5 The way matters
 
@@ -141,9 +141,9 @@ print(f"bits that agree: {np.mean(on.codes_ == fresh.codes_):.1%}")
 
 # %%
 ends = [min(entry["objective"] for entry in e.history_) for e in (fresh, on)]
-assert abs(ends[0] - ends[1]) < 0.05
+assert abs(ends[0] - ends[1]) < 0.02 * ends[0]
 assert 0.02 < np.mean(on.codes_ != fresh.codes_) < 0.2
-print("the objectives differ by a few hundredths at most, about one bit in ten is another")
+print("the objectives differ by 2 % at most, about one bit in ten is another")
 
 # %% [markdown]
 # Both end at nearly the same height, with other codes. Alternating goes downhill from where it starts, and there are many valleys.
