@@ -59,7 +59,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from scipy import stats
 
-from bdnn.course.explorer import MEASURES, N_TRAIN, PLANE, TITLES, TRAINING, VALUES
+from bdnn.course.explorer import MEASURES, PLANE, TITLES, TRAINING, VALUES
 from bdnn.course.explorer import defaults, describe, grid_points, label, observe, sweep
 from bdnn.course.plotting import draw_plane, draw_sweep, save_figure
 
@@ -293,7 +293,8 @@ print(f"mAP without the equality term: {min(at_zero):.0f} to {max(at_zero):.0f} 
 ends = grid.each("UHBDNN", start | {"lambda2": 0.0, "lambda3": 1e-3}, "balance")
 print("imbalance of the seeds at λ2 = 0, λ3 = 0.001:", ", ".join(f"{v:.2f}" for v in ends))
 by_ratio = {
-    r: [effect({"lambda2": a, "lambda3": b}) for a, b in pairs if np.isclose(a / b, r)] for r in (0.5, 5)
+    r: [effect({"lambda2": a, "lambda3": b}) for a, b in pairs if np.isclose(a / b, r)]
+    for r in (0.5, 5)
 }
 assert np.ptp(by_ratio[5]) < 1.3 and max(by_ratio[0.5]) < -8
 
