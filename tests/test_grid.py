@@ -14,8 +14,9 @@ from tools import grid
 @pytest.fixture
 def small(monkeypatch, tmp_path):
     """A grid of three quick points for each method, and a file to record it in."""
-    quick = {"UHBDNN": {"max_alternations": 0, "max_iter": 2, "n_validation": 0}}
-    monkeypatch.setattr(explore, "TRAINING", quick | {"DeepHashing": {"max_iter": 1}})
+    quick = {"max_alternations": 0, "max_iter": 2, "n_validation": 0}
+    training = {"UHBDNN": quick, "SHBDNN": quick, "DeepHashing": {"max_iter": 1}}
+    monkeypatch.setattr(explore, "TRAINING", training)
     points = explore.grid_points
     monkeypatch.setattr(explore, "grid_points", lambda method: points(method)[:3])
     return tmp_path / "results" / "grid.json"
@@ -30,21 +31,21 @@ def run(path, *seeds):
 @pytest.mark.slow
 def test_every_point_for_every_seed(small, capsys):
     about, *rows = run(small, 3, 5)
-    assert "12 trainings" in capsys.readouterr().out
+    assert "18 trainings" in capsys.readouterr().out
     assert [(row["seed"], row["method"]) for row in rows] == [
         (seed, method) for seed in (3, 5) for method in explore.VALUES for _ in range(3)
     ]
     assert all(("codes" in row) == (row["seed"] == 3) for row in rows)
     assert about["command"] == "python3 course.py grid --seeds 3 5"
-    assert about["ground_truth"] == "knn50" and about["n_query"] == 297
+    assert about["ground_truth"] == "knn50" and about["n_query"] == 1000
     found = explore.Grid.read(small)
     assert found.seeds == [3, 5]
     assert found.find("UHBDNN", explore.defaults("UHBDNN"))["codes"]
     # other seeds stay behind those that are asked for
     about, *after = run(small, 5)
     assert about["command"] == "python3 course.py grid --seeds 5 3"
-    assert [row["seed"] for row in after] == 6 * [5] + 6 * [3]
-    assert after[6:] == rows[:6] and all("codes" in row for row in after)
+    assert [row["seed"] for row in after] == 9 * [5] + 9 * [3]
+    assert after[9:] == rows[:9] and all("codes" in row for row in after)
 
 
 @pytest.mark.slow
@@ -64,8 +65,8 @@ def test_an_interrupted_run_goes_on(small, monkeypatch):
     assert len(kept) == 2
     monkeypatch.setattr(grid, "train", lambda *args: trained.append(args) or train(*args))
     _, *rows = run(small, 0)
-    assert len(rows) == 6 and rows[:2] == kept
-    assert len(trained) == 2 + 4
+    assert len(rows) == 9 and rows[:2] == kept
+    assert len(trained) == 2 + 7
 
 
 @pytest.mark.slow

@@ -20,7 +20,7 @@ from tools import called_from
 from tools.notebooks import ROOT, write
 
 FILE = ROOT / "notebooks" / "results" / "lambdas.json"
-DATA = "digits"
+DATA = "mnist5k"
 MEASURED = ("method", "values", "seed", *explore.MEASURES)  # what is kept of the other seeds
 
 
@@ -67,6 +67,7 @@ def describe(dataset, seeds):
     return {
         "data": dataset.name,
         "split": f"{len(dataset.train)} train, {len(dataset.database)} database",
+        "n_train": explore.N_TRAIN,
         "ground_truth": dataset.ground_truth,
         "n_query": len(dataset.query),
         "training": explore.TRAINING,

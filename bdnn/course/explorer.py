@@ -1,43 +1,42 @@
 """What each weight of the objective buys: recorded trainings behind sliders.
 
-`python3 course.py grid` records the trainings, and :class:`Grid` reads them. Two things show them:
-:func:`explorer_page`, a page that needs no kernel, and :class:`Sliders`, a few widgets for a
-notebook that runs, which need ipywidgets from the extra `course`.
+`python3 course.py grid` records the trainings, :class:`Grid` reads them, and :func:`explorer_page`
+shows them, with those that :func:`observe` has made since: a page that needs no kernel.
 """
 
 import base64
-import html
 import json
 import re
 import warnings
+from functools import cache
 from importlib import resources
-from io import BytesIO
 from pathlib import Path
 from statistics import fmean
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from bdnn import metrics
 from bdnn.checks import check_option
 from bdnn.course.compare import thinned
-from bdnn.course.plotting import draw_sweep, draw_terms
 from bdnn.course.records import course_folder
-from bdnn.data import Dataset
+from bdnn.data import Dataset, Labels
 from bdnn.deep_hashing import DeepHashing
 from bdnn.files import StrPath
+from bdnn.hashing import NetworkHasher
+from bdnn.itq import fixed_signs
 from bdnn.metrics import pack_codes, unpack_codes
-from bdnn.uh_bdnn import UHBDNN
+from bdnn.sh_bdnn import SHBDNN
+from bdnn.uh_bdnn import UHBDNN, ridge_decoder
 
 __all__ = [
     "MEASURES",
+    "N_TRAIN",
     "PLANE",
     "TITLES",
     "TRAINING",
     "VALUES",
     "Grid",
-    "Sliders",
     "defaults",
     "describe",
     "explorer_page",
@@ -46,50 +45,60 @@ __all__ = [
     "label",
     "make_estimator",
     "observe",
+    "picture_axes",
     "sweep",
 ]
 
 Values = dict[str, float]
+METHODS = {"UHBDNN": UHBDNN, "SHBDNN": SHBDNN, "DeepHashing": DeepHashing}
+TITLES = {"UHBDNN": "UH-BDNN", "SHBDNN": "SH-BDNN", "DeepHashing": "Deep Hashing"}
 VALUES: dict[str, dict[str, tuple]] = {
     "UHBDNN": {
-        "lambda1": (0.0, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2),
-        "lambda2": (0.0, 5e-4, 5e-3, 5e-2, 5e-1, 5.0, 50.0),
-        "lambda3": (0.0, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0),
-        "lambda4": (0.0, 1e-8, 1e-6, 1e-4, 1e-3, 1e-2, 1e-1),
+        "lambda1": (0.0, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2),
+        "lambda2": (0.0, 5e-3, 5e-2, 5e-1, 5.0, 50.0),
+        "lambda3": (0.0, 1e-3, 1e-2, 1e-1, 1.0, 10.0),
+        "lambda4": (0.0, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2),
+        "n_bits": (8, 16, 24, 32),
+    },
+    "SHBDNN": {
+        "lambda1": (0.0, 1e-4, 1e-3, 1e-2, 1e-1),
+        "lambda2": (0.0, 0.5, 5.0, 50.0, 500.0),
+        "lambda3": (0.0, 0.1, 1.0, 10.0, 100.0),
+        "lambda4": (0.0, 1e-4, 1e-3, 1e-2, 1e-1),
         "n_bits": (8, 16, 24, 32),
     },
     "DeepHashing": {
-        "alpha1": (0, 1, 10, 100, 1000, 10000, 100000),
-        "alpha2": (0.0, 1e-3, 1e-1, 1.0, 10.0, 100.0, 1000.0),
-        "alpha3": (0.0, 1e-3, 1e-1, 1.0, 10.0, 100.0, 1000.0),
+        "alpha1": (0, 10, 100, 1000, 10000, 100000),
+        "alpha2": (0.0, 1e-3, 1e-1, 10.0, 1000.0),
+        "alpha3": (0.0, 1e-3, 1e-1, 10.0, 1000.0),
         "n_bits": (8, 16, 24, 32),
     },
 }
-TITLES = {"UHBDNN": "UH-BDNN", "DeepHashing": "Deep Hashing"}
-STEPS = {"UHBDNN": "round", "DeepHashing": "iteration"}
-MOVED = {"UHBDNN": "lambda2", "DeepHashing": "alpha1"}  # the weight that is shown first
-# Values of lambda2 and of lambda3 that are moved together.
-PLANE = (0.0, 5e-3, 5e-2, 5e-1, 5.0), (0.0, 1e-3, 1e-2, 1e-1, 1.0)
-# From scratch; nothing is held out, and the state with the lowest objective is kept.
+# Values of lambda2 and of lambda3 of UH-BDNN that are moved together.
+PLANE = (0.0, 5e-3, 5e-2, 5e-1), (0.0, 1e-3, 1e-2, 1e-1)
+# Short trainings; nothing is held out, and the state with the lowest objective is kept.
 TRAINING: dict[str, dict[str, Any]] = {
-    "UHBDNN": {"max_alternations": 4, "max_iter": 40, "n_validation": 0, "patience": 5},
-    "DeepHashing": {},
+    "UHBDNN": {"max_alternations": 3, "max_iter": 30, "n_validation": 0},
+    "SHBDNN": {"max_alternations": 3, "max_iter": 30, "n_validation": 0},
+    "DeepHashing": {"max_iter": 50},
 }
+N_TRAIN = 1000  # samples of a training; every seed draws its own
 MEASURES = ("precision_at_2", "map_standard", "empty_share", "balance", "independence")
+PERCENT = {"precision": "precision_at_2", "map": "map_standard"}  # as the page shows them
+KEPT = ("steps", "curves", "share", "correlation", "codes", "decoder", "unit")  # of the first seed
 MOST_STEPS = 21  # of a history that is kept
-N_NEIGHBOURS = 8  # that the page shows
-PAIR = 3, 7  # pictures that it shows first
+N_GALLERY = 200  # queries that the page shows
+N_NEIGHBOURS = 8  # of a query
+N_AXES = 40  # principal axes of the pictures in which decoders are kept
 
 
-def make_estimator(
-    method: str, values: Values, seed: int = 0, **options: Any
-) -> UHBDNN | DeepHashing:
+def make_estimator(method: str, values: Values, seed: int = 0, **options: Any) -> NetworkHasher:
     """The estimator of one training.
 
     Values that are not given are the defaults of the class; options stand before `TRAINING`.
     """
     check_option("method", method, tuple(VALUES))
-    estimator = {"UHBDNN": UHBDNN, "DeepHashing": DeepHashing}[method](random_state=seed)
+    estimator = METHODS[method](random_state=seed)
     return estimator.set_params(**TRAINING[method] | options | values)
 
 
@@ -107,7 +116,7 @@ def label(name: str) -> str:
 def grid_points(method: str) -> list[Values]:
     """The values of the recorded trainings, those of the paper first.
 
-    One value is moved at a time; lambda2 and lambda3 are moved together, too.
+    One value is moved at a time; lambda2 and lambda3 of UH-BDNN are moved together, too.
     """
     start, values = defaults(method), VALUES[method]
     points = [start]
@@ -117,29 +126,47 @@ def grid_points(method: str) -> list[Values]:
     return [point for k, point in enumerate(points) if point not in points[:k]]
 
 
+@cache
+def picture_axes(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """Mean (D, 1) of the training pictures and their leading principal axes (D, N_AXES)."""
+    X = dataset.train.T.astype(float)
+    return X.mean(axis=1, keepdims=True), fixed_signs(
+        np.linalg.eigh(np.cov(X))[1][:, : -N_AXES - 1 : -1]
+    )
+
+
 def observe(
     method: str, values: Values, seed: int, dataset: Dataset, **options: Any
 ) -> dict[str, Any]:
-    """Train, and keep all that the explorer shows, small enough to be recorded.
+    """Train on `N_TRAIN` samples that the seed draws, and keep all that the explorer shows.
+
+    The queries of SH-BDNN are judged by their labels, those of the other methods by the ground
+    truth of the data set.
 
     Returns
     -------
     dict
         `method`, `values`, `seed`; the five `MEASURES`, fractions; `steps` and `curves`, the
         history of every term; `share`, of +1 in each bit, in thousandths; `correlation`, the upper
-        triangle of (1/m) B B^T row by row, in hundredths; `codes` of the queries, packed and in
-        base64.
+        triangle of (1/m) B B^T row by row, in hundredths; `codes` of the first `N_GALLERY` queries,
+        packed and in base64; `decoder`, its bytes in base64, and `unit`: see `_decoder`.
     """
     estimator = make_estimator(method, values, seed, **options)
+    drawn = np.random.default_rng(seed).permutation(len(dataset.train))[:N_TRAIN]
+    X, labels = dataset.train[drawn], cast(Labels, dataset.labels)
+    supervised = method == "SHBDNN"
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="the equality term")  # far off, it is meant to be
-        estimator.fit(dataset.train)
+        warnings.filterwarnings("ignore", message=".*bits are the same for all training samples")
+        estimator.fit(X, labels.train[drawn] if supervised else None)
     gallery, codes = (estimator.transform(X) for X in (dataset.query, dataset.database))
-    measures = metrics.evaluate(gallery, codes, dataset.relevant)
+    relevant = (labels.query, labels.database) if supervised else dataset.relevant
+    measures = metrics.evaluate(gallery, codes, relevant)
     history = thinned(estimator.history_, MOST_STEPS)
     other = ("round", "samples", "score", "flips", "n_iter", "seconds")
     B = codes.T.astype(float)
     R = (B @ B.T / B.shape[1])[np.triu_indices(len(B), 1)]
+    decoder, unit = _decoder(estimator, X, dataset)
     return {
         "method": method,
         "values": dict(values),
@@ -153,8 +180,35 @@ def observe(
         },
         "share": (1000 * (B > 0).mean(axis=1)).round().astype(int).tolist(),
         "correlation": (100 * R).round().astype(int).tolist(),
-        "codes": base64.b64encode(pack_codes(gallery).tobytes()).decode(),
+        "codes": _text(pack_codes(gallery[:N_GALLERY])),
+        "decoder": _text(decoder),
+        "unit": unit,
     }
+
+
+def _text(array):
+    """The bytes of an array in base64."""
+    return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()
+
+
+def _in_bytes(A):
+    """An array as whole numbers from -127 to 127, and the unit that they count."""
+    unit = float(f"{np.abs(A).max() / 127:.4g}")
+    return np.rint(A / unit).clip(-127, 127).astype(np.int8), unit
+
+
+def _decoder(estimator, X, dataset):
+    """The decoder on the principal axes of the pictures: (N_AXES, L + 1) bytes, biases last.
+
+    That is the decoder of UH-BDNN; the other methods have none, and what is fitted to their codes
+    in its place is the same ridge regression.
+    """
+    mean, axes = picture_axes(dataset)
+    if isinstance(estimator, UHBDNN):
+        W, c = estimator.decoder_W_, estimator.decoder_c_
+    else:
+        W, c = ridge_decoder(X.T, estimator.transform(X).T.astype(X.dtype), lambda1=1e-5)
+    return _in_bytes(axes.T @ np.hstack([W, c - mean]))
 
 
 class Grid:
@@ -165,7 +219,7 @@ class Grid:
     """
 
     def __init__(self, rows: list[dict[str, Any]]) -> None:
-        self.seeds = list(dict.fromkeys(row["seed"] for row in rows))
+        self.rows, self.seeds = rows, list(dict.fromkeys(row["seed"] for row in rows))
         self._rows = {(self._key(row["method"], row["values"]), row["seed"]): row for row in rows}
 
     @classmethod
@@ -184,6 +238,10 @@ class Grid:
         """The row of the first seed with these values; None if they were not recorded."""
         return self._rows.get((self._key(method, values), self.seeds[0]))
 
+    def rows_of(self, method: str) -> list[dict[str, Any]]:
+        """The rows of a method with the first seed."""
+        return [r for r in self.rows if r["method"] == method and r["seed"] == self.seeds[0]]
+
     def each(self, method: str, values: Values, measure: str) -> list[float]:
         """A measure for every seed, as far as it is recorded."""
         key = self._key(method, values)
@@ -193,11 +251,6 @@ class Grid:
         """Mean, lowest and highest of a measure over the seeds; NaN if not recorded."""
         found = self.each(method, values, measure)
         return (fmean(found), min(found), max(found)) if found else (np.nan,) * 3
-
-    def nearest(self, method: str, values: Values, moved: str) -> Values:
-        """These values if they were recorded; else the defaults, with the moved one as it is."""
-        recorded = self.find(method, values)
-        return dict(values) if recorded else defaults(method) | {moved: values[moved]}
 
     @staticmethod
     def _key(method, values):
@@ -212,20 +265,14 @@ def gallery_codes(row: dict[str, Any]) -> np.ndarray:
 
 
 def describe(row: dict[str, Any]) -> str:
-    """One line with the numbers that the picture of a training shows."""
+    """One line with the numbers of a training."""
     values = ", ".join(f"{label(name)} = {value:g}" for name, value in row["values"].items())
-    terms = {name: curve[-1] for name, curve in row["curves"].items()}
-    objective = terms.pop("objective")
-    parts = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in terms.items())
-    share, worst = np.asarray(row["share"]) / 10, np.abs(row["correlation"]).max() / 100
+    last = (f"{name.replace('_', ' ')} {curve[-1]:.4g}" for name, curve in row["curves"].items())
     return (
         f"{TITLES[row['method']]}, {values}: "
         f"precision at radius 2 {100 * row['precision_at_2']:.1f} %, "
         f"mAP {100 * row['map_standard']:.1f} %, empty balls {100 * row['empty_share']:.1f} %, "
-        f"imbalance {row['balance']:.3f}, dependence {row['independence']:.3f}. "
-        f"Objective {objective:.4g} after {row['steps'][-1]} {STEPS[row['method']]}s: {parts}. "
-        f"Share of +1 from {share.min():.1f} to {share.max():.1f} %, "
-        f"largest correlation of two bits {worst:.2f}."
+        f"imbalance {row['balance']:.3f}, dependence {row['independence']:.3f}; {', '.join(last)}"
     )
 
 
@@ -234,54 +281,63 @@ def sweep(grid: Grid, method: str, values: Values, moved: str) -> dict[str, Any]
     line = [values | {moved: value} for value in VALUES[method][moved]]
     spreads = {
         key: 100 * np.array([grid.spread(method, point, measure) for point in line])
-        for key, measure in (("precision", "precision_at_2"), ("map", "map_standard"))
+        for key, measure in PERCENT.items()
     }
     texts = [f"{value:g}" for value in VALUES[method][moved]]
     at = VALUES[method][moved].index(values[moved])
     return {"label": label(moved), "values": texts, "at": at, **spreads}
 
 
-def explorer_page(grid: Grid, dataset: Dataset, name: str = "lambdas") -> str:
+def explorer_page(
+    grid: Grid, dataset: Dataset, name: str = "lambdas", opened: dict[str, Any] | None = None
+) -> str:
     """The explorer as a piece of HTML: no kernel, no library, no network.
 
-    The queries of the data set that was trained on are its pictures; `name` identifies the element,
-    and is unique on its page.
+    Parameters
+    ----------
+    grid : Grid
+        Every row of its first seed becomes a point, whether recorded or just made by `observe`. The
+        paper's point of each method is among them.
+    dataset : Dataset
+        That was trained on; its queries are the pictures.
+    name : str
+        Identifies the element; unique on its page.
+    opened : dict, optional
+        The row that is shown first; by default a question on UH-BDNN is.
     """
-    shades = np.rint(15 * dataset.query / dataset.query.max()).astype(np.uint8).ravel()
+    n = min(N_GALLERY, len(dataset.query))
+    pictures = np.rint(dataset.query[:n] * (15 / dataset.query.max())).astype(np.uint8).ravel()
+    mean, axes = picture_axes(dataset)
+    axes, unit = _in_bytes(axes)
+    methods = [_page_method(grid, method) for method in VALUES if grid.rows_of(method)]
     content = {
         "seeds": len(grid.seeds),
-        "pair": PAIR,
         "neighbours": N_NEIGHBOURS,
-        "labels": dataset.labels.query.tolist(),  # type: ignore[union-attr]
-        "shape": dataset.image_shape,
-        "pictures": base64.b64encode(shades[::2] | shades[1::2] << 4).decode(),
-        "methods": [_page_method(grid, method) for method in VALUES],
+        "labels": cast(Labels, dataset.labels).query[:n].tolist(),
+        "width": dataset.image_shape[1],  # type: ignore[index]
+        "pictures": _text(pictures[::2] | pictures[1::2] << 4),
+        "mean": _text(np.rint(mean).astype(np.uint8)),
+        "axes": _text(axes),
+        "unit": unit,
+        "methods": methods,
+        "opened": _opened(methods, opened),
     }
-    text = json.dumps(_escaped(content), separators=(",", ":"), ensure_ascii=False)
+    text = json.dumps(content, separators=(",", ":"), ensure_ascii=False)
     template = resources.files("bdnn.course").joinpath("explorer.html").read_text(encoding="utf-8")
     return template.replace("@NAME@", re.sub(r"\W", "-", name)).replace("@DATA@", text)
 
 
-def _escaped(value):
-    """The same with all strings as text of a page, which can neither hold nor end an element."""
-    if isinstance(value, dict):
-        return {key: _escaped(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_escaped(item) for item in value]
-    return html.escape(value) if isinstance(value, str) else value
-
-
 def _page_method(grid, method):
     """Parameters and points of a method, as the page's script takes them."""
-    values, start = VALUES[method], defaults(method)
-    points = {}
-    for point in grid_points(method):
-        row = grid.find(method, point)
-        at = ",".join(str(values[name].index(point[name])) for name in values)
-        points[at] = {key: row[key] for key in ("steps", "curves", "share", "correlation", "codes")}
-        points[at]["text"] = describe(row)
-        for key, measure in (("precision", "precision_at_2"), ("map", "map_standard")):
-            points[at][key] = [round(100 * v, 2) for v in grid.spread(method, point, measure)]
+    start, points = defaults(method), {}
+    rows = grid.rows_of(method)
+    values = {name: sorted({row["values"][name] for row in rows}) for name in start}
+    for row in rows:
+        at = ",".join(str(values[name].index(row["values"][name])) for name in values)
+        points[at] = {name: row[name] for name in KEPT}
+        for key, measure in PERCENT.items():
+            found = grid.each(method, row["values"], measure)
+            points[at][key] = [round(100 * value, 2) for value in found]
     parameters = [
         {
             "label": label(name),
@@ -290,60 +346,14 @@ def _page_method(grid, method):
         }
         for name in values
     ]
-    moved = list(values).index(MOVED[method])
-    head = {"title": TITLES[method], "step": STEPS[method], "moved": moved}
-    return head | {"parameters": parameters, "points": points}
+    return {"name": method, "parameters": parameters, "points": points}
 
 
-class Sliders:
-    """The recorded trainings behind widgets; name it at the end of a cell.
-
-    `sliders` are those of ipywidgets by name, `row` is what is shown, and `text` says it in words.
-    """
-
-    def __init__(self, grid: Grid, method: str = "UHBDNN") -> None:
-        import ipywidgets as widgets
-
-        self.grid, self.method, self._quiet = grid, method, False
-        self.sliders = {
-            name: widgets.SelectionSlider(
-                options=[(f"{value:g}", value) for value in values],
-                value=defaults(method)[name],
-                description=label(name),
-                continuous_update=False,
-            )
-            for name, values in VALUES[method].items()
-        }
-        self.line, self.picture = widgets.HTML(), widgets.HTML()
-        wrap = widgets.Layout(flex_flow="row wrap")
-        box = widgets.Box(list(self.sliders.values()), layout=wrap)
-        self.box = widgets.VBox([box, self.line, self.picture])
-        for name, slider in self.sliders.items():
-            slider.observe(lambda _, name=name: self._quiet or self._move(name), "value")
-        self._show(defaults(method), MOVED[method])
-
-    def _move(self, name):
-        """Show the recorded training where the sliders stand, or the nearest to it."""
-        values = {other: slider.value for other, slider in self.sliders.items()}
-        point = self.grid.nearest(self.method, values, name)
-        self._quiet = True
-        for other, value in point.items():
-            self.sliders[other].value = value
-        self._quiet = False
-        self._show(point, name)
-
-    def _show(self, point, moved):
-        self.row = self.grid.find(self.method, point)
-        self.text = describe(self.row)
-        fig, file = Figure(figsize=(10, 3.4), layout="constrained"), BytesIO()
-        left, right = fig.subplots(1, 2)
-        draw_sweep(left, sweep(self.grid, self.method, point, moved))
-        draw_terms(right, self.row["steps"], self.row["curves"], STEPS[self.method])
-        fig.savefig(file, format="png", dpi=90)
-        picture = base64.b64encode(file.getvalue()).decode()
-        text = html.escape(self.text)
-        self.line.value = f'<p role="status">{text}</p>'
-        self.picture.value = f'<img alt="{text}" src="data:image/png;base64,{picture}">'
-
-    def _repr_mimebundle_(self, **options):
-        return self.box._repr_mimebundle_(**options) | {"text/plain": self.text}
+def _opened(methods, row):
+    """The method and the point that are shown first; the point may be None: the paper's."""
+    if row is None:
+        return [0, None]
+    k = [method["name"] for method in methods].index(row["method"])
+    texts = (f"{value:g}" for value in row["values"].values())
+    pairs = zip(methods[k]["parameters"], texts)
+    return [k, [parameter["values"].index(text) for parameter, text in pairs]]

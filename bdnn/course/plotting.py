@@ -6,7 +6,7 @@ drawing here rests on colour alone.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,6 @@ __all__ = [
     "draw_comparison",
     "draw_plane",
     "draw_sweep",
-    "draw_terms",
     "image_grid",
     "method_style",
     "network_diagram",
@@ -282,37 +281,6 @@ def draw_comparison(rows: list[dict], name: str) -> Path:
     return _figures_folder() / f"{name}.svg"
 
 
-# The terms of a loss in the explorer: colour, marker and line, told apart without colour, too.
-TERM_STYLES = {
-    "objective": ("black", "o-"),
-    "reconstruction": ("blue", "s--"),
-    "weight_decay": ("orange", "^:"),
-    "equality": ("vermillion", "D-."),
-    "independence": ("green", "v-"),
-    "balance": ("purple", "P:"),
-    "quantisation": ("blue", "s--"),
-    "variance": ("green", "v-"),
-    "orthogonality": ("vermillion", "D-."),
-}
-
-
-def draw_terms(
-    ax: Axes, steps: Sequence[int], curves: Mapping[str, Sequence[float]], step: str
-) -> None:
-    """Draw the size of every weighted term of a loss over the steps (rounds, say) of a training."""
-    for name, values in curves.items():
-        sizes = np.abs(values)
-        if not sizes.any():  # a term without weight
-            continue
-        colour, line = TERM_STYLES[name]
-        label = name.replace("_", " ") + (" (less)" if values[-1] < 0 else "")
-        sizes = np.where(sizes > 0, sizes, np.nan)
-        ax.plot(steps, sizes, line, color=COLOURS[colour], label=label, markersize=4, linewidth=1.4)
-    ax.set(yscale="log", xlabel=step, title="terms of the objective, with their weights")
-    ax.minorticks_off()
-    ax.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=3)
-
-
 def draw_sweep(ax: Axes, sweep: dict[str, Any]) -> None:
     """Draw precision and mAP over the values of one weight: what `explorer.sweep` gives."""
     looks = {
@@ -327,7 +295,7 @@ def draw_sweep(ax: Axes, sweep: dict[str, Any]) -> None:
             at, mean, spread, fmt=line, color=COLOURS[colour], label=label, capsize=3, elinewidth=1
         )
     ax.axvspan(sweep["at"] - 0.3, sweep["at"] + 0.3, color="0.9", zorder=0)
-    ax.set(xlabel=sweep["label"], ylim=(0, 100), title="retrieval in %, shaded: the present value")
+    ax.set(xlabel=sweep["label"], title="retrieval in %, shaded: the present value")
     ax.set_xticks(at, sweep["values"])
     ax.legend(fontsize=8)
 

@@ -22,12 +22,14 @@ import warnings
 import numpy as np
 
 from bdnn import metrics
-from bdnn.course.explorer import MEASURES, Grid, defaults, grid_points, make_estimator, observe
+from bdnn.course.explorer import MEASURES, N_TRAIN, Grid, defaults, grid_points
+from bdnn.course.explorer import make_estimator, observe
 from bdnn.data import load
 
 # %%
 warnings.filterwarnings("ignore", message="the equality term")  # weights that are too large
-dataset = load("digits")
+dataset = load("mnist5k")
+X = dataset.train[:N_TRAIN]
 paper = defaults("UHBDNN")
 grid = Grid.read()
 
@@ -46,14 +48,14 @@ def measures(values, seeds, **options):
 #
 # For given $B$ the encoder minimises $J_{\text{enc}}$, Eq. (4) of notebook 08, a sum of four terms, each with one of $\lambda_1,\dots,\lambda_4$ in front. With $t\lambda_i$ in their place it is $t\,J_{\text{enc}}$, which has the same minima.
 #
-# Two things do change. The decoder's ridge has $\lambda_1$ next to the reconstruction, whose weight is 1 (Eq. (3) of notebook 08); for small $\lambda_1$ this is hardly felt. And the update of the codes weighs $\lambda_2$ against the reconstruction: with a large $t$ the codes follow the encoder, with a small one the decoder. With `max_alternations=0` the codes are those of ITQ, and only the encoder is trained: then the codes of the queries must be the same, as far as L-BFGS gets in forty iterations from the same start.
+# Two things do change. The decoder's ridge has $\lambda_1$ next to the reconstruction, whose weight is 1 (Eq. (3) of notebook 08); for small $\lambda_1$ this is hardly felt. And the update of the codes weighs $\lambda_2$ against the reconstruction: with a large $t$ the codes follow the encoder, with a small one the decoder. With `max_alternations=0` the codes are those of ITQ, and only the encoder is trained: then the codes of the queries must be the same, as far as L-BFGS gets in thirty iterations from the same start.
 
 # %%
 several = {name: 10 * value for name, value in paper.items() if name != "n_bits"}
 codes = []
 for values in (paper, paper | several):
     estimator = make_estimator("UHBDNN", values, max_alternations=0, dtype="float64")
-    codes.append(estimator.fit(dataset.train).transform(dataset.query))
+    codes.append(estimator.fit(X).transform(dataset.query))
 assert np.mean(codes[0] == codes[1]) > 0.99
 print("more than 99 % of the bits agree")
 
@@ -70,7 +72,7 @@ for name, values in (("paper's", paper), ("all times 10", paper | several)):
 #
 # $\tfrac1mHH^\top=\tfrac1m\sum_ih_ih_i^\top$, and with $h_i=\bar h+(h_i-\bar h)$ the mixed terms vanish, since $\sum_i(h_i-\bar h)=0$: what is left is $\bar h\bar h^\top+\tfrac1m\sum_i(h_i-\bar h)(h_i-\bar h)^\top$, Eq. (3).
 #
-# $\tfrac{\lambda_4}{2m}\|H\mathbf 1\|^2=\tfrac{\lambda_4}{2m}\|m\bar h\|^2=\tfrac{\lambda_4m}2\|\bar h\|^2$. The equality term is $\tfrac{\lambda_2}2$ times the mean of $\|h_i-b_i\|^2$. So $\lambda_4m$ stands beside $\lambda_2$, and $m=50{,}000$ makes them equal. For the 60,000 digits of MNIST the balance term is as strong as the equality term; for our 1,500 it is 33 times weaker, and $\lambda_4=3\cdot10^{-5}$ would be its match. At $10^{-4}$ and beyond the grid shows what the term does: better balance, and a worse search.
+# $\tfrac{\lambda_4}{2m}\|H\mathbf 1\|^2=\tfrac{\lambda_4}{2m}\|m\bar h\|^2=\tfrac{\lambda_4m}2\|\bar h\|^2$. The equality term is $\tfrac{\lambda_2}2$ times the mean of $\|h_i-b_i\|^2$. So $\lambda_4m$ stands beside $\lambda_2$, and $m=50{,}000$ makes them equal. For the 60,000 digits of MNIST the balance term is as strong as the equality term; for our 1,000 it is 50 times weaker, and $\lambda_4=5\cdot10^{-5}$ would be its match. At $10^{-4}$ and beyond the grid shows what the term does: better balance, and a worse search.
 
 # %%
 H = np.random.default_rng(0).normal(0.3, 1, (4, 50))
@@ -120,14 +122,14 @@ for name, found in better.items():
         print("   ", {k: v for k, v in values.items() if v != paper[k]})
 
 # %% [markdown]
-# None of the points with 16 bits wins, neither in both measures nor in one of them. Five seeds spread by four points of precision here, so a better point would have to be better by more than that to be seen in this way. A test that knows the standard error, as in the notebook, sees less.
+# In both measures no point wins, and none in mAP. One wins in precision: without equality and independence, where the network stays near the principal components. Its mAP is five points lower. The worst of five seeds is a strict judge; a test that knows the interval of the pairs, as in the notebook, sees more.
 #
 # ## 14.5 The way matters
 
 # %%
-far = make_estimator("UHBDNN", paper | {"lambda2": 50.0}).fit(dataset.train)
-on = make_estimator("UHBDNN", paper).fit(dataset.train, start=far)
-fresh = make_estimator("UHBDNN", paper).fit(dataset.train)
+far = make_estimator("UHBDNN", paper | {"lambda2": 50.0}).fit(X)
+on = make_estimator("UHBDNN", paper).fit(X, start=far)
+fresh = make_estimator("UHBDNN", paper).fit(X)
 
 # %% tags=["nbval-ignore-output"]
 for name, estimator in (("from scratch", fresh), ("from λ2 = 50", on)):
@@ -139,9 +141,9 @@ print(f"bits that agree: {np.mean(on.codes_ == fresh.codes_):.1%}")
 
 # %%
 ends = [min(entry["objective"] for entry in e.history_) for e in (fresh, on)]
-assert abs(ends[0] - ends[1]) < 0.05
+assert abs(ends[0] - ends[1]) < 0.02 * ends[0]
 assert 0.02 < np.mean(on.codes_ != fresh.codes_) < 0.2
-print("the objectives differ by a few hundredths at most, about one bit in ten is another")
+print("the objectives differ by 2 % at most, about one bit in ten is another")
 
 # %% [markdown]
 # Both end at nearly the same height, with other codes. Alternating goes downhill from where it starts, and there are many valleys.
