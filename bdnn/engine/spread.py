@@ -19,13 +19,7 @@ from scipy.linalg import eigh
 from sklearn.utils.validation import validate_data
 
 from bdnn.checks import as_classes, as_generator, check_classes, check_missing, check_range
-from bdnn.deep_hashing import (
-    descend,
-    initial_network,
-    lbfgs_rounds,
-    orthogonality,
-    weight_and_bias_decay,
-)
+from bdnn.deep_hashing import descend, initial_network, lbfgs_rounds, orthogonality
 from bdnn.engine.scale import (
     BLOCK,
     Network,
@@ -197,7 +191,7 @@ def weight_terms(estimator, sizes, theta):
     if isinstance(estimator, DeepEncoder):
         terms = {"weight_decay": estimator.lambda1 * weight_decay(Ws)[0]}
         return terms, estimator.lambda1 * flatten(Ws, [0 * c for c in cs])
-    (angle, dWs), (decay, _) = orthogonality(Ws), weight_and_bias_decay(Ws, cs)
+    (angle, dWs), (decay, _) = orthogonality(Ws), weight_decay([*Ws, *cs])
     terms = {"orthogonality": estimator.alpha2 * angle, "weight_decay": estimator.alpha3 * decay}
     return terms, estimator.alpha2 * flatten(dWs, [0 * c for c in cs]) + estimator.alpha3 * theta
 
