@@ -24,6 +24,7 @@ __all__ = [
     "fixed_signs",
     "itq_codes",
     "itq_rotation",
+    "most_correlated",
     "principal_directions",
     "procrustes_rotation",
     "random_rotation",
@@ -155,15 +156,29 @@ def range_scaling(X: Array) -> tuple[Array, float]:
     return shift, float(np.max(top - shift)) or 1.0
 
 
-def canonical_directions(X: Array, y: ArrayLike, L: int, rho: float = 1e-4) -> tuple[Array, Array]:
-    """Mean (D, 1) and the directions P (D, L) best correlated with the labels (CCA), both float64.
+def most_correlated(C_xx: Array, C_xy: Array, C_yy: Array, L: int, rho: float) -> Array:
+    """Directions P (D, L) of CCA from the covariances, Eqs. (8) and (9) of notebook 03.
 
-    Labels y are (m,), numbers or strings, or a 0/1 matrix (m, C), several for each sample; rho is
-    added to the diagonal of both covariances. Columns are the canonical directions by falling
-    correlation, Eqs. (8) and (9) of notebook 03, each multiplied by its correlation; beyond the
-    rank of C_yy, for classes C - 1, and beyond D they are zero: there are no more.
+    By falling correlation, each multiplied by it; rho is added to the diagonals of C_xx and C_yy.
+    Beyond the rank of C_yy, for classes C - 1, and beyond D columns are zero: there are no more.
     """
-    D, m = X.shape
+    D = len(C_xx)
+    k = min(L, np.linalg.matrix_rank(C_yy, 1e-12, hermitian=True), D)
+    r2, P = eigh(
+        C_xy @ np.linalg.solve(C_yy + rho * np.eye(len(C_yy)), C_xy.T),
+        C_xx + rho * np.eye(D),
+        subset_by_index=(D - k, D - 1),
+    )
+    P = fixed_signs(P[:, ::-1]) * np.sqrt(np.maximum(r2[::-1], 0))
+    return np.pad(P, ((0, 0), (0, L - k)))
+
+
+def canonical_directions(X: Array, y: ArrayLike, L: int, rho: float = 1e-4) -> tuple[Array, Array]:
+    """Mean (D, 1) and the directions P (D, L) of `most_correlated` with the labels, both float64.
+
+    Labels y are (m,), numbers or strings, or a 0/1 matrix (m, C), several for each sample.
+    """
+    m = X.shape[1]
     if np.ndim(y) == 1:
         y = np.unique(y, return_inverse=True)[1]
         y = np.eye(y.max() + 1)[y]  # (m, C), one-hot
@@ -172,14 +187,7 @@ def canonical_directions(X: Array, y: ArrayLike, L: int, rho: float = 1e-4) -> t
     share, V = Y.mean(axis=1, keepdims=True), X - mean
     C_xx, C_xy = V @ V.T / m, V @ Y.T / m  # (D, D), (D, C)
     C_yy = Y @ Y.T / m - share @ share.T  # (C, C)
-    k = min(L, np.linalg.matrix_rank(C_yy, 1e-12, hermitian=True), D)
-    r2, P = eigh(
-        C_xy @ np.linalg.solve(C_yy + rho * np.eye(len(Y)), C_xy.T),
-        C_xx + rho * np.eye(D),
-        subset_by_index=(D - k, D - 1),
-    )
-    P = fixed_signs(P[:, ::-1]) * np.sqrt(np.maximum(r2[::-1], 0))
-    return mean, np.pad(P, ((0, 0), (0, L - k)))
+    return mean, most_correlated(C_xx, C_xy, C_yy, L, rho)
 
 
 class ITQCCA(ITQ):
