@@ -34,22 +34,10 @@ from bdnn.metrics import sgn
 from bdnn.network import backward, flatten, forward, layer_memory, unflatten
 
 __all__ = [
-    "DeepHashing",
-    "HIDDEN",
-    "LBFGS_STEPS",
-    "State",
-    "SupervisedDeepHashing",
-    "descend",
-    "dh_objective",
-    "dh_terms",
-    "initial_network",
-    "lbfgs_rounds",
-    "narrowing_sizes",
-    "orthogonality",
-    "quantisation",
-    "scatter",
-    "variance",
-]
+    "DeepHashing", "HIDDEN", "LBFGS_STEPS", "State", "SupervisedDeepHashing", "descend",
+    "dh_objective", "dh_terms", "initial_network", "lbfgs_rounds", "narrowing_sizes",
+    "orthogonality", "quantisation", "scatter", "variance",
+]  # fmt: skip
 
 
 def quantisation(H: Array) -> tuple[float, Array]:

@@ -18,18 +18,10 @@ from bdnn.hashing import Hasher, Seed, as_generator
 from bdnn.metrics import sgn
 
 __all__ = [
-    "ITQ",
-    "ITQCCA",
-    "canonical_directions",
-    "fixed_signs",
-    "itq_codes",
-    "itq_rotation",
-    "most_correlated",
-    "principal_directions",
-    "procrustes_rotation",
-    "random_rotation",
+    "ITQ", "ITQCCA", "canonical_directions", "fixed_signs", "itq_codes", "itq_rotation",
+    "most_correlated", "principal_directions", "procrustes_rotation", "random_rotation",
     "range_scaling",
-]
+]  # fmt: skip
 
 
 def fixed_signs(P: Array) -> Array:

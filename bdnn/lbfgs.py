@@ -17,14 +17,8 @@ from numpy import ndarray as Array
 from scipy.optimize import OptimizeResult
 
 __all__ = [
-    "MESSAGES",
-    "Trial",
-    "cubic_minimiser",
-    "minimize",
-    "next_step",
-    "strong_wolfe",
-    "two_loop",
-]
+    "MESSAGES", "Trial", "cubic_minimiser", "minimize", "next_step", "strong_wolfe", "two_loop",
+]  # fmt: skip
 
 
 def two_loop(g: Array, pairs: Sequence[tuple[Array, Array]]) -> Array:

@@ -19,16 +19,9 @@ from numpy import ndarray as Array
 from numpy.typing import ArrayLike
 
 __all__ = [
-    "Groups",
-    "balance",
-    "equality",
-    "independence",
-    "label_groups",
-    "pairwise_similarity",
-    "reconstruction",
-    "squared_norm",
-    "weight_decay",
-]
+    "Groups", "balance", "equality", "independence", "label_groups", "pairwise_similarity",
+    "reconstruction", "squared_norm", "weight_decay",
+]  # fmt: skip
 
 
 def squared_norm(A: Array) -> float:

@@ -27,21 +27,10 @@ from numpy.typing import ArrayLike
 from bdnn import checks
 
 __all__ = [
-    "average_precision",
-    "balance",
-    "evaluate",
-    "hamming_distances",
-    "independence",
-    "items_within",
-    "mean_average_precision",
-    "nearest",
-    "pack_codes",
-    "precision_at",
-    "precision_at_radius",
-    "recall_at",
-    "sgn",
-    "unpack_codes",
-]
+    "average_precision", "balance", "evaluate", "hamming_distances", "independence",
+    "items_within", "mean_average_precision", "nearest", "pack_codes", "precision_at",
+    "precision_at_radius", "recall_at", "sgn", "unpack_codes",
+]  # fmt: skip
 
 
 def sgn(Z: Array) -> Array:

@@ -14,21 +14,10 @@ from numpy import ndarray as Array
 from bdnn.itq import fixed_signs
 
 __all__ = [
-    "ACTIVATIONS",
-    "backward",
-    "flatten",
-    "forward",
-    "gradient_error",
-    "hidden_sizes",
-    "identity",
-    "identity_slope",
-    "initial_weights",
-    "layer_memory",
-    "sigmoid",
-    "sigmoid_slope",
-    "tanh_slope",
+    "ACTIVATIONS", "backward", "flatten", "forward", "gradient_error", "hidden_sizes", "identity",
+    "identity_slope", "initial_weights", "layer_memory", "sigmoid", "sigmoid_slope", "tanh_slope",
     "unflatten",
-]
+]  # fmt: skip
 
 
 def hidden_sizes(n_bits: int) -> tuple[int, int]:

@@ -35,16 +35,9 @@ from bdnn.network import backward, flatten, forward, initial_weights, layer_memo
 from bdnn.uh_bdnn import DeepEncoder, encoder_objective, stages
 
 __all__ = [
-    "SAMPLE_LENGTH",
-    "SHBDNN",
-    "State",
-    "class_codes",
-    "class_vectors",
-    "sh_bdnn",
-    "supervised_objective",
-    "supervised_terms",
-    "turn_to_codes",
-]
+    "SAMPLE_LENGTH", "SHBDNN", "State", "class_codes", "class_vectors", "sh_bdnn",
+    "supervised_objective", "supervised_terms", "turn_to_codes",
+]  # fmt: skip
 
 SAMPLE_LENGTH = 10.0  # root mean square length of a scaled sample
 

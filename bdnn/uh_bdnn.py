@@ -41,22 +41,10 @@ from bdnn.network import (
 )
 
 __all__ = [
-    "DeepEncoder",
-    "ENERGY",
-    "ROUNDS",
-    "SAMPLE",
-    "State",
-    "UHBDNN",
-    "best_codes",
-    "encoder_objective",
-    "growing",
-    "initial_codes",
-    "principal_axes",
-    "ridge_decoder",
-    "stages",
-    "terms",
-    "uh_bdnn",
-]
+    "DeepEncoder", "ENERGY", "ROUNDS", "SAMPLE", "State", "UHBDNN", "best_codes",
+    "encoder_objective", "growing", "initial_codes", "principal_axes", "ridge_decoder", "stages",
+    "terms", "uh_bdnn",
+]  # fmt: skip
 
 
 def ridge_decoder(X: Array, B: Array, lambda1: float) -> tuple[Array, Array]:

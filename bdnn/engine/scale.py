@@ -21,24 +21,10 @@ from bdnn.network import backward, flatten, forward, unflatten
 from bdnn.uh_bdnn import best_codes, ridge_decoder
 
 __all__ = [
-    "BLOCK",
-    "Network",
-    "bdnn_terms",
-    "code_sums",
-    "codes_of",
-    "decoder",
-    "gradient_sums",
-    "new_codes",
-    "objective",
-    "on_blocks",
-    "outputs",
-    "rotate",
-    "rotation_sums",
-    "second_moments",
-    "stand_ins",
-    "sums_of_block",
-    "total",
-]
+    "BLOCK", "Network", "bdnn_terms", "code_sums", "codes_of", "decoder", "gradient_sums",
+    "new_codes", "objective", "on_blocks", "outputs", "rotate", "rotation_sums", "second_moments",
+    "stand_ins", "sums_of_block", "total",
+]  # fmt: skip
 
 BLOCK = 4096  # rows that a function sees at once: what it computes for them stays small
 
