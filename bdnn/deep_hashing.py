@@ -112,7 +112,7 @@ def dh_terms(
     if y is not None:
         of_codes["scatter"] = -alpha1 * alpha / 2, scatter(H, y)
     angle, dWs_angle = orthogonality(Ws)
-    decay, _ = weight_decay([*Ws, *cs])  # the variables are their own gradients
+    decay, _ = weight_decay([*Ws, *cs])  # Eq. (8): the variables are their own gradients
     terms = {name: weight * value for name, (weight, (value, _)) in of_codes.items()}
     terms |= {"orthogonality": alpha2 * angle, "weight_decay": alpha3 * decay}
     dH = sum(weight * gradient for weight, (_, gradient) in of_codes.values())  # of Eq. (13)
@@ -132,9 +132,9 @@ def dh_objective(
     `memory` is from `network.layer_memory`; **options are those of :func:`dh_terms`.
     """
     Ws, cs = unflatten(theta, sizes)
-    Hs = forward(Ws, cs, X, "tanh", "tanh", out=memory[0])
-    terms, dH, dWs_own, dcs_own = dh_terms(Hs[-1], Ws, cs, **options)
-    dWs, dcs = backward(Ws, Hs, dH, "tanh", "tanh", out=memory[1])
+    Hs = forward(Ws, cs, X, "tanh", "tanh", out=memory[0])  # Eq. (1)
+    terms, dH, dWs_own, dcs_own = dh_terms(Hs[-1], Ws, cs, **options)  # Eq. (2)
+    dWs, dcs = backward(Ws, Hs, dH, "tanh", "tanh", out=memory[1])  # Eq. (13)
     dWs = [dW + own for dW, own in zip(dWs, dWs_own)]
     dcs = [dc + own for dc, own in zip(dcs, dcs_own)]
     return sum(terms.values()), flatten(dWs, dcs)

@@ -155,9 +155,9 @@ def supervised_objective(
     H, weights = Hs[-1], (1, *lambdas)  # (L, m)
     code_terms = pairwise_similarity(H, y), equality(H, B), independence(H), balance(H)
     decay, dWs_decay = weight_decay(Ws)
-    dH = sum(w * dH for w, (_, dH) in zip(weights, code_terms))
+    J = lambda1 * decay + sum(w * J for w, (J, _) in zip(weights, code_terms))  # Eq. (1)
+    dH = sum(w * dH for w, (_, dH) in zip(weights, code_terms))  # the first is Eq. (2)
     dWs, dcs = backward(Ws, Hs, dH, out=memory[1])
-    J = lambda1 * decay + sum(w * J for w, (J, _) in zip(weights, code_terms))
     return J, flatten([dW + lambda1 * d for dW, d in zip(dWs, dWs_decay)], dcs)
 
 
