@@ -8,7 +8,7 @@ are exact to about the precision of the input. The arguments are::
     X (D, m), B (L, m)  samples, and codes in {-1, +1}
     H (L, m)            outputs of the code layer
     W (D, L), c (D, 1)  decoder
-    Ws                  weights of all layers
+    Ws                  weights (h_out, h_in) of all layers
     y                   labels (m,) of any type that sorts; or a 0/1 matrix (m, n_labels)
 """
 

@@ -1,9 +1,10 @@
 # Generated from notebooks/04_network.py by `course.py export 04`: edit the notebook.
 """The encoder of the Binary Deep Neural Network: layers, backpropagation, initial weights.
 
-Samples stand in columns: X is (D, m), the output of a layer with h units (h, m). Python counts from
-0 and the paper from 1: Hs[0] is its H(1) = X, Ws[0] its W(1), the weights that lead from layer 1 to
-layer 2. Everything works in the precision of its input.
+Samples stand in columns: X is (D, m), the output of a layer with h units (h, m); weights Ws are
+(h_out, h_in), biases cs (h_out, 1), and `sizes` the units of all layers, D first. Python counts
+from 0 and the paper from 1: Hs[0] is its H(1) = X, Ws[0] its W(1), the weights that lead from layer
+1 to layer 2. Everything works in the precision of its input.
 """
 
 from collections.abc import Callable, Sequence

@@ -296,7 +296,10 @@ def mean_average_precision(
     top: int | None = None,
     denominator: str = "possible",
 ) -> float:
-    """Mean over all queries of :func:`average_precision` (mAP); mAP@k with ``top=k``."""
+    """Mean over all queries of :func:`average_precision` (mAP); mAP@k with ``top=k``.
+
+    Codes, and the forms that `relevant` may have, are described at the head of the module.
+    """
     options = (form, ties, top, denominator)
     _check_options(*options)
     blocks = _scan(codes_query, codes_database, relevant)
@@ -652,7 +655,8 @@ def evaluate(
     """All measures of the course in one pass over the distances.
 
     With many pairs and numba installed the ranking is compiled: the results are the same bits.
-    Codes are not packed, since balance and independence need to know the number of bits.
+    Arguments are described at the head of the module. Codes are not packed, since balance and
+    independence need to know the number of bits.
 
     Returns
     -------
