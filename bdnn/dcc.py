@@ -24,14 +24,8 @@ def coordinate_descent(
 
     Parameters
     ----------
-    X : array (D, m)
-        Samples.
-    W, c : arrays (D, L), (D, 1)
-        Decoder.
-    H : array (L, m)
-        Outputs of the code layer.
-    lambda2 : float
-        Weight of the equality term.
+    X, W, c, H, lambda2 : arrays (D, m), (D, L), (D, 1), (L, m), float
+        Samples, decoder, outputs of the code layer, weight of the equality term.
     B : array (L, m)
         Codes to start from, -1 and +1; not modified. All 0: start from nothing, as the paper's
         authors do; then the result may be worse than earlier codes.
@@ -41,8 +35,7 @@ def coordinate_descent(
 
     Returns
     -------
-    array (L, m)
-        The codes, -1 and +1, in the dtype of B.
+    B : array (L, m), in the dtype of the start
     """
     Q = W.T @ X - W.T @ c + lambda2 * H  # (L, m), Eq. (3)
     G = W.T @ W  # (L, L)

@@ -30,29 +30,12 @@ from sklearn.utils._param_validation import (
 from sklearn.utils.validation import check_is_fitted, validate_data
 from tqdm import tqdm
 
-from bdnn.checks import (
-    Seed,
-    as_classes,
-    as_generator,
-    check_classes,
-    check_kind,
-    check_missing,
-    check_range,
-    check_whole_number,
-    numbered,
-)
+from bdnn import checks
+from bdnn.checks import Seed, as_generator
 from bdnn.files import Checkpoint, StrPath, learned, release, save
 from bdnn.metrics import pack_codes, precision_at_radius, sgn
 
-__all__ = [
-    "Hasher",
-    "NetworkHasher",
-    "Seed",
-    "StoppedEarly",
-    "as_generator",
-    "at_least",
-    "whole_training",
-]
+__all__ = ["Hasher", "NetworkHasher", "Seed", "StoppedEarly", "as_generator", "whole_training"]
 
 Array = np.ndarray
 BLOCK = 1024  # samples encoded at once: what is computed for them stays in the cache
@@ -149,10 +132,6 @@ class Hasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             Class labels, or a 0/1 matrix: one-hot, or, for the methods whose tag `multi_label`
             says so, with several labels of a sample. Only the supervised methods look at them.
 
-        Returns
-        -------
-        self
-
         Raises
         ------
         ValueError
@@ -176,10 +155,7 @@ class Hasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
                 spread.fit(learner, X, y, **options)
             else:
-                X, y = learner._check_input(X, y)
-                learner._fit_or_stop(X, y, **options)
-                if not hasattr(learner, "codes_"):
-                    learner.codes_ = learner._in_blocks(X.T, sgn, np.int8)
+                learner._fit_in_memory(X, y, **options)
         finally:
             if hasattr(learner, "codes_"):  # all is there, even if something was raised since
                 self.__dict__ = vars(learner)
@@ -187,8 +163,9 @@ class Hasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             warnings.warn(remark, stacklevel=3)
         return self
 
-    def _fit_or_stop(self, X, y, **options):
-        """Fit; if that is interrupted, keep what `_so_far` was told last, or raise."""
+    def _fit_in_memory(self, X, y, **options):
+        """Check and fit; if that is interrupted, keep what `_so_far` was told last, or raise."""
+        X, y = self._check_input(X, y)
         try:
             self._fit(X, y, **options)
         except KeyboardInterrupt:
@@ -199,6 +176,8 @@ class Hasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             vars(self).update(self._found)
         finally:
             vars(self).pop("_found", None)
+        if not hasattr(self, "codes_"):
+            self.codes_ = self._in_blocks(X.T, sgn, np.int8)
 
     def _so_far(self, **more):
         """Note all that a long training has learned by now, and what is given by its name."""
@@ -219,21 +198,21 @@ class Hasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                 raise ValueError(f"{key!r} of {name} is no truth value, got {value!r}")
         validate_parameter_constraints(table, values, caller_name=name)
         for units in values.get("hidden") or ():
-            check_whole_number("every entry of hidden", units, 1)
+            checks.check_whole_number("every entry of hidden", units, 1)
 
     def _check_input(self, X, y):
         """Training samples in columns, and their labels if the method needs them."""
-        check_kind(X)
+        checks.check_kind(X)
         options = {"dtype": self.dtype, "ensure_min_samples": 2, "order": "C"}
         if self._requires_labels:
-            check_missing(y)
-            y = as_classes(y, type(self).__name__, self._several_labels)
+            checks.check_missing(y)
+            y = checks.as_classes(y, type(self).__name__, self._several_labels)
             matrix = isinstance(y, np.ndarray) and y.ndim == 2 and y.shape[1] > 1
             X, y = validate_data(self, X, y, multi_output=matrix, **options)
-            check_classes(y)
+            checks.check_classes(y)
         else:
             X, y = validate_data(self, X, **options), None
-        check_range(X)
+        checks.check_range(X)
         self._check_n_bits(len(X))
         return X.T, y
 
@@ -262,7 +241,7 @@ class Hasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     def transform(self, X: Any) -> Array:
         """Codes (n_samples, n_bits), int8, entries -1 and +1; sgn(0) = +1."""
-        return self._encode(X, signs, np.int8)
+        return self._encode(X, sgn, np.int8)
 
     def encode(self, X: Any) -> Array:
         """Packed codes (n_samples, ceil(n_bits / 8)), uint8; see `metrics.pack_codes`."""
@@ -271,7 +250,7 @@ class Hasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def _encode(self, X, encode, dtype):
         """What `encode` makes of the outputs for the samples of X."""
         check_is_fitted(self)
-        check_kind(X)
+        checks.check_kind(X)
         if is_dask(X):
             from bdnn.engine import spread
 
@@ -306,13 +285,8 @@ class Hasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
         The file is written under a temporary name and renamed, so a full disk or an interruption
         never leaves half a file at ``path``. A `random_state` that is a Generator or a RandomState
-        is left out.
-
-        Raises
-        ------
-        TypeError
-            For an estimator of a class that bdnn does not have, and for parameters or attributes
-            of types other than those that are named above.
+        is left out. A TypeError for a class that bdnn does not have, and for attributes of types
+        other than arrays, numbers, strings, and lists, tuples and dicts of these.
         """
         check_is_fitted(self)
         save(self, path)
@@ -329,11 +303,6 @@ class Hasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 def all_finite(A: Array) -> bool:
     """Whether A holds neither NaN nor infinity."""
     return bool(np.isfinite(A).all())
-
-
-def signs(H: Array) -> Array:
-    """The signs of outputs H (n, L), as int8."""
-    return np.where(H >= 0, np.int8(1), np.int8(-1))
 
 
 def packed(H: Array) -> Array:
@@ -354,14 +323,12 @@ class NetworkHasher(Hasher):
         B (L, n) last. It goes on from the state that t rounds have left, if there is one.
     ``_terms(X, y, state)``
         Every term of the objective times its weight, by name.
-    ``_sizes(D)``
-        Units of the layers, D inputs first.
+    ``_sizes(D)``, ``_n_rounds()``
+        Units of the layers, D inputs first; the most rounds of a training.
     ``_outputs(theta, X)``
         Outputs of the code layer for what `_prepare` returns.
     ``_network(state)``
         What is learned, by the names of the attributes, for inputs that are not scaled.
-    ``_n_rounds()``
-        The most rounds of a training.
     ``_begin(start, X, train)``
         Rounds made and state where training goes on from another estimator of the class.
     """
@@ -384,11 +351,9 @@ class NetworkHasher(Hasher):
 
         Parameters
         ----------
-        X : array-like (n_samples, n_features)
-            Finite real vectors, one sample per row. A memory-mapped array stays in its file, and a
-            Dask array where it is: notebook 16.
-        y : array-like (n_samples,) or (n_samples, n_labels), optional
-            Class labels, or a 0/1 matrix, as for :meth:`Hasher.fit`.
+        X, y
+            As for :meth:`Hasher.fit`. A memory-mapped array stays in its file, and a Dask array
+            where it is: notebook 16.
         start : estimator of the same class, optional
             Fitted to the same samples, with as many bits and units: training goes on from it.
         callback : callable, optional
@@ -397,10 +362,6 @@ class NetworkHasher(Hasher):
         checkpoint : path, optional
             The state is kept there, and if the file is there, training goes on from it to the same
             codes. It needs a whole number as `random_state`.
-
-        Returns
-        -------
-        self
 
         Raises
         ------
@@ -411,7 +372,7 @@ class NetworkHasher(Hasher):
 
     def _fit(self, X, y, start=None, callback=None, checkpoint=None):
         if self._requires_labels:
-            self.classes_, y = numbered(y)
+            self.classes_, y = checks.numbered(y)
         file = Checkpoint(checkpoint, self, X, y, start)
         rng = as_generator(self.random_state)
         Z = self._prepare(X)  # (r, m), what the network sees
@@ -424,7 +385,7 @@ class NetworkHasher(Hasher):
             run["t"], run["state"] = self._begin(start, Z, train)
 
         def all_codes(encoder, best):  # (m, L), those of the training's samples as it found them
-            codes = encoder._in_blocks(X.T, signs, np.int8)
+            codes = encoder._in_blocks(X.T, sgn, np.int8)
             if best["samples"] == len(train):
                 codes[train] = best["B"].T
             return codes
@@ -488,7 +449,7 @@ class NetworkHasher(Hasher):
             if not isinstance(error, KeyboardInterrupt):
                 raise
             told = f"interrupted after {len(run['history'])} rounds: the best of them is kept"
-            warnings.warn(told, StoppedEarly, stacklevel=5)
+            warnings.warn(told, StoppedEarly, stacklevel=6)
 
     def _follow(self, states, describe, n_train, run, callback, file):
         """Consume the states of a training; at any moment `run` holds what was found so far."""

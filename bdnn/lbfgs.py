@@ -17,35 +17,16 @@ from numpy import ndarray as Array
 from scipy.optimize import OptimizeResult
 
 __all__ = [
-    "MAX_TRIALS",
-    "MESSAGES",
-    "Trial",
-    "cubic_minimiser",
-    "minimize",
-    "next_step",
-    "strong_wolfe",
-    "two_loop",
-]
+    "MESSAGES", "Trial", "cubic_minimiser", "minimize", "next_step", "strong_wolfe", "two_loop",
+]  # fmt: skip
 
 
 def two_loop(g: Array, pairs: Sequence[tuple[Array, Array]]) -> Array:
-    """Multiply a vector by the limited-memory estimate of the inverse Hessian.
+    """Multiply a vector g (n,) by the limited-memory estimate of the inverse Hessian.
 
-    Eq. (8) of notebook 06: the BFGS matrix that the pairs make of the start
-    :math:`\\gamma I`, :math:`\\gamma = s^\\top y / y^\\top y` of the newest pair, without ever
-    forming a matrix.
-
-    Parameters
-    ----------
-    g : array (n,)
-        The vector, usually a gradient; it is not modified.
-    pairs : sequence of (s, y), arrays (n,)
-        Steps and differences of gradients, s^T y > 0, oldest first.
-
-    Returns
-    -------
-    array (n,)
-        The product; a copy of g if there are no pairs.
+    Eq. (8) of notebook 06: the BFGS matrix that the pairs make of the start gamma I, without ever
+    forming a matrix. Pairs are (s, y), arrays (n,): steps and differences of gradients,
+    s^T y > 0, oldest first. g is not modified; without pairs the product is a copy of it.
     """
     q, alphas = g.copy(), []
     for s, y in reversed(pairs):
@@ -101,42 +82,20 @@ def next_step(previous: Trial, low: Trial, high: Trial | None, halve: bool) -> f
     return low.a + min(max(share, 0.1), 0.9) * width
 
 
-MAX_TRIALS = 25  # evaluations of a line search
-
-
 def strong_wolfe(
-    phi: Callable[[float], Trial],
-    start: Trial,
-    a: float,
-    c1: float = 1e-4,
-    c2: float = 0.9,
-    max_trials: int = MAX_TRIALS,
+    phi: Callable[[float], Trial], start: Trial, a: float, c1: float = 1e-4, c2: float = 0.9
 ) -> Trial | None:
     """Find a step that fulfils the strong Wolfe conditions, Eqs. (10) and (11) of notebook 06.
 
-    Parameters
-    ----------
-    phi : callable
-        Step length to :class:`Trial`. Values that are not finite are taken as too high.
-    start : Trial
-        The step of length 0; its slope must be negative.
-    a : float
-        The first length to try.
-    c1, c2 : float
-        How much of the decrease that the slope promises must come, and what share of the slope
-        may be left; 0 < c1 < c2 < 1.
-    max_trials : int
-        The most evaluations of `phi`.
-
-    Returns
-    -------
-    Trial or None
-        None if `max_trials` found no such step, or if the decrease that the slope promises is
-        smaller than the rounding error of the function's values.
+    `phi` takes a step length to a :class:`Trial`; values that are not finite are taken as too high.
+    `start` is the step of length 0, its slope negative, and `a` the first length to try. So much
+    (c1) of the decrease that the slope promises must come, and such a share (c2) of the slope may
+    be left; 0 < c1 < c2 < 1. None if 25 evaluations of `phi` found no such step, or if the decrease
+    that the slope promises is smaller than the rounding error of the function's values.
     """
     eps = float(np.finfo(start.x.dtype).eps)
     previous, low, high, width = start, start, None, math.inf
-    for _ in range(max_trials):
+    for _ in range(25):
         trial = phi(a)
         enough = math.isfinite(trial.d) and start.f + c1 * a * start.d >= trial.f > -math.inf
         if enough and abs(trial.d) <= -c2 * start.d:  # Eqs. (10) and (11)

@@ -1,9 +1,15 @@
 # Generated from notebooks/05_losses.py by `course.py export 05`: edit the notebook.
 """Every term of the UH-BDNN and SH-BDNN objectives: value and gradient.
 
-Samples stand in columns: X is (D, m), H and B are (L, m). Each function returns the term as the
-slides write it, without its weight lambda, and the gradient in the shape of the variable. Values
-are summed in float64, so that they are exact to about the precision of the input.
+Samples stand in columns. Each function returns the term as the slides write it, without its weight
+lambda, and the gradient in the shape of the variable. Values are summed in float64, so that they
+are exact to about the precision of the input. The arguments are::
+
+    X (D, m), B (L, m)  samples, and codes in {-1, +1}
+    H (L, m)            outputs of the code layer
+    W (D, L), c (D, 1)  decoder
+    Ws                  weights (h_out, h_in) of all layers
+    y                   labels (m,) of any type that sorts; or a 0/1 matrix (m, n_labels)
 """
 
 from typing import NamedTuple
@@ -13,16 +19,9 @@ from numpy import ndarray as Array
 from numpy.typing import ArrayLike
 
 __all__ = [
-    "Groups",
-    "balance",
-    "equality",
-    "independence",
-    "label_groups",
-    "pairwise_similarity",
-    "reconstruction",
-    "squared_norm",
-    "weight_decay",
-]
+    "Groups", "balance", "equality", "independence", "label_groups", "pairwise_similarity",
+    "reconstruction", "squared_norm", "weight_decay",
+]  # fmt: skip
 
 
 def squared_norm(A: Array) -> float:
@@ -31,58 +30,19 @@ def squared_norm(A: Array) -> float:
 
 
 def reconstruction(X: Array, B: Array, W: Array, c: Array) -> tuple[float, tuple[Array, Array]]:
-    """Reconstruction of the samples from their codes: Eqs. (2), (3) of notebook 05.
-
-    Parameters
-    ----------
-    X, B : arrays (D, m), (L, m)
-        Samples and their codes.
-    W, c : arrays (D, L), (D, 1)
-        Decoder.
-
-    Returns
-    -------
-    value : float
-        1/(2m) ||X - W B - c 1^T||^2.
-    (dW, dc) : arrays (D, L), (D, 1)
-    """
+    """1/(2m) ||X - W B - c 1^T||^2, and (dW, dc): Eqs. (2), (3) of notebook 05."""
     m = X.shape[1]
     R = X - W @ B - c  # (D, m), what the decoder misses
     return squared_norm(R) / (2 * m), (-R @ B.T / m, -R.sum(axis=1, keepdims=True) / m)
 
 
 def weight_decay(Ws: list[Array]) -> tuple[float, list[Array]]:
-    """Squared length of all weights: Eqs. (4), (5) of notebook 05. Biases do not count.
-
-    Parameters
-    ----------
-    Ws : list of arrays
-        Weight matrices of all layers.
-
-    Returns
-    -------
-    value : float
-        1/2 sum_l ||W_l||^2.
-    dWs : list of arrays
-        The weights themselves, which are their own gradients.
-    """
+    """1/2 sum_l ||W_l||^2, and dWs, the weights themselves: Eqs. (4), (5) of notebook 05."""
     return sum(map(squared_norm, Ws)) / 2, Ws
 
 
 def equality(H: Array, B: Array) -> tuple[float, Array]:
-    """Distance between the outputs of the code layer and the codes: Eqs. (6), (7) of notebook 05.
-
-    Parameters
-    ----------
-    H, B : arrays (L, m)
-        Outputs of the code layer, and codes.
-
-    Returns
-    -------
-    value : float
-        1/(2m) ||H - B||^2.
-    dH : array (L, m)
-    """
+    """1/(2m) ||H - B||^2, and dH: Eqs. (6), (7) of notebook 05."""
     m = H.shape[1]
     E = H - B
     value = squared_norm(E) / (2 * m)
@@ -91,38 +51,16 @@ def equality(H: Array, B: Array) -> tuple[float, Array]:
 
 
 def independence(H: Array) -> tuple[float, Array]:
-    """Distance of the bits' second moments from the identity: Eqs. (8), (9) of notebook 05.
-
-    Parameters
-    ----------
-    H : array (L, m)
-        Outputs of the code layer.
-
-    Returns
-    -------
-    value : float
-        1/2 ||H H^T / m - I||^2.
-    dH : array (L, m)
-    """
+    """1/2 ||H H^T / m - I||^2, and dH: Eqs. (8), (9) of notebook 05."""
     L, m = H.shape
     G = H @ H.T / m - np.eye(L, dtype=H.dtype)  # (L, L)
     return squared_norm(G) / 2, (2 / m * G) @ H
 
 
 def balance(H: Array) -> tuple[float, Array]:
-    """Squared sum of each bit over all samples: Eqs. (10), (11) of notebook 05.
+    """1/(2m) ||H 1||^2, and dH: Eqs. (10), (11) of notebook 05.
 
-    Parameters
-    ----------
-    H : array (L, m)
-        Outputs of the code layer.
-
-    Returns
-    -------
-    value : float
-        1/(2m) ||H 1||^2.
-    dH : array (L, m)
-        The same in every column, which is kept once: a view that cannot be written to.
+    dH is the same in every column, which is kept once: a view that cannot be written to.
     """
     m = H.shape[1]
     h = H.sum(axis=1, keepdims=True)  # (L, 1)
@@ -137,13 +75,7 @@ class Groups(NamedTuple):
 
 
 def label_groups(y: ArrayLike | Groups) -> Groups:
-    """Samples with the same set of labels as one group.
-
-    Parameters
-    ----------
-    y : array-like (m,) or (m, n_labels)
-        Labels, which stay as they are; or a 0/1 matrix, where a sample may have several labels.
-    """
+    """Labels as they are; of a 0/1 matrix the samples with the same set of labels as one group."""
     if isinstance(y, Groups):
         return y
     y = np.asarray(y)
@@ -156,25 +88,11 @@ def label_groups(y: ArrayLike | Groups) -> Groups:
 
 
 def pairwise_similarity(H: Array, y: ArrayLike | Groups) -> tuple[float, Array]:
-    """Distance between H^T H / L and the pairwise label matrix S: Eqs. (14), (15) of notebook 05.
+    """1/(2m) ||H^T H / L - S||^2, and dH: Eqs. (14), (15) of notebook 05.
 
-    S_ij is +1 where samples i and j share a label and -1 where they do not. S has m x m entries and
-    is never formed: time O(m L^2), memory O(m L), whatever the number of classes; and O(L C^2),
-    O(C^2) more for C sets of several labels.
-
-    Parameters
-    ----------
-    H : array (L, m)
-        Outputs of the code layer.
-    y : array-like (m,) or (m, n_labels), or Groups
-        Labels of any type that sorts: whole numbers, strings, booleans; or a 0/1 matrix; or what
-        `label_groups` makes of these.
-
-    Returns
-    -------
-    value : float
-        1/(2m) ||H^T H / L - S||^2.
-    dH : array (L, m)
+    S_ij is +1 where samples i and j share a label and -1 where they do not; y are labels, or what
+    `label_groups` makes of them. S has m x m entries and is never formed: time O(m L^2), memory
+    O(m L), whatever the number of classes; and O(L C^2), O(C^2) more for C sets of several labels.
     """
     L, m = H.shape
     y, T = label_groups(y)

@@ -5,7 +5,16 @@ Codes stand in rows here, one sample per row: this is the form in which estimato
 Arguments are checked once, at the face of each measure; what does not fit is a ValueError that
 names the argument. Distances are counted on packed bits, block by block, so that memory stays
 bounded however many queries and items there are. The functions up to `independence` are those of
-notebook 02, the others are those of notebook 02b.
+notebook 02, the others are those of notebook 02b. The measures take::
+
+    codes_query, codes_database  codes (n_query, n_bits), (n_database, n_bits) in {-1, +1} of any
+                                 number type or booleans; or both packed, by `pack_codes`
+    relevant                     a 0/1 matrix (n_query, n_database) of any number type; or per query
+                                 the indices of its relevant items, whose number may differ; or
+                                 (labels_query, labels_database), relevant meaning the same label,
+                                 or, of 0/1 matrices with a column for each label, one in common
+    ties                         "stable", items at the same distance in database order, or
+                                 "expected", the expectation over all their orders
 """
 
 from collections.abc import Iterator
@@ -18,22 +27,10 @@ from numpy.typing import ArrayLike
 from bdnn import checks
 
 __all__ = [
-    "average_precision",
-    "balance",
-    "evaluate",
-    "hamming_distances",
-    "independence",
-    "items_within",
-    "mean_average_precision",
-    "nearest",
-    "pack_codes",
-    "precision_at",
-    "precision_at_radius",
-    "radius_curve",
-    "recall_at",
-    "sgn",
-    "unpack_codes",
-]
+    "average_precision", "balance", "evaluate", "hamming_distances", "independence",
+    "items_within", "mean_average_precision", "nearest", "pack_codes", "precision_at",
+    "precision_at_radius", "recall_at", "sgn", "unpack_codes",
+]  # fmt: skip
 
 
 def sgn(Z: Array) -> Array:
@@ -97,8 +94,7 @@ def _row_blocks(n_rows, n_columns, entries=None):
 def hamming_distances(A: Array, B: Array) -> Array:
     """Hamming distances between all rows of A and all rows of B, Eqs. (1), (2) of notebook 02.
 
-    A is (n_a, n_bits) and B is (n_b, n_bits), in {-1, +1} of any number type or booleans; or both
-    are packed, as :func:`pack_codes` returns them. The result is (n_a, n_b), int16.
+    Of codes (n_a, n_bits) and (n_b, n_bits), or of both packed; the result is (n_a, n_b), int16.
     """
     A, B = _words(A, B)
     D = np.empty((len(A), len(B)), dtype=np.int16)
@@ -151,7 +147,7 @@ def precision_at_radius(
 
     Items at most ``radius`` from the query are in its ball. ``empty`` is what a query counts whose
     ball is empty: 0 as in the published tables; NaN leaves such queries out of the mean (which is
-    NaN if none is left). Codes and ``relevant`` as for :func:`mean_average_precision`.
+    NaN if none is left).
     """
     checks.check_whole_number("radius", radius, 0)
     blocks = _scan(codes_query, codes_database, relevant)
@@ -247,8 +243,7 @@ def average_precision(
         Mean precision at the relevant ranks, Eq. (3) of notebook 02, or the trapezoid rule of the
         Oxford Buildings evaluation, Eq. (1) of notebook 02b, as in the published curves of BDNN.
     ties : {"stable", "expected"}
-        Items at the same distance in database order, or the expectation over all their orders,
-        Eqs. (4) and (5) of notebook 02b.
+        By Eqs. (4) and (5) of notebook 02b.
     top : int or None
         Only the first `top` items of the ranking count: AP@k. None: all of them.
     denominator : {"possible", "found"}
@@ -287,19 +282,9 @@ def mean_average_precision(
     top: int | None = None,
     denominator: str = "possible",
 ) -> float:
-    """Mean over all queries of the average precision (mAP); mAP@k with ``top=k``.
+    """Mean over all queries of :func:`average_precision` (mAP); mAP@k with ``top=k``.
 
-    Parameters
-    ----------
-    codes_query, codes_database : array (n_query, n_bits) and array (n_database, n_bits)
-        Codes as for :func:`hamming_distances`.
-    relevant : matrix, list of index arrays, or pair
-        What is relevant to each query: a 0/1 matrix (n_query, n_database) of any number type; or
-        per query the indices of its relevant items, whose number may differ; or
-        ``(labels_query, labels_database)``, where relevant means the same label; or such a pair of
-        0/1 matrices with a column for each label, where it means a label in common.
-    form, ties, top, denominator
-        See :func:`average_precision`.
+    Codes, and the forms that `relevant` may have, are described at the head of the module.
     """
     options = (form, ties, top, denominator)
     _check_options(*options)
@@ -322,9 +307,8 @@ def precision_at(
 ) -> float:
     """Mean over all queries of the precision among the first n items, Eq. (7) of notebook 02b.
 
-    ``ties`` are in database order, or averaged over all orders by Eq. (8). A database of fewer than
-    n items is looked at as a whole, with a warning: the result is then the share of relevant items,
-    whatever the codes. Codes and ``relevant`` as for :func:`mean_average_precision`.
+    Its expectation over ties is Eq. (8). A database of fewer than n items is looked at as a whole,
+    with a warning: the result is then the share of relevant items, whatever the codes.
     """
     _check_options(ties=ties)
     checks.check_whole_number("n", n, 1)
@@ -346,9 +330,7 @@ def recall_at(
     If k is given, ``relevant`` must hold the indices of the neighbours of each query, nearest
     first, as :func:`bdnn.data.nearest_neighbours` gives them. ``k=1`` is 1-recall@n, which faiss
     reports; ``k=shortlist`` is n-recall@n, which ann-benchmarks reports; None looks for all that is
-    relevant, in any form that :func:`mean_average_precision` takes. A query with fewer than k
-    neighbours is judged by those it has; one with none counts 0. ``ties`` as for
-    :func:`precision_at`.
+    relevant. A query with fewer than k neighbours is judged by those it has; one without counts 0.
     """
     _check_options(ties=ties)
     checks.check_whole_number("shortlist", shortlist, 1)
@@ -362,26 +344,10 @@ def recall_at(
 
 
 def _ball_curves(T, S, L):
-    """Precision and recall of the balls of radius 0 to L, each (n_query, L + 1); empty balls: 0."""
+    """Precision and recall, Eq. (10), of the balls of radius 0 to L, each (n_query, L + 1)."""
     radii = np.minimum(np.arange(L + 1), T.shape[1] - 1)  # the largest distance's ball holds all
     size, hits = (np.cumsum(counts, axis=1)[:, radii] for counts in (T, S))
     return hits / np.maximum(size, 1), hits / np.maximum(hits[:, -1:], 1)
-
-
-def radius_curve(codes_query: Array, codes_database: Array, relevant: Any) -> tuple[Array, Array]:
-    """Precision and recall within Hamming balls of every radius, Eq. (10) of notebook 02b.
-
-    Two arrays (n_bits + 1,), means over the queries for the radii 0 to n_bits. An empty ball has
-    precision 0, a query without any relevant item precision and recall 0. Arguments as for
-    :func:`mean_average_precision`; codes not packed, since the last radius is the number of bits.
-    """
-    L = checks.check_codes("codes_database", codes_database).shape[1]
-    sums = np.zeros((2, L + 1))
-    for D, R in _scan(codes_query, codes_database, relevant):
-        T, S = _tie_counts(D, R)
-        sums += np.sum(_ball_curves(T, S, L), axis=1)
-    precision, recall = sums / len(codes_query)
-    return precision, recall
 
 
 _CACHED_ENTRIES = 2**18  # query-item pairs whose distances, a byte each, stay in the cache
@@ -391,7 +357,7 @@ def items_within(A: Array, B: Array, radius: int = 2) -> list[Array]:
     """The items of a Hamming ball around every query: what a lookup by hash code finds.
 
     A list with an array of int64 for each row of A: the rows of B at most ``radius`` away, in
-    increasing order. A and B are codes that :func:`hamming_distances` takes.
+    increasing order.
     """
     checks.check_whole_number("radius", radius, 0)
     A, B = _words(A, B)
@@ -434,8 +400,7 @@ def nearest(A: Array, B: Array, k: int) -> tuple[Array, Array]:
     """The k nearest rows of B to every row of A by Hamming distance.
 
     Indices and distances, arrays (n_query, k) of int64 and int16, nearest first; of equal distances
-    the lower row first. A and B are codes that :func:`hamming_distances` takes, and B has at least
-    k rows.
+    the lower row first. B has at least k rows.
     """
     checks.check_whole_number("k", k, 1)
     A, B = _words(A, B)
@@ -466,7 +431,7 @@ def evaluate(
     """All measures of the course in one pass over the distances.
 
     With many pairs and numba installed the ranking is compiled: the results are the same bits.
-    Arguments as for :func:`mean_average_precision`; codes not packed, since balance and
+    Arguments are described at the head of the module. Codes are not packed, since balance and
     independence need to know the number of bits.
 
     Returns
@@ -478,7 +443,8 @@ def evaluate(
         expectation over ties), ``empty_share`` (queries with an empty ball), ``balance`` and
         ``independence`` of the database codes. All are fractions from 0 to 1. With ``top=k`` also
         ``map_at_k``, as :func:`mean_average_precision` gives it by default, in a pass of its own;
-        with ``curves`` also the arrays ``precision_by_radius`` and ``recall_by_radius``.
+        with ``curves`` also ``precision_by_radius`` and ``recall_by_radius``, Eq. (10) of notebook
+        02b: arrays (n_bits + 1,); a query without any relevant item counts 0 in both.
     """
     checks.check_whole_number("radius", radius, 0)
     measures = {"balance": balance(codes_database), "independence": independence(codes_database)}

@@ -1,9 +1,10 @@
 # Generated from notebooks/04_network.py by `course.py export 04`: edit the notebook.
 """The encoder of the Binary Deep Neural Network: layers, backpropagation, initial weights.
 
-Samples stand in columns: X is (D, m), the output of a layer with h units (h, m). Python counts from
-0 and the paper from 1: Hs[0] is its H(1) = X, Ws[0] its W(1), the weights that lead from layer 1 to
-layer 2. Everything works in the precision of its input.
+Samples stand in columns: X is (D, m), the output of a layer with h units (h, m); weights Ws are
+(h_out, h_in), biases cs (h_out, 1), and `sizes` the units of all layers, D first. Python counts
+from 0 and the paper from 1: Hs[0] is its H(1) = X, Ws[0] its W(1), the weights that lead from layer
+1 to layer 2. Everything works in the precision of its input.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,31 +15,17 @@ from numpy import ndarray as Array
 from bdnn.itq import fixed_signs
 
 __all__ = [
-    "ACTIVATIONS",
-    "PAPER_HIDDEN",
-    "backward",
-    "flatten",
-    "forward",
-    "gradient_error",
-    "hidden_sizes",
-    "identity",
-    "identity_slope",
-    "initial_weights",
-    "layer_memory",
-    "sigmoid",
-    "sigmoid_slope",
-    "tanh_slope",
+    "ACTIVATIONS", "backward", "flatten", "forward", "gradient_error", "hidden_sizes", "identity",
+    "identity_slope", "initial_weights", "layer_memory", "sigmoid", "sigmoid_slope", "tanh_slope",
     "unflatten",
-]
-
-PAPER_HIDDEN = {8: (90, 20), 16: (90, 30), 24: (100, 40), 32: (120, 50)}
+]  # fmt: skip
 
 
 def hidden_sizes(n_bits: int) -> tuple[int, int]:
     """Units of the two hidden layers in front of a code layer of `n_bits` units.
 
     max(90, 2.5 L + 40) and 1.25 L + 10, rounded up, Eq. (2) of notebook 04: a straight line through
-    the sizes of the paper's authors at 8, 16, 24 and 32 bits, `PAPER_HIDDEN`.
+    the sizes of the paper's authors at 8, 16, 24 and 32 bits.
     """
     return max(90, 40 + -(-5 * n_bits // 2)), 10 + -(-5 * n_bits // 4)
 
@@ -90,24 +77,10 @@ def forward(
     last: str = "identity",
     out: list[Array] | None = None,
 ) -> list[Array]:
-    """Outputs of all layers: Eq. (1) of notebook 04.
+    """Outputs (units, m) of all layers, [X, H2, H3, ...]: Eq. (1) of notebook 04.
 
-    Parameters
-    ----------
-    Ws, cs : lists of arrays (h_out, h_in) and (h_out, 1)
-        Weights and biases, from the input layer onwards.
-    X : array (D, m)
-        Samples in columns.
-    hidden, last : str
-        Activation of the hidden layers and of the last one, keys of `ACTIVATIONS`. The defaults
-        are those of the paper's authors.
-    out : list of arrays (units, m), optional
-        Memory for the outputs of layers 2, 3, ...; new memory costs time.
-
-    Returns
-    -------
-    list of arrays
-        [X, H2, H3, ...], one array (units, m) for each layer.
+    Activations of the hidden layers and of the last one are keys of `ACTIVATIONS`; the defaults are
+    those of the paper's authors. `out` is memory for H2, H3, ...; new memory costs time.
     """
     Hs = [X]
     for l, (W, c) in enumerate(zip(Ws, cs)):
@@ -126,25 +99,11 @@ def backward(
     last: str = "identity",
     out: list[Array] | None = None,
 ) -> tuple[list[Array], list[Array]]:
-    """Gradients by backpropagation: Eqs. (9) to (11) of notebook 04.
+    """Gradients dWs, dcs by backpropagation: Eqs. (9) to (11) of notebook 04.
 
-    Parameters
-    ----------
-    Ws : list of arrays (h_out, h_in)
-        Weights.
-    Hs : list of arrays
-        Outputs of all layers, from :func:`forward`.
-    dH : array (h_last, m)
-        Gradient of the objective with respect to the output of the last layer, Hs[-1].
-    hidden, last : str
-        As given to :func:`forward`.
-    out : list of arrays (units, m), optional
-        Memory for the Deltas of the hidden layers, 2, 3, ...; with it, Hs[1:] is overwritten, too.
-
-    Returns
-    -------
-    dWs, dcs : lists of arrays
-        Gradients with respect to weights and biases, in the shapes of these.
+    Hs are from :func:`forward` with the same activations, dH (h_last, m) is the gradient with
+    respect to Hs[-1]. `out` is memory for the Deltas (units, m) of the hidden layers; with it,
+    Hs[1:] is overwritten, too.
     """
     dWs, dcs, top = [], [], len(Ws) - 1
     for l in range(top, -1, -1):
@@ -189,23 +148,10 @@ def gradient_error(
 ) -> float:
     """Relative error of a gradient against central differences: Eqs. (13), (14) of notebook 04.
 
-    Parameters
-    ----------
-    fun : callable
-        fun(theta) -> (value, gradient), the gradient in the shape of theta.
-    theta : array
-        Where to check, any shape; taken in float64.
-    rng : Generator, optional
-        Source of the directions.
-    n_directions : int, optional
-        Check along so many random unit directions. Default: along every coordinate.
-    step : float
-        Step h of the differences. Default: the cube root of the rounding unit of float64.
-
-    Returns
-    -------
-    float
-        Length of the error over the length of the slopes; 0 if all slopes vanish in both.
+    `fun` gives value and gradient, this in the shape of theta, any; it is taken in float64. Slopes
+    are compared along all coordinates, or along `n_directions` unit vectors that `rng` draws. The
+    default step is the cube root of the rounding unit. Returns the length of the error over the
+    length of the slopes; 0 if all slopes vanish in both.
     """
     theta = np.array(theta, dtype=np.float64)
     if n_directions is None:
@@ -227,24 +173,11 @@ def gradient_error(
 def initial_weights(
     X: Array, sizes: Sequence[int], rng: np.random.Generator
 ) -> tuple[list[Array], list[Array]]:
-    """Weights from the data, layer by layer; biases 0.
+    """Weights Ws from the data, layer by layer; biases cs 0.
 
     The rows of each W are the eigenvectors with the largest eigenvalues of the uncentred
     second-moment matrix of the layer's input: Eq. (15) of notebook 04. A layer with more units
     than inputs gets random unit vectors for the rows that are left.
-
-    Parameters
-    ----------
-    X : array (D, m)
-        Training samples.
-    sizes : sequence of int
-        Units of all layers, D first.
-    rng : numpy.random.Generator
-        Source of the rows that no eigenvector fills.
-
-    Returns
-    -------
-    Ws, cs : lists of arrays (h_out, h_in) and (h_out, 1)
     """
     H, Ws, cs = X, [], []
     for units in sizes[1:]:

@@ -47,7 +47,16 @@ Codes stand in rows here, one sample per row: this is the form in which estimato
 Arguments are checked once, at the face of each measure; what does not fit is a ValueError that
 names the argument. Distances are counted on packed bits, block by block, so that memory stays
 bounded however many queries and items there are. The functions up to `independence` are those of
-notebook 02, the others are those of notebook 02b.
+notebook 02, the others are those of notebook 02b. The measures take::
+
+    codes_query, codes_database  codes (n_query, n_bits), (n_database, n_bits) in {-1, +1} of any
+                                 number type or booleans; or both packed, by `pack_codes`
+    relevant                     a 0/1 matrix (n_query, n_database) of any number type; or per query
+                                 the indices of its relevant items, whose number may differ; or
+                                 (labels_query, labels_database), relevant meaning the same label,
+                                 or, of 0/1 matrices with a column for each label, one in common
+    ties                         "stable", items at the same distance in database order, or
+                                 "expected", the expectation over all their orders
 """
 
 from collections.abc import Iterator
@@ -197,8 +206,7 @@ def _row_blocks(n_rows, n_columns, entries=None):
 def hamming_distances(A: Array, B: Array) -> Array:
     """Hamming distances between all rows of A and all rows of B, Eqs. (1), (2) of notebook 02.
 
-    A is (n_a, n_bits) and B is (n_b, n_bits), in {-1, +1} of any number type or booleans; or both
-    are packed, as :func:`pack_codes` returns them. The result is (n_a, n_b), int16.
+    Of codes (n_a, n_bits) and (n_b, n_bits), or of both packed; the result is (n_a, n_b), int16.
     """
     A, B = _words(A, B)
     D = np.empty((len(A), len(B)), dtype=np.int16)
@@ -404,7 +412,7 @@ def precision_at_radius(
 
     Items at most ``radius`` from the query are in its ball. ``empty`` is what a query counts whose
     ball is empty: 0 as in the published tables; NaN leaves such queries out of the mean (which is
-    NaN if none is left). Codes and ``relevant`` as for :func:`mean_average_precision`.
+    NaN if none is left).
     """
     checks.check_whole_number("radius", radius, 0)
     blocks = _scan(codes_query, codes_database, relevant)

@@ -247,8 +247,7 @@ def average_precision(
         Mean precision at the relevant ranks, Eq. (3) of notebook 02, or the trapezoid rule of the
         Oxford Buildings evaluation, Eq. (1) of notebook 02b, as in the published curves of BDNN.
     ties : {"stable", "expected"}
-        Items at the same distance in database order, or the expectation over all their orders,
-        Eqs. (4) and (5) of notebook 02b.
+        By Eqs. (4) and (5) of notebook 02b.
     top : int or None
         Only the first `top` items of the ranking count: AP@k. None: all of them.
     denominator : {"possible", "found"}
@@ -297,19 +296,9 @@ def mean_average_precision(
     top: int | None = None,
     denominator: str = "possible",
 ) -> float:
-    """Mean over all queries of the average precision (mAP); mAP@k with ``top=k``.
+    """Mean over all queries of :func:`average_precision` (mAP); mAP@k with ``top=k``.
 
-    Parameters
-    ----------
-    codes_query, codes_database : array (n_query, n_bits) and array (n_database, n_bits)
-        Codes as for :func:`hamming_distances`.
-    relevant : matrix, list of index arrays, or pair
-        What is relevant to each query: a 0/1 matrix (n_query, n_database) of any number type; or
-        per query the indices of its relevant items, whose number may differ; or
-        ``(labels_query, labels_database)``, where relevant means the same label; or such a pair of
-        0/1 matrices with a column for each label, where it means a label in common.
-    form, ties, top, denominator
-        See :func:`average_precision`.
+    Codes, and the forms that `relevant` may have, are described at the head of the module.
     """
     options = (form, ties, top, denominator)
     _check_options(*options)
@@ -420,9 +409,8 @@ def precision_at(
 ) -> float:
     """Mean over all queries of the precision among the first n items, Eq. (7) of notebook 02b.
 
-    ``ties`` are in database order, or averaged over all orders by Eq. (8). A database of fewer than
-    n items is looked at as a whole, with a warning: the result is then the share of relevant items,
-    whatever the codes. Codes and ``relevant`` as for :func:`mean_average_precision`.
+    Its expectation over ties is Eq. (8). A database of fewer than n items is looked at as a whole,
+    with a warning: the result is then the share of relevant items, whatever the codes.
     """
     _check_options(ties=ties)
     checks.check_whole_number("n", n, 1)
@@ -444,9 +432,7 @@ def recall_at(
     If k is given, ``relevant`` must hold the indices of the neighbours of each query, nearest
     first, as :func:`bdnn.data.nearest_neighbours` gives them. ``k=1`` is 1-recall@n, which faiss
     reports; ``k=shortlist`` is n-recall@n, which ann-benchmarks reports; None looks for all that is
-    relevant, in any form that :func:`mean_average_precision` takes. A query with fewer than k
-    neighbours is judged by those it has; one with none counts 0. ``ties`` as for
-    :func:`precision_at`.
+    relevant. A query with fewer than k neighbours is judged by those it has; one without counts 0.
     """
     _check_options(ties=ties)
     checks.check_whole_number("shortlist", shortlist, 1)
@@ -526,33 +512,18 @@ save_figure(fig, "02b_recall")
 
 # %% tags=["export"]
 def _ball_curves(T, S, L):
-    """Precision and recall of the balls of radius 0 to L, each (n_query, L + 1); empty balls: 0."""
+    """Precision and recall, Eq. (10), of the balls of radius 0 to L, each (n_query, L + 1)."""
     radii = np.minimum(np.arange(L + 1), T.shape[1] - 1)  # the largest distance's ball holds all
     size, hits = (np.cumsum(counts, axis=1)[:, radii] for counts in (T, S))
     return hits / np.maximum(size, 1), hits / np.maximum(hits[:, -1:], 1)
-
-
-def radius_curve(codes_query: Array, codes_database: Array, relevant: Any) -> tuple[Array, Array]:
-    """Precision and recall within Hamming balls of every radius, Eq. (10) of notebook 02b.
-
-    Two arrays (n_bits + 1,), means over the queries for the radii 0 to n_bits. An empty ball has
-    precision 0, a query without any relevant item precision and recall 0. Arguments as for
-    :func:`mean_average_precision`; codes not packed, since the last radius is the number of bits.
-    """
-    L = checks.check_codes("codes_database", codes_database).shape[1]
-    sums = np.zeros((2, L + 1))
-    for D, R in _scan(codes_query, codes_database, relevant):
-        T, S = _tie_counts(D, R)
-        sums += np.sum(_ball_curves(T, S, L), axis=1)
-    precision, recall = sums / len(codes_query)
-    return precision, recall
 
 
 # %%
 fig, ax = plt.subplots()
 for L, marker in zip((8, 16, 32, 64), MARKERS):
     codes = hyperplane_codes(L)
-    precision, recall = radius_curve(*codes, data.relevant)
+    counts = _tie_counts(hamming_distances(*codes), R_knn)
+    precision, recall = np.mean(_ball_curves(*counts, L), axis=1)
     assert abs(precision[2] - precision_at_radius(*codes, data.relevant)) < 1e-12
     _ = ax.plot(recall, precision, marker=marker, label=f"{L} bits")
     _ = ax.plot(recall[2], precision[2], marker="o", ms=12, mfc="none", color="black", ls="")
@@ -579,7 +550,7 @@ def items_within(A: Array, B: Array, radius: int = 2) -> list[Array]:
     """The items of a Hamming ball around every query: what a lookup by hash code finds.
 
     A list with an array of int64 for each row of A: the rows of B at most ``radius`` away, in
-    increasing order. A and B are codes that :func:`hamming_distances` takes.
+    increasing order.
     """
     checks.check_whole_number("radius", radius, 0)
     A, B = _words(A, B)
@@ -627,8 +598,7 @@ def nearest(A: Array, B: Array, k: int) -> tuple[Array, Array]:
     """The k nearest rows of B to every row of A by Hamming distance.
 
     Indices and distances, arrays (n_query, k) of int64 and int16, nearest first; of equal distances
-    the lower row first. A and B are codes that :func:`hamming_distances` takes, and B has at least
-    k rows.
+    the lower row first. B has at least k rows.
     """
     checks.check_whole_number("k", k, 1)
     A, B = _words(A, B)
@@ -685,7 +655,7 @@ def evaluate(
     """All measures of the course in one pass over the distances.
 
     With many pairs and numba installed the ranking is compiled: the results are the same bits.
-    Arguments as for :func:`mean_average_precision`; codes not packed, since balance and
+    Arguments are described at the head of the module. Codes are not packed, since balance and
     independence need to know the number of bits.
 
     Returns
@@ -697,7 +667,8 @@ def evaluate(
         expectation over ties), ``empty_share`` (queries with an empty ball), ``balance`` and
         ``independence`` of the database codes. All are fractions from 0 to 1. With ``top=k`` also
         ``map_at_k``, as :func:`mean_average_precision` gives it by default, in a pass of its own;
-        with ``curves`` also the arrays ``precision_by_radius`` and ``recall_by_radius``.
+        with ``curves`` also ``precision_by_radius`` and ``recall_by_radius``, Eq. (10) of notebook
+        02b: arrays (n_bits + 1,); a query without any relevant item counts 0 in both.
     """
     checks.check_whole_number("radius", radius, 0)
     measures = {"balance": balance(codes_database), "independence": independence(codes_database)}
@@ -755,9 +726,8 @@ for name in ("map_expected", "precision_at_2"):
 # | `mean_average_precision(codes_query, codes_database, relevant, ...)` | its mean, with the same options |
 # | `precision_at(codes_query, codes_database, relevant, n, ties)` | Eqs. (7) and (8) |
 # | `recall_at(codes_query, codes_database, relevant, k, shortlist, ties)` | Eq. (9) |
-# | `radius_curve(codes_query, codes_database, relevant)` | Eq. (10), and precision, for all radii |
 # | `items_within(A, B, radius)`, `nearest(A, B, k)` | the items of the ball, the $k$ nearest items |
-# | `evaluate(codes_query, codes_database, relevant, radius, curves, top)` | all measures in one pass |
+# | `evaluate(codes_query, codes_database, relevant, radius, curves, top)` | all measures in one pass; with `curves`, Eq. (10) for all radii |
 #
 # ## Exercises
 #

@@ -108,21 +108,10 @@ def fixed_signs(P: Array) -> Array:
 
 # %% tags=["export"]
 def principal_directions(X: Array, L: int) -> tuple[Array, Array]:
-    """Mean and the L directions of largest variance (PCA).
+    """Mean (D, 1) and the L directions P (D, L) of largest variance (PCA), both float64.
 
-    Parameters
-    ----------
-    X : array (D, m)
-        Samples.
-    L : int
-        Number of directions.
-
-    Returns
-    -------
-    mean : array (D, 1), float64
-    P : array (D, L), float64
-        Orthonormal eigenvectors of the covariance by falling eigenvalue, Eq. (1) of notebook 03,
-        the largest entry of each positive. If L > D the columns beyond D are zero.
+    Columns are orthonormal eigenvectors of the covariance by falling eigenvalue, Eq. (1) of
+    notebook 03, the largest entry of each positive. If L > D the columns beyond D are zero.
     """
     D, m = X.shape
     mean = X.mean(axis=1, keepdims=True, dtype=np.float64)
@@ -290,24 +279,11 @@ print(f"loss per sample: Procrustes {best / m:.3f}, best of 200 random {min(othe
 
 # %% tags=["export"]
 def itq_rotation(V: Array, n_iter: int, rng: np.random.Generator) -> tuple[Array, list[float]]:
-    """Rotation that brings projected samples close to the corners of the cube {-1, +1}^L.
+    """Rotation R (L, L) that brings centred samples V (L, m) close to the corners {-1, +1}^L.
 
-    Parameters
-    ----------
-    V : array (L, m)
-        Centred samples in L dimensions.
-    n_iter : int
-        Number of alternations between the codes B and the rotation R.
-    rng : numpy.random.Generator
-        Draws the rotation to start from.
-
-    Returns
-    -------
-    R : array (L, L)
-        Orthogonal, minimises the loss of Eq. (2) of notebook 03 locally.
-    losses : list of n_iter + 1 floats
-        Loss per sample with the nearest codes, before the first alternation and after each; it
-        never rises.
+    Alternates between codes and rotation `n_iter` times, from a rotation that `rng` draws: R
+    minimises Eq. (2) of notebook 03 locally. Also returns the loss per sample with the nearest
+    codes, before the first alternation and after each; it never rises.
     """
     R, losses = random_rotation(len(V), rng), []
     for t in range(n_iter + 1):
@@ -394,6 +370,8 @@ print(f"codes_             {est.codes_.shape!s:11s} {est.codes_.dtype}")
 class ITQ(Hasher):
     """Iterative quantisation: PCA, then the rotation with the least quantisation loss.
 
+    Gong and Lazebnik, CVPR 2011; derived in notebook 03.
+
     Parameters
     ----------
     n_bits : int
@@ -413,10 +391,6 @@ class ITQ(Hasher):
         Codes of the training samples.
     history_ : list of n_iter + 1 dicts
         ``quantisation``: loss per sample before the first alternation and after each.
-
-    Notes
-    -----
-    Gong and Lazebnik, CVPR 2011; derived in notebook 03.
     """
 
     _parameter_constraints = {"n_iter": [Interval(Integral, 0, None, closed="left")]}
@@ -489,19 +463,10 @@ print(f"B: {B.shape}, {B.dtype}; bits that differ from ITQ's: {np.sum(B != itq.c
 
 # %% tags=["export"]
 def range_scaling(X: Array) -> tuple[Array, float]:
-    """Shift and scale that BDNN applies to its input: (X - shift) / scale lies in [0, 1].
+    """Shift (D, 1) and scale that BDNN applies to its input: (X - shift) / scale lies in [0, 1].
 
-    Parameters
-    ----------
-    X : array (D, m)
-        Training samples.
-
-    Returns
-    -------
-    shift : array (D, 1)
-        Minimum of each dimension.
-    scale : float
-        One number for all: the largest range of a dimension; 1 if nothing varies.
+    The shift is the minimum of each dimension; the scale is one number for all, the largest range
+    of a dimension, or 1 if nothing varies.
     """
     shift, top = X.min(axis=1, keepdims=True), X.max(axis=1, keepdims=True)
     return shift, float(np.max(top - shift)) or 1.0
@@ -535,29 +500,29 @@ print(f"grey values as they ship: shift {shift.min():.0f} to {shift.max():.0f}, 
 
 
 # %% tags=["export"]
-def canonical_directions(X: Array, y: ArrayLike, L: int, rho: float = 1e-4) -> tuple[Array, Array]:
-    """Mean and the directions of X best correlated with the class labels (CCA).
+def most_correlated(C_xx: Array, C_xy: Array, C_yy: Array, L: int, rho: float) -> Array:
+    """Directions P (D, L) of CCA from the covariances, Eqs. (8) and (9) of notebook 03.
 
-    Parameters
-    ----------
-    X : array (D, m)
-        Samples.
-    y : array (m,) or (m, C)
-        Class labels, numbers or strings; or a 0/1 matrix of C labels, several for each sample.
-    L : int
-        Number of directions.
-    rho : float
-        Added to the diagonal of both covariances.
-
-    Returns
-    -------
-    mean : array (D, 1), float64
-    P : array (D, L), float64
-        Canonical directions by falling correlation, Eqs. (8) and (9) of notebook 03, each
-        multiplied by its correlation. Columns beyond the rank of C_yy, for classes C - 1, and
-        beyond D are zero: there are no more.
+    By falling correlation, each multiplied by it; rho is added to the diagonals of C_xx and C_yy.
+    Beyond the rank of C_yy, for classes C - 1, and beyond D columns are zero: there are no more.
     """
-    D, m = X.shape
+    D = len(C_xx)
+    k = min(L, np.linalg.matrix_rank(C_yy, 1e-12, hermitian=True), D)
+    r2, P = eigh(
+        C_xy @ np.linalg.solve(C_yy + rho * np.eye(len(C_yy)), C_xy.T),
+        C_xx + rho * np.eye(D),
+        subset_by_index=(D - k, D - 1),
+    )
+    P = fixed_signs(P[:, ::-1]) * np.sqrt(np.maximum(r2[::-1], 0))
+    return np.pad(P, ((0, 0), (0, L - k)))
+
+
+def canonical_directions(X: Array, y: ArrayLike, L: int, rho: float = 1e-4) -> tuple[Array, Array]:
+    """Mean (D, 1) and the directions P (D, L) of `most_correlated` with the labels, both float64.
+
+    Labels y are (m,), numbers or strings, or a 0/1 matrix (m, C), several for each sample.
+    """
+    m = X.shape[1]
     if np.ndim(y) == 1:
         y = np.unique(y, return_inverse=True)[1]
         y = np.eye(y.max() + 1)[y]  # (m, C), one-hot
@@ -566,14 +531,7 @@ def canonical_directions(X: Array, y: ArrayLike, L: int, rho: float = 1e-4) -> t
     share, V = Y.mean(axis=1, keepdims=True), X - mean
     C_xx, C_xy = V @ V.T / m, V @ Y.T / m  # (D, D), (D, C)
     C_yy = Y @ Y.T / m - share @ share.T  # (C, C)
-    k = min(L, np.linalg.matrix_rank(C_yy, 1e-12, hermitian=True), D)
-    r2, P = eigh(
-        C_xy @ np.linalg.solve(C_yy + rho * np.eye(len(Y)), C_xy.T),
-        C_xx + rho * np.eye(D),
-        subset_by_index=(D - k, D - 1),
-    )
-    P = fixed_signs(P[:, ::-1]) * np.sqrt(np.maximum(r2[::-1], 0))
-    return mean, np.pad(P, ((0, 0), (0, L - k)))
+    return mean, most_correlated(C_xx, C_xy, C_yy, L, rho)
 
 
 # %% [markdown]
@@ -629,23 +587,8 @@ save_figure(fig, "03_directions", png=True)
 class ITQCCA(ITQ):
     """Supervised ITQ: CCA with the class labels in the place of PCA.
 
-    Parameters
-    ----------
-    n_bits : int
-        Length L of the code.
-    rho : float
-        Regularises CCA; added to both covariances, of inputs scaled by :func:`range_scaling`.
-    n_iter, dtype, random_state
-        As for :class:`ITQ`.
-
-    Attributes
-    ----------
-    W_, c_, codes_, history_
-        As for :class:`ITQ`.
-
-    Notes
-    -----
-    Gong and Lazebnik, CVPR 2011; derived in notebook 03.
+    It is :class:`ITQ` with the parameter `rho`, which regularises CCA: it is added to both
+    covariances, of inputs scaled by :func:`range_scaling`.
     """
 
     _requires_labels = _several_labels = True

@@ -68,12 +68,17 @@ show_versions()
 """UH-BDNN: unsupervised hashing with a binary deep neural network.
 
 Source: Do, Doan and Cheung, "Learning to Hash with Binary Deep Neural Network", ECCV 2016. The
-algorithm is `uh_bdnn`, the objective that it minimises is the sum of `terms`.
+algorithm is `uh_bdnn`, the objective that it minimises is the sum of `terms`. The estimator takes
+samples in rows; in the functions they stand in columns::
 
-In the functions samples stand in columns: X is (D, m), codes B and outputs H of the code layer are
-(L, m). The public methods of the estimator have them in rows. Everywhere `sizes` are the units of
-the encoder's layers, D, ..., L, and `lambdas` the weights of weight decay, equality, independence
-and balance.
+    X (D, m), B (L, m)  samples, and codes in {-1, +1}
+    H (L, m)            outputs of the code layer
+    W (D, L), c (D, 1)  decoder
+    theta (p,)          weights and biases of the encoder, from `network.flatten`
+    sizes               units of its layers: D, ..., L
+    lambdas             weights of weight decay, equality, independence and balance
+    max_iter            iterations of L-BFGS in a round
+    memory              from `network.layer_memory`: writing the layers into it saves time
 """
 
 from collections.abc import Iterator, Sequence
@@ -176,21 +181,10 @@ print(f"layers {sizes}, {theta0.size} parameters in the encoder, {D * (L + 1)} i
 
 # %% tags=["export"]
 def ridge_decoder(X: Array, B: Array, lambda1: float) -> tuple[Array, Array]:
-    """The best decoder of given codes, in closed form: Eq. (3) of notebook 08.
+    """The best decoder W, c of given codes, in closed form: Eq. (3) of notebook 08.
 
     It minimises 1/(2m) ||X - W B - c 1^T||^2 + lambda1/2 ||W||^2. Where lambda1 = 0 and the bits
     are linearly dependent, many decoders do; this is the one with the smallest ||W||.
-
-    Parameters
-    ----------
-    X, B : arrays (D, m), (L, m)
-        Samples and codes.
-    lambda1 : float
-        Weight decay.
-
-    Returns
-    -------
-    W, c : arrays (D, L), (D, 1)
     """
     m = X.shape[1]
     x, b = X.mean(axis=1, keepdims=True), B.mean(axis=1, keepdims=True)  # means, (D, 1), (L, 1)
@@ -241,26 +235,7 @@ def encoder_objective(
     lambdas: Sequence[float],
     memory: Sequence[list[Array] | None] = (None, None),
 ) -> tuple[float, Array]:
-    """The terms of the objective that see the encoder: Eqs. (4), (5) of notebook 08.
-
-    Parameters
-    ----------
-    theta : array (p,)
-        Weights and biases of the encoder, from `network.flatten`.
-    X, B : arrays (D, m), (L, m)
-        Samples and codes.
-    sizes : sequence of int
-        Units of the layers: D, ..., L.
-    lambdas : four floats
-        Weights of weight decay, equality, independence and balance.
-    memory : pair of lists of arrays, optional
-        Where to write the layers, from `network.layer_memory`: using it again saves time.
-
-    Returns
-    -------
-    J : float
-    gradient : array (p,)
-    """
+    """What the encoder sees of J, and the gradient (p,): Eqs. (4), (5) of notebook 08."""
     lambda1, lambda2, lambda3, lambda4 = lambdas
     Ws, cs = unflatten(theta, sizes)
     Hs = forward(Ws, cs, X, out=memory[0])
@@ -335,27 +310,11 @@ class State(NamedTuple):
 
 
 def uh_bdnn(
-    X: Array,
-    B: Array,
-    theta: Array,
-    sizes: Sequence[int],
-    lambdas: Sequence[float],
-    max_iter: int,
+    X: Array, B: Array, theta: Array, sizes: Sequence[int], lambdas: Sequence[float], max_iter: int
 ) -> Iterator[State]:
     """Alternate decoder, encoder and codes, Eq. (1) of notebook 08; yield the state of each round.
 
-    Parameters
-    ----------
-    X : array (D, m)
-        Scaled samples.
-    B : array (L, m)
-        Codes to start from.
-    theta : array (p,)
-        Encoder to start from.
-    sizes, lambdas
-        As for :func:`encoder_objective`.
-    max_iter : int
-        Iterations of L-BFGS in each round.
+    It starts from the codes B and the encoder theta, and never ends.
     """
     fixed = {"X": X, "sizes": sizes, "lambdas": lambdas, "memory": layer_memory(X, sizes)}
     while True:
@@ -517,17 +476,7 @@ ENERGY = 0.95  # share of the mean square that the principal axes keep
 def principal_axes(X: Array, energy: float = ENERGY) -> Array:
     """The fewest leading principal axes of centred samples that hold this share of mean square.
 
-    Parameters
-    ----------
-    X : array (D, m)
-        Samples, their mean 0.
-    energy : float
-        A share in (0, 1].
-
-    Returns
-    -------
-    P : array (D, r)
-        Orthonormal columns: Eq. (7) of notebook 08.
+    Orthonormal columns (D, r), Eq. (7) of notebook 08; `energy` is in (0, 1].
     """
     e, P = np.linalg.eigh((X @ X.T).astype(np.float64))  # smallest e first
     e, P = e[::-1], P[:, ::-1]
@@ -619,12 +568,9 @@ print("reconstruction of the joint decoder: less than 0.1 % above the closed for
 # * **No tanh at the code layer.** It is linear, as in the authors' program, where a tanh is commented
 #   out. With a tanh the outputs stay in $(-1,1)$, and backpropagation multiplies (5) by $1-H\odot H$.
 
-# %% tags=["export"]
-N_INIT = 20  # codes to start from that are tried
-
 
 # %% tags=["export"]
-def initial_codes(X: Array, L: int, rng: np.random.Generator, n_init: int = N_INIT) -> Array:
+def initial_codes(X: Array, L: int, rng: np.random.Generator, n_init: int = 20) -> Array:
     """Codes (L, m) to start from: of several by ITQ those from which X is reconstructed best."""
     tried = [itq_codes(X, L, rng) for _ in range(n_init)]  # each from a rotation of its own
     return min(tried, key=lambda B: reconstruction(X, B, *ridge_decoder(X, B, 1e-5))[0])
@@ -698,20 +644,8 @@ def growing(
 ) -> Iterator[State]:
     """`n_rounds` rounds of `uh_bdnn`; where samples are many, the first ones see a part of them.
 
-    Parameters
-    ----------
-    X : array (D, m)
-        Samples in random order: a stage sees the first n of them.
-    sizes, lambdas, max_iter
-        As for :func:`uh_bdnn`.
-    n_rounds : int
-        Rounds in all.
-    rng : numpy.random.Generator
-        Draws the codes to start from.
-    t : int
-        Rounds that were made already.
-    state : State, optional
-        What they have left; training goes on from it.
+    The samples are in random order, and a stage sees the first n of them. Codes to start from are
+    drawn with `rng`; or else t rounds were made already, and training goes on from their `state`.
     """
     for n, end in stages(X.shape[1], n_rounds):
         if t >= end:
@@ -743,7 +677,7 @@ def grow(seed, **constants):
 
 
 for name, sample in (("all digits", m), ("a growing sample", 800)):
-    runs = [grow(seed, SAMPLE=sample, ROUNDS=4, N_INIT=1) for seed in range(3)]
+    runs = [grow(seed, SAMPLE=sample, ROUNDS=4) for seed in range(3)]
     values = np.array([sum(terms(Z, run[-1], layers, lambdas).values()) for run in runs])
     work = sum(state.B.shape[1] for state in runs[0])
     print(f"{name:16}  {work:6} samples x rounds  J {values.round(2)}")
@@ -846,11 +780,9 @@ class UHBDNN(DeepEncoder):
         Weights of weight decay, equality, independence and balance: Eq. (1) of notebook 08.
     hidden : tuple of int, optional
         Units of the hidden layers; None: the paper's sizes, `network.hidden_sizes`.
-    max_alternations : int
-        Updates of the codes at most; each is followed by a decoder and an encoder step. The first
-        steps of a training on many samples see a random part of them.
-    max_iter : int
-        Iterations of L-BFGS in an encoder step.
+    max_alternations, max_iter : int
+        Updates of the codes at most; each is followed by a decoder step, and by an encoder step of
+        so many iterations of L-BFGS. The first see a random part of many samples.
     n_validation, n_neighbors : int
         Samples held out of the training (at most every eighth), whose retrieval (precision within
         radius 2) decides which state is kept, and their neighbours that count as relevant. With
@@ -867,12 +799,9 @@ class UHBDNN(DeepEncoder):
     ----------
     codes_ : array (n_samples, n_bits), int8
         Training codes B; those of samples held out are the signs of the network's outputs.
-    history_ : list of dict
-        For each `round`: `samples` seen, `objective` and its weighted terms `reconstruction`,
-        `weight_decay`, `equality`, `independence`, `balance`; `score` of the validation; `flips`,
-        the share of bits that DCC changed; `seconds`.
-    best_ : int
-        The round whose state was kept.
+    history_, best_ : list of dict, int
+        For each `round`: `samples` seen, `objective` and its weighted `terms`, `score` of the
+        validation, `flips`, the share of bits that changed, `seconds`; and the round that was kept.
     Ws_, cs_ : lists of arrays
         Encoder, from unscaled inputs to the code layer.
     decoder_W_, decoder_c_ : arrays (n_features, n_bits), (n_features, 1)

@@ -28,9 +28,10 @@ show_versions()
 # %% tags=["export-top"]
 """SH-BDNN: supervised hashing with a binary deep neural network.
 
-Source: Do, Doan and Cheung, "Learning to Hash with Binary Deep Neural Network", ECCV 2016. In the
-functions samples stand in columns, X is (D, m), codes B and outputs H of the code layer are (L, m);
-the public methods of the estimator have them in rows.
+Source: Do, Doan and Cheung, "Learning to Hash with Binary Deep Neural Network", ECCV 2016. The
+algorithm is `sh_bdnn`, the objective that it minimises is the sum of `supervised_terms`. Arguments
+are as in `bdnn.uh_bdnn`, samples in columns; and labels y as `losses.pairwise_similarity` takes
+them: (m,), a 0/1 matrix (m, n_labels), or `losses.Groups`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -146,37 +147,16 @@ def supervised_objective(
     lambdas: Sequence[float],
     memory: Sequence[list[Array] | None] = (None, None),
 ) -> tuple[float, Array]:
-    """The objective of SH-BDNN for given codes, and its gradient: Eqs. (1), (2) of notebook 09.
-
-    Parameters
-    ----------
-    theta : array (p,)
-        Weights and biases, from `network.flatten`.
-    X, B : arrays (D, m), (L, m)
-        Samples and codes.
-    y : array (m,) or (m, n_labels), or Groups
-        Labels, as for `losses.pairwise_similarity`.
-    sizes : sequence of int
-        Units of the layers: D, ..., L.
-    lambdas : four floats
-        Weights of weight decay, equality, independence and balance.
-    memory : pair of lists of arrays, optional
-        From `network.layer_memory`.
-
-    Returns
-    -------
-    J : float
-    gradient : array (p,)
-    """
+    """J for given codes, and its gradient (p,): Eqs. (1), (2) of notebook 09."""
     lambda1, *lambdas = lambdas
     Ws, cs = unflatten(theta, sizes)
     Hs = forward(Ws, cs, X, out=memory[0])
     H, weights = Hs[-1], (1, *lambdas)  # (L, m)
     code_terms = pairwise_similarity(H, y), equality(H, B), independence(H), balance(H)
     decay, dWs_decay = weight_decay(Ws)
-    dH = sum(w * dH for w, (_, dH) in zip(weights, code_terms))
+    J = lambda1 * decay + sum(w * J for w, (J, _) in zip(weights, code_terms))  # Eq. (1)
+    dH = sum(w * dH for w, (_, dH) in zip(weights, code_terms))  # the first is Eq. (2)
     dWs, dcs = backward(Ws, Hs, dH, out=memory[1])
-    J = lambda1 * decay + sum(w * J for w, (J, _) in zip(weights, code_terms))
     return J, flatten([dW + lambda1 * d for dW, d in zip(dWs, dWs_decay)], dcs)
 
 
@@ -213,21 +193,10 @@ print(
 def class_vectors(counts: ArrayLike, L: int, T: Array | None = None) -> tuple[Array, float]:
     """One output of the code layer for each class, with the similarity at its floor.
 
-    Parameters
-    ----------
-    counts : array (C,)
-        Samples of each class; a class without any has the vector 0.
-    L : int
-        Code length.
-    T : array (C, C), optional
-        From `losses.label_groups`, where the classes are sets of labels; None: the identity.
-
-    Returns
-    -------
-    A : array (L, C)
-        The outputs, Eq. (4) of notebook 09.
-    floor : float
-        The similarity 1/(2m) ||H^T H / L - S||^2 that they have, Eq. (5); no outputs have less.
+    `counts` (C,) are the samples of each class; a class without any has the vector 0. T (C, C) is
+    from `losses.label_groups`, where the classes are sets of labels; None: the identity. Returns
+    the outputs (L, C), Eq. (4) of notebook 09, and the similarity 1/(2m) ||H^T H / L - S||^2 that
+    they have, Eq. (5); no outputs have less.
     """
     n = np.asarray(counts, dtype=np.float64)
     T = np.eye(len(n)) if T is None else T
@@ -317,20 +286,7 @@ def sh_bdnn(
 ) -> Iterator[State]:
     """Alternate network and codes, Eq. (1) of notebook 09; yield the state of every round.
 
-    Parameters
-    ----------
-    X : array (D, m)
-        Scaled samples.
-    y : array (m,) or (m, n_labels), or Groups
-        Their labels, as for `losses.pairwise_similarity`.
-    B : array (L, m)
-        Codes to start from.
-    theta : array (p,)
-        Network to start from; not modified.
-    sizes, lambdas
-        As for :func:`supervised_objective`.
-    max_iter : int
-        Iterations of L-BFGS in each round.
+    It starts from the codes B and the network theta, which is not modified, and never ends.
     """
     fixed = {"X": X, "y": label_groups(y), "sizes": sizes, "lambdas": lambdas}
     fixed["memory"] = layer_memory(X, sizes)
@@ -374,6 +330,8 @@ def directions(H, y):
 
 
 # %% tags=["nbval-ignore-output"]
+from itertools import islice
+
 from_itq = list(islice(sh_bdnn(X, y, B0, theta0, sizes, lambdas, MAX_ITER), 5))
 print("round        J  directions above the floor   terms")
 for t, state in enumerate(from_itq):
@@ -411,11 +369,7 @@ def class_distances(B, y):
 
 # %% tags=["export"]
 def class_codes(
-    counts: Array,
-    L: int,
-    rng: np.random.Generator,
-    n_init: int = 200,
-    T: Array | None = None,
+    counts: Array, L: int, rng: np.random.Generator, n_init: int = 200, T: Array | None = None
 ) -> Array:
     """One code for each class, (L, C): classes three bits apart and more, of low similarity loss.
 
@@ -588,51 +542,31 @@ class SHBDNN(DeepEncoder):
 
     Parameters
     ----------
-    n_bits : int
-        Code length L.
     lambda1, lambda2, lambda3, lambda4 : float
         Weights of weight decay, equality, independence and balance: Eq. (1) of notebook 09. The
         similarity has weight 1 and grows with the number of samples.
-    hidden : tuple of int, optional
-        Units of the hidden layers; None: the paper's sizes, `network.hidden_sizes`.
     init : "classes" or "itq"
         Codes to start from. "classes": `class_codes`, to which the encoder is fitted by least
         squares first. "itq": those of ITQ, as in the paper.
-    max_alternations : int
-        Rounds at most after the first; in each an encoder step is followed by an update of the
-        codes. The first rounds of a training on many samples see a random part of them.
-    max_iter : int
-        Iterations of L-BFGS in an encoder step.
-    n_validation : int
-        Samples held out of the training (at most every eighth), whose retrieval (precision within
-        radius 2) decides which state is kept. With `n_validation=0` the objective decides.
-    patience : int
-        Stop after so many alternations without a better score.
-    dtype : "float32" or "float64"
-    random_state : int, Generator, RandomState or None
-        The same seed, versions, data and machine give the same codes.
-    verbose : bool
-        Show a progress bar.
+    max_alternations, max_iter : int
+        Rounds at most after the first; in each an encoder step of so many iterations of L-BFGS is
+        followed by an update of the codes. The first see a random part of many samples.
+    n_bits, hidden, n_validation, patience, dtype, random_state, verbose
+        As for :class:`bdnn.uh_bdnn.UHBDNN`.
 
     Attributes
     ----------
     codes_ : array (n_samples, n_bits), int8
         Signs of the network's outputs for the training samples.
-    history_ : list of dict
-        For each `round`: `samples` seen, `objective` and its weighted terms `similarity`,
-        `weight_decay`, `equality`, `independence`, `balance`; `score` of the validation; `flips`,
-        the share of bits that changed; `seconds`.
     floor_ : float
         The similarity of all samples trained on cannot go below it: `class_vectors`.
-    best_ : int
-        The round whose state was kept.
     classes_ : array (n_classes,)
         The labels, sorted; of a 0/1 matrix the columns in use.
-    Ws_, cs_ : lists of arrays
-        The network, from unscaled inputs to the code layer.
     shift_, axes_ : arrays (n_features, 1), (r, n_features)
         Training sees axes_ (x - shift_): centred, scaled to a root mean square length of
         `SAMPLE_LENGTH`, along the principal axes.
+    history_, best_, Ws_, cs_
+        As for :class:`bdnn.uh_bdnn.UHBDNN`; the terms are `supervised_terms`.
     """
 
     _energy = 0.9  # for `principal_axes`

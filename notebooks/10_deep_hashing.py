@@ -30,9 +30,17 @@ show_versions()
 """Deep Hashing and its supervised variant: every term, the objective, the estimators.
 
 Source: Liong, Lu, Wang, Moulin and Zhou, "Deep Hashing for Compact Binary Codes Learning", CVPR
-2015, as on the slide "Background: Deep Hashing". In the functions samples stand in columns, X is
-(D, m), outputs H of the code layer are (L, m); the public methods of the estimators have them in
-rows.
+2015, as on the slide "Background: Deep Hashing". The objective is the sum of `dh_terms`. The
+estimators take samples in rows; in the functions they stand in columns::
+
+    X (D, m)   samples, centred
+    H (L, m)   outputs of the code layer
+    Ws, cs     weights (h_out, h_in) and biases (h_out, 1) of all layers
+    theta (p,) both, from `network.flatten`
+    sizes      units of the layers: D, ..., L
+    y (m,)     class labels of any type that sorts
+
+A term is a pair: its value without its weight, and the gradient in the shape of what it takes.
 """
 
 import warnings
@@ -49,7 +57,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from bdnn.hashing import NetworkHasher, Seed, at_least
 from bdnn.itq import itq_rotation, principal_directions
 from bdnn.lbfgs import minimize
-from bdnn.losses import squared_norm
+from bdnn.losses import squared_norm, weight_decay
 from bdnn.metrics import sgn
 from bdnn.network import backward, flatten, forward, layer_memory, unflatten
 
@@ -94,20 +102,10 @@ def random_outputs(rng):
 
 # %% tags=["export"]
 def quantisation(H: Array) -> tuple[float, Array]:
-    """Distance of the outputs from their own signs: Eqs. (3), (4) of notebook 10.
+    """1/2 ||sgn(H) - H||^2, a sum over the samples, not a mean: Eqs. (3), (4) of notebook 10.
 
-    Parameters
-    ----------
-    H : array (L, m)
-        Outputs of the code layer.
-
-    Returns
-    -------
-    value : float
-        1/2 ||sgn(H) - H||^2, a sum over the samples, not a mean.
-    dH : array (L, m)
-        H - sgn(H), with sgn(H) constant: right wherever no output is 0. Where one is, the slope
-        jumps from +1 to -1, and this is the one-sided slope towards larger outputs.
+    The gradient takes sgn(H) as constant: right wherever no output is 0. Where one is, the slope
+    jumps from +1 to -1, and this is the one-sided slope towards larger outputs.
     """
     dH = H - sgn(H)
     return squared_norm(dH) / 2, dH
@@ -143,19 +141,7 @@ save_figure(fig, "10_quantisation")
 
 # %% tags=["export"]
 def variance(H: Array) -> tuple[float, Array]:
-    """Half the mean square of the outputs, summed over the bits: Eq. (5) of notebook 10.
-
-    Parameters
-    ----------
-    H : array (L, m)
-        Outputs of the code layer.
-
-    Returns
-    -------
-    value : float
-        1/(2m) tr(H H^T). Deep Hashing makes it large, so it enters the objective with a minus.
-    dH : array (L, m)
-    """
+    """1/(2m) tr(H H^T), which Deep Hashing makes large: Eq. (5) of notebook 10."""
     m = H.shape[1]
     return squared_norm(H) / (2 * m), H / m
 
@@ -181,18 +167,9 @@ for name, bit in (("half +1, half -1", [1.0, 1, -1, -1]), ("constant", [1.0, 1, 
 
 # %% tags=["export"]
 def orthogonality(Ws: list[Array]) -> tuple[float, list[Array]]:
-    """Distance of the rows of all weights from orthonormal ones: Eqs. (6), (7) of notebook 10.
+    """1/2 sum_l ||W_l W_l^T - I||^2: Eqs. (6), (7) of notebook 10.
 
-    Parameters
-    ----------
-    Ws : list of arrays (h_out, h_in)
-        Weights. A layer that widens (h_out > h_in) cannot reach 0.
-
-    Returns
-    -------
-    value : float
-        1/2 sum_l ||W_l W_l^T - I||^2.
-    dWs : list of arrays
+    It is 0 where all rows are orthonormal, and cannot be where a layer widens (h_out > h_in).
     """
     Gs = [W @ W.T - np.eye(len(W), dtype=W.dtype) for W in Ws]
     return sum(map(squared_norm, Gs)) / 2, [2 * G @ W for G, W in zip(Gs, Ws)]
@@ -214,30 +191,8 @@ verify("orthogonality", lambda rng: (of_one_layer(orthogonality), rng.standard_n
 #
 # $$ J_d=\tfrac12\sum_l\big(\|W^{(l)}\|^2+\|c^{(l)}\|^2\big),\qquad\frac{\partial J_d}{\partial W^{(l)}}=W^{(l)},\quad\frac{\partial J_d}{\partial c^{(l)}}=c^{(l)} . \tag{8} $$
 #
-# Unlike BDNN, DH counts the biases too. Weight decay pulls $W$ towards 0 while orthogonality pulls its rows towards length 1.
-
-
-# %% tags=["export"]
-def weight_and_bias_decay(
-    Ws: list[Array], cs: list[Array]
-) -> tuple[float, tuple[list[Array], list[Array]]]:
-    """Squared length of all weights and biases: Eq. (8) of notebook 10.
-
-    Parameters
-    ----------
-    Ws, cs : lists of arrays
-
-    Returns
-    -------
-    value : float
-        1/2 sum_l (||W_l||^2 + ||c_l||^2).
-    (dWs, dcs) : pair of lists of arrays
-        The variables themselves, which are their own gradients.
-    """
-    return sum(map(squared_norm, [*Ws, *cs])) / 2, (Ws, cs)
-
-
-# %% [markdown]
+# Unlike BDNN, DH counts the biases too: `weight_decay` of notebook 05 gets all of them, `[*Ws, *cs]`. Weight decay pulls $W$ towards 0 while orthogonality pulls its rows towards length 1.
+#
 # ## With labels: scatter between and within classes
 #
 # The supervised variant wants outputs of different classes far apart and those of one class close together. Let $\mathcal S$ be the ordered pairs $i\ne j$ of one class, $N_S$ of them, and $\mathcal D$ the $N_D$ pairs of different classes. It adds to the variance
@@ -263,28 +218,11 @@ def weight_and_bias_decay(
 
 # %% tags=["export"]
 def scatter(H: Array, y: ArrayLike) -> tuple[float, Array]:
-    """Scatter between minus scatter within classes: Eqs. (11), (12) of notebook 10.
+    """tr(Sigma_B - Sigma_W): Eqs. (11), (12) of notebook 10.
 
     Mean squared distance of all pairs of samples of different classes, less that of all pairs of
-    one class. Computed from sums over the classes: time and memory O(m L), exact.
-
-    Parameters
-    ----------
-    H : array (L, m)
-        Outputs of the code layer.
-    y : array-like (m,)
-        Class labels of any type that sorts.
-
-    Returns
-    -------
-    value : float
-        tr(Sigma_B - Sigma_W).
-    dH : array (L, m)
-
-    Raises
-    ------
-    ValueError
-        If there is only one class, or no class with two samples.
+    one class. Computed from sums over the classes: time and memory O(m L), exact. A ValueError if
+    there is only one class, or no class with two samples.
     """
     m, y = H.shape[1], np.unique(y, return_inverse=True)[1]
     n = np.bincount(y).astype(np.float64)  # (C,), samples of each class
@@ -343,26 +281,11 @@ def dh_terms(
     alpha: float = 1.0,
     reduction: str = "sum",
 ) -> tuple[dict[str, float], Array, list[Array], list[Array]]:
-    """Every term of Eq. (2) of notebook 10 with its weight and sign, and their gradients.
+    """Every term of Eq. (2) of notebook 10 with its weight and sign, by name; their gradients.
 
-    Parameters
-    ----------
-    H : array (L, m)
-        Outputs of the code layer.
-    Ws, cs : lists of arrays
-    alphas : three floats
-        alpha1 (variance), alpha2 (orthogonality), alpha3 (weight decay).
-    y : array (m,), optional
-        Class labels; with them, the scatter counts alpha1 alpha / 2.
-    alpha : float
-    reduction : "sum" or "mean"
-        The quantisation summed over the samples, as printed, or divided by their number.
-
-    Returns
-    -------
-    terms : dict of str -> float
-    dH, dWs, dcs : array (L, m), lists of arrays
-        Gradients with respect to the outputs, and those of orthogonality and weight decay.
+    `alphas` are the weights of variance, orthogonality and weight decay; with labels the scatter
+    counts alpha1 alpha / 2. By `reduction` the quantisation is a "sum" over the samples, as
+    printed, or a "mean". The gradients are dH, of the terms of the codes, and dWs, dcs of the rest.
     """
     alpha1, alpha2, alpha3 = alphas
     of_codes = {  # name -> weight, (value, gradient with respect to H)
@@ -372,12 +295,12 @@ def dh_terms(
     if y is not None:
         of_codes["scatter"] = -alpha1 * alpha / 2, scatter(H, y)
     angle, dWs_angle = orthogonality(Ws)
-    decay, (dWs_decay, dcs_decay) = weight_and_bias_decay(Ws, cs)
+    decay, _ = weight_decay([*Ws, *cs])  # Eq. (8): the variables are their own gradients
     terms = {name: weight * value for name, (weight, (value, _)) in of_codes.items()}
     terms |= {"orthogonality": alpha2 * angle, "weight_decay": alpha3 * decay}
     dH = sum(weight * gradient for weight, (_, gradient) in of_codes.values())  # of Eq. (13)
-    dWs = [alpha2 * a + alpha3 * d for a, d in zip(dWs_angle, dWs_decay)]
-    return terms, dH, dWs, [alpha3 * d for d in dcs_decay]
+    dWs = [alpha2 * a + alpha3 * W for a, W in zip(dWs_angle, Ws)]
+    return terms, dH, dWs, [alpha3 * c for c in cs]
 
 
 # %% tags=["export"]
@@ -388,30 +311,14 @@ def dh_objective(
     memory: Sequence[list[Array] | None] = (None, None),
     **options,
 ) -> tuple[float, Array]:
-    """The objective of Deep Hashing and its gradient: Eqs. (2), (13) of notebook 10.
+    """J and its gradient (p,): Eqs. (2), (13) of notebook 10.
 
-    Parameters
-    ----------
-    theta : array (p,)
-        Weights and biases, from `network.flatten`.
-    X : array (D, m)
-        Samples, centred.
-    sizes : sequence of int
-        Units of the layers: D, ..., L.
-    memory : pair of lists of arrays, optional
-        From `network.layer_memory`.
-    **options
-        alphas, y, alpha, reduction: as for :func:`dh_terms`.
-
-    Returns
-    -------
-    J : float
-    gradient : array (p,)
+    `memory` is from `network.layer_memory`; **options are those of :func:`dh_terms`.
     """
     Ws, cs = unflatten(theta, sizes)
-    Hs = forward(Ws, cs, X, "tanh", "tanh", out=memory[0])
-    terms, dH, dWs_own, dcs_own = dh_terms(Hs[-1], Ws, cs, **options)
-    dWs, dcs = backward(Ws, Hs, dH, "tanh", "tanh", out=memory[1])
+    Hs = forward(Ws, cs, X, "tanh", "tanh", out=memory[0])  # Eq. (1)
+    terms, dH, dWs_own, dcs_own = dh_terms(Hs[-1], Ws, cs, **options)  # Eq. (2)
+    dWs, dcs = backward(Ws, Hs, dH, "tanh", "tanh", out=memory[1])  # Eq. (13)
     dWs = [dW + own for dW, own in zip(dWs, dWs_own)]
     dcs = [dc + own for dc, own in zip(dcs, dcs_own)]
     return sum(terms.values()), flatten(dWs, dcs)
@@ -447,22 +354,10 @@ def narrowing_sizes(n_bits: int) -> tuple[int, int]:
 def initial_network(
     X: Array, sizes: Sequence[int], rng: np.random.Generator, init: str = "pca"
 ) -> tuple[list[Array], list[Array]]:
-    """Weights to start from: PCA directions, then rectangular identities; biases 0.
+    """Ws, cs to start from: PCA directions, then rectangular identities; biases 0.
 
-    Parameters
-    ----------
-    X : array (D, m)
-        Samples, centred.
-    sizes : sequence of int
-        Units of the layers: D, ..., L.
-    rng : numpy.random.Generator
-        Draws the rotation that ITQ starts from.
-    init : "pca" or "itq"
-        "itq": the leading directions are turned so that the first codes are those of ITQ.
-
-    Returns
-    -------
-    Ws, cs : lists of arrays (h_out, h_in) and (h_out, 1)
+    With init="itq" the leading directions are turned so that the first codes are those of ITQ,
+    whose own start `rng` draws.
     """
     P = principal_directions(X, sizes[1])[1].T  # (h, D)
     k = min(sizes[1:])
@@ -508,16 +403,7 @@ def descend(
 ) -> Iterator[Array]:
     """Full-batch gradient descent with a fixed step, Eq. (14) of notebook 10; yield every theta.
 
-    Parameters
-    ----------
-    fun : callable
-        fun(theta) -> (value, gradient).
-    theta : array (p,)
-        The start.
-    rate : float
-        Step length.
-    tol : float
-        Stop when a step changes the value by no more.
+    `fun` gives value and gradient. It stops when a step changes the value by no more than `tol`.
     """
     rate = theta.dtype.type(rate)
     value, gradient = fun(theta)
@@ -573,7 +459,8 @@ class DeepHashing(NetworkHasher):
     hidden : tuple of int, optional
         Units of the hidden layers; None: `narrowing_sizes`.
     reduction : "sum" or "mean"
-        The quantisation is summed over the samples, or averaged.
+        The quantisation is summed over the samples, or averaged. With the printed "sum", labels
+        lose their weight as the number of samples grows.
     init : "pca" or "itq"
         The first codes are the signs of principal components, or those of ITQ: `initial_network`.
     input_scale : float
@@ -587,29 +474,20 @@ class DeepHashing(NetworkHasher):
         Steps of the optimiser.
     tol : float
         Stop when a step of gradient descent changes the objective by less than tol N.
-    dtype : "float32" or "float64"
-    random_state : int, Generator, RandomState or None
-        The same seed, versions, data and machine give the same codes.
-    verbose : bool
-        Show a progress bar.
+    dtype, random_state, verbose
+        As for :class:`bdnn.uh_bdnn.UHBDNN`.
 
     Attributes
     ----------
     codes_ : array (n_samples, n_bits), int8
         Signs of the network's outputs for the training samples.
-    history_ : list of dict
-        For each `round`, a step of gradient descent: `objective`, its weighted terms
-        `quantisation`, `variance`, `orthogonality`, `weight_decay`; `score`, minus the objective;
-        `flips`, the share of bits that changed; `seconds`.
-    best_ : int
-        The round whose state was kept: the lowest objective.
-    Ws_, cs_ : lists of arrays
-        The network, from unscaled inputs to the code layer.
+    history_, best_, Ws_, cs_
+        As for :class:`bdnn.uh_bdnn.UHBDNN`; the terms are `dh_terms`, a round is a step of gradient
+        descent, and the lowest objective is best.
     mean_, scale_ : array (D, 1), float
         Training sees scale_ (x - mean_).
     """
 
-    _scales = True
     _parameter_constraints = {
         **{name: at_least(0) for name in ("alpha1", "alpha2", "alpha3", "tol")},
         **{
@@ -733,24 +611,8 @@ class DeepHashing(NetworkHasher):
 class SupervisedDeepHashing(DeepHashing):
     """Supervised Deep Hashing (Liong et al., CVPR 2015): variance and scatter of the classes.
 
-    Parameters
-    ----------
-    n_bits : int
-        Code length L.
-    alpha : float
-        Weight of the scatter inside the variance term: Eq. (9) of notebook 10.
-    alpha1, alpha2, alpha3, hidden, init, input_scale, optimizer, learning_rate, max_iter, tol
-        As for :class:`DeepHashing`.
-    reduction : "sum" or "mean"
-        As for :class:`DeepHashing`. With the printed "sum" the labels lose their weight as the
-        number of samples grows.
-    dtype, random_state, verbose
-        As for :class:`DeepHashing`.
-
-    Attributes
-    ----------
-    codes_, history_, best_, Ws_, cs_, mean_, scale_
-        As for :class:`DeepHashing`; the history has the term `scatter` too.
+    It is :class:`DeepHashing` with the parameter `alpha`, the weight of the scatter inside the
+    variance term: Eq. (9) of notebook 10.
     """
 
     _requires_labels = True
@@ -1020,7 +882,7 @@ print(f"principal directions themselves: {metrics.independence(sgn(leading).T):.
 
 # %%
 from bdnn.dcc import coordinate_descent
-from bdnn.losses import balance, equality, independence, weight_decay
+from bdnn.losses import balance, equality, independence
 from bdnn.uh_bdnn import ridge_decoder
 
 SWAPS = "Deep Hashing", "independence", "balance", "sigmoid, identity", "free codes", "decoder"
@@ -1295,7 +1157,7 @@ for where, key in RECORDED.items():
 # %% [markdown]
 # ## What we have now
 #
-# `bdnn.deep_hashing` exports the terms `quantisation`, `variance`, `orthogonality`, `weight_and_bias_decay` and `scatter`, each with value and gradient and without its weight; `dh_terms` and `dh_objective`, which add them up; `narrowing_sizes`, `initial_network`, `descend` and `lbfgs_rounds`; and the estimators, also as `from bdnn import DeepHashing, SupervisedDeepHashing`.
+# `bdnn.deep_hashing` exports the terms `quantisation`, `variance`, `orthogonality` and `scatter`, each with value and gradient and without its weight; `dh_terms` and `dh_objective`, which add them up; `narrowing_sizes`, `initial_network`, `descend` and `lbfgs_rounds`; and the estimators, also as `from bdnn import DeepHashing, SupervisedDeepHashing`.
 #
 # | BDNN | Deep Hashing | what the difference does | measured |
 # |---|---|---|---|

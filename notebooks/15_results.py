@@ -26,7 +26,6 @@ from bdnn.files import show_versions
 show_versions()
 
 # %%
-import json
 from collections import Counter
 from typing import NamedTuple
 

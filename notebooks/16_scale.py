@@ -109,22 +109,11 @@ def on_blocks(fun: Callable, shape: tuple, dtype: Any, given: Any, *arrays: da.A
 
 
 def total(fun: Callable, given: tuple, *samples: da.Array) -> list[Array]:
-    """The sums over all samples that a function gives for some of them.
+    """The sums over all samples that a function gives for some of them, float64.
 
-    Every block of rows is summed where it lies; Dask adds the sums of the blocks in a tree.
-
-    Parameters
-    ----------
-    fun : callable
-        fun(given, X, ...) -> tuple of arrays: sums over the samples X (D, n), in columns.
-    given : tuple
-        What it needs beside the samples; sent to every worker once.
-    *samples : Dask arrays (m, D), ...
-        In rows, cut into the same blocks.
-
-    Returns
-    -------
-    list of arrays, float64
+    ``fun(given, X, ...)`` gives a tuple of arrays, sums over the samples X (D, n); what is `given`
+    is sent to every worker once. `samples` (m, D), ... are cut into the same blocks of rows. Every
+    block is summed where it lies; Dask adds the sums of the blocks in a tree.
     """
     probe = fun(given, *(np.zeros((A.shape[1], 1), A.dtype) for A in samples))
     shapes, sizes = [np.shape(a) for a in probe], [np.size(a) for a in probe]
@@ -234,24 +223,11 @@ def objective(
     of_codes: Callable,
     of_weights: Callable,
 ) -> tuple[dict[str, float], Array]:
-    """Terms of an encoder's objective, and its gradient: two reductions over all samples.
+    """Terms of an encoder's objective, whose sum it is, and its gradient (p,): two reductions.
 
-    Parameters
-    ----------
-    theta : array (p,)
-    network : Network
-    samples : Dask arrays (m, D), (m, 1) and (m, L)
-        Input of the network, numbers of the classes, and, for BDNN, codes.
-    of_codes : callable
-        of_codes(G, V, d, m) -> terms, M, V, beta, as `bdnn_terms`.
-    of_weights : callable
-        of_weights(theta) -> terms, gradient: what sees no sample.
-
-    Returns
-    -------
-    terms : dict of str -> float
-        Each with its weight; the objective is their sum.
-    gradient : array (p,)
+    `samples` are the input of the network (m, D), numbers of the classes (m, 1), and, for BDNN,
+    codes (m, L). ``of_codes(G, V, d, m)`` gives terms, M, V, beta, as `bdnn_terms` does, and
+    ``of_weights(theta)`` the terms that see no sample, and their gradient.
     """
     sums = total(code_sums, (theta, network), *samples)  # reduction 1
     terms, *slope = of_codes(*sums, len(samples[0]))
@@ -394,7 +370,7 @@ assert max(np.abs(a - b).max() for a, b in pairs) < 1e-9
 print("the decoder from stand-ins agrees with that from all samples to 1e-9")
 
 # %% [markdown]
-# What is left to write is the loop of notebook 08 with these functions in the place of the old, and the reading of rows; it derives nothing, and stands in `bdnn/engine/spread.py`. The first five rounds see 10,000 samples at random, as always, and these fit into memory: only the rounds on all samples are done in blocks.
+# What is left to write is the loop of notebook 08 with these functions in the place of the old, and the reading of rows; it derives nothing, and stands in `bdnn/engine/spread.py`. The first five rounds see 20,000 samples at random, as always, and these fit into memory: only the rounds on all samples are done in blocks.
 #
 # ## Train from a file
 #

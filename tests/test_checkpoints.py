@@ -295,8 +295,9 @@ def interrupt_at(share):
 @ONE_EACH
 def test_ctrl_c_keeps_the_best_state_and_says_so(case, digits, tmp_path):
     X, y = digits
-    with pytest.warns(hashing.StoppedEarly):
+    with pytest.warns(hashing.StoppedEarly) as caught:
         stopped = make(case).fit(X, y, callback=interrupt_at(0.7))
+    assert caught[0].filename == __file__
     assert 0 < len(stopped.history_) < len(make(case).fit(X, y).history_)
     assert stopped.transform(X).shape == stopped.codes_.shape == (400, 8)
     stopped.save(tmp_path / "model.bdnn")

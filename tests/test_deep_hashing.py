@@ -23,7 +23,6 @@ from bdnn.deep_hashing import (
     quantisation,
     scatter,
     variance,
-    weight_and_bias_decay,
 )
 from bdnn.metrics import sgn
 from bdnn.network import flatten, forward, gradient_error, unflatten
@@ -87,12 +86,7 @@ def test_gradients_with_respect_to_the_weights(seed):
         value, dWs = orthogonality(Ws)
         return value, flatten(dWs, [0 * c for c in cs])
 
-    def decay(theta):
-        value, gradients = weight_and_bias_decay(*unflatten(theta, sizes))
-        return value, flatten(*gradients)
-
     assert gradient_error(of_weights, theta) < 1e-7
-    assert gradient_error(decay, theta) < 1e-7
 
 
 @REDUCTIONS
@@ -147,7 +141,6 @@ def test_tiny_terms_known_by_hand():
     assert variance(H)[0] == pytest.approx(1.5 / 8)
     assert scatter(np.array([[0.0, 0, 2]]), [0, 0, 1])[0] == pytest.approx(4)
     assert orthogonality([np.array([[2.0, 0], [0, 1]])])[0] == pytest.approx(4.5)
-    assert weight_and_bias_decay([np.array([[3.0]])], [np.array([[4.0]])])[0] == 12.5
 
 
 def test_a_layer_that_widens_cannot_have_orthonormal_rows():

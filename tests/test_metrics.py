@@ -721,12 +721,11 @@ def loop_curves(D, R):
 def test_curves_over_the_radii_equal_the_loop(seed, monkeypatch):
     A, B, R = some_task(np.random.default_rng(seed))
     expected = loop_curves(loop_distances(A, B), R)
-    np.testing.assert_allclose(metrics.radius_curve(A, B, R), expected, rtol=1e-12)
-    monkeypatch.setattr(metrics, "_BLOCK_ENTRIES", 50)  # blocks whose largest distances differ
-    np.testing.assert_allclose(metrics.radius_curve(A, B, R), expected, rtol=1e-12)
-    measured = metrics.evaluate(A, B, R, curves=True)
-    curves = measured.pop("precision_by_radius"), measured.pop("recall_by_radius")
-    np.testing.assert_allclose(curves, expected, rtol=1e-12)
+    for block in (2**20, 50):  # blocks whose largest distances differ
+        monkeypatch.setattr(metrics, "_BLOCK_ENTRIES", block)
+        measured = metrics.evaluate(A, B, R, curves=True)
+        curves = measured.pop("precision_by_radius"), measured.pop("recall_by_radius")
+        np.testing.assert_allclose(curves, expected, rtol=1e-12)
     assert measured == metrics.evaluate(A, B, R)
     assert measured["precision_at_2"] == pytest.approx(expected[0, 2])
 
@@ -734,7 +733,6 @@ def test_curves_over_the_radii_equal_the_loop(seed, monkeypatch):
 def test_curve_known_by_hand():
     ones = np.ones((1, 3), dtype=np.int8)
     database = np.array([[1, 1, -1], [-1, -1, 1], [-1, -1, -1]])
-    precision, recall = metrics.radius_curve(ones, database, [[0, 2]])
-    assert precision.tolist() == [0, 1, 0.5, 2 / 3] and recall.tolist() == [0, 0.5, 0.5, 1]
-    with pytest.raises(ValueError, match="codes_database must hold only -1 and"):
-        metrics.radius_curve(pack_codes(ones), pack_codes(database), [[0, 2]])
+    found = metrics.evaluate(ones, database, [[0, 2]], curves=True)
+    assert found["precision_by_radius"].tolist() == [0, 1, 0.5, 2 / 3]
+    assert found["recall_by_radius"].tolist() == [0, 0.5, 0.5, 1]

@@ -10,6 +10,7 @@ import ast
 import json
 import re
 import sys
+import textwrap
 from collections import Counter
 from typing import NamedTuple
 
@@ -57,7 +58,7 @@ class Export:
         names = sorted(n for cell in self.body for n in cell.names if not n.startswith("_"))
         first = HEADER.format(self.notebook.text.as_posix(), self.notebook.number)
         parts = [(None, first), *((cell, cell.source + "\n\n") for cell in self.top)]
-        parts += [(None, f"__all__ = {names!r}\n\n")]
+        parts += [(None, listed(names) + "\n\n")]
         parts += [(cell, cell.source + "\n\n") for cell in self.body]
         lines = [cell for cell, text in parts for _ in range(text.count("\n"))]
         return "".join(text for _, text in parts), lines
@@ -121,6 +122,14 @@ class Export:
                 if times[name] > 1 or (name in own and not cell.role):
                     what = f"defines {name}, which another cell exports"
                     yield cell.problem(what, "give one of them another name")
+
+
+def listed(names):
+    """The statement that sets `__all__`; a long list fills its lines, names are not one a line."""
+    quoted = ", ".join(f'"{name}"' for name in names)
+    if len(quoted) <= 87:
+        return f"__all__ = [{quoted}]"
+    return f"__all__ = [\n{textwrap.indent(textwrap.fill(quoted, 95), '    ')},\n]  # fmt: skip"
 
 
 def read(notebook, k, cell):

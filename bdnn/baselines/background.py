@@ -18,28 +18,11 @@ from bdnn.lbfgs import minimize
 from bdnn.network import backward, flatten, forward, initial_weights, sigmoid, unflatten
 
 __all__ = [
-    "attribute_prediction",
-    "attribute_ranking",
-    "batch_entropy",
-    "block_indices",
-    "block_softmax",
-    "block_softmax_backward",
-    "code_outputs",
-    "contrastive",
-    "corner_distance",
-    "cross_entropy",
-    "dsh_loss",
-    "lai_loss",
-    "mean_entropy",
-    "multitask_loss",
-    "n_weights",
-    "network_objective",
-    "one_hot_codes",
-    "standardised_network",
-    "subic_loss",
-    "train_on_batches",
-    "triplet_ranking",
-]
+    "attribute_prediction", "attribute_ranking", "batch_entropy", "block_indices", "block_softmax",
+    "block_softmax_backward", "code_outputs", "contrastive", "corner_distance", "cross_entropy",
+    "dsh_loss", "lai_loss", "mean_entropy", "multitask_loss", "n_weights", "network_objective",
+    "one_hot_codes", "standardised_network", "subic_loss", "train_on_batches", "triplet_ranking",
+]  # fmt: skip
 
 
 def _pair_distances(H):

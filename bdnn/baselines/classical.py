@@ -25,24 +25,11 @@ from bdnn.metrics import sgn
 from bdnn.uh_bdnn import ridge_decoder
 
 __all__ = [
-    "BinaryAutoencoder",
-    "KMeansHashing",
-    "SpectralHashing",
-    "SphericalHashing",
-    "affinity_error",
-    "balanced_spheres",
-    "bit_correlations",
-    "cube_distances",
-    "deal_directions",
-    "every_code",
-    "move_centre",
-    "named_kmeans",
-    "nearest_centres",
-    "nearest_codes",
-    "repel",
-    "separating_hyperplane",
-    "slowest_waves",
-]
+    "BinaryAutoencoder", "KMeansHashing", "SpectralHashing", "SphericalHashing", "affinity_error",
+    "balanced_spheres", "bit_correlations", "cube_distances", "deal_directions", "every_code",
+    "move_centre", "named_kmeans", "nearest_centres", "nearest_codes", "repel",
+    "separating_hyperplane", "slowest_waves",
+]  # fmt: skip
 
 
 def slowest_waves(R: Array, L: int) -> tuple[Array, Array]:

@@ -29,24 +29,11 @@ from bdnn.sh_bdnn import class_codes
 from bdnn.uh_bdnn import principal_axes
 
 __all__ = [
-    "BinaryReconstructiveEmbedding",
-    "KernelSupervisedHashing",
-    "SupervisedDiscreteHashing",
-    "anchor_kernel",
-    "anchor_width",
-    "best_step",
-    "improve_weights",
-    "label_factors",
-    "one_hot",
-    "relaxed_bit",
-    "residue_factors",
-    "ridge_factor",
-    "ridge_solution",
-    "similarity_loss",
-    "spectral_direction",
-    "squared_distances",
-    "unit_factors",
-]
+    "BinaryReconstructiveEmbedding", "KernelSupervisedHashing", "SupervisedDiscreteHashing",
+    "anchor_kernel", "anchor_width", "best_step", "improve_weights", "label_factors", "one_hot",
+    "relaxed_bit", "residue_factors", "ridge_factor", "ridge_solution", "similarity_loss",
+    "spectral_direction", "squared_distances", "unit_factors",
+]  # fmt: skip
 
 
 def squared_distances(A: Array, X: Array) -> Array:

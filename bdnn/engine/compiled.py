@@ -16,26 +16,11 @@ _jit = njit(error_model="numpy", cache=True)  # the compiler works once on a mac
 
 
 def ranked_counts(D: np.ndarray, R: np.ndarray, n: int) -> tuple[np.ndarray, ...]:
-    """Counts and sums of a ranking; ties in database order.
+    """Counts and sums of a ranking by D (n_query, n_items), ties in database order.
 
-    Parameters
-    ----------
-    D : array (n_query, n_items), whole numbers from 0
-        Hamming distances.
-    R : array (n_query, n_items), bool
-        True where the item is relevant to the query.
-    n : int
-        Length of the list whose relevant items are counted.
-
-    Returns
-    -------
-    T, S : arrays (n_query, largest distance + 1), int64
-        Number of items and of relevant items at each distance.
-    hits : array (n_query,), int64
-        Number of relevant items among the first n.
-    standard, trapezoid : arrays (n_query,)
-        Sums of the precisions at the relevant items: R times Eq. (3) of notebook 02, and R times
-        Eq. (1) of notebook 02b.
+    Items, and relevant items (where R), at each distance, T and S (n_query, largest distance + 1);
+    number of relevant items among the first n; sums of the precisions at the relevant items, R
+    times Eq. (3) of notebook 02 and R times Eq. (1) of notebook 02b. The last three are (n_query,).
     """
     return _counted(np.ascontiguousarray(D), np.ascontiguousarray(R), int(D.max()) + 1, n)
 
@@ -77,16 +62,8 @@ def _counted(D, R, n_bins, n):
 def nearest(A: np.ndarray, B: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """The k nearest rows of B to every row of A, and their distances; ties in database order.
 
-    Parameters
-    ----------
-    A, B : arrays (n_query, n_words) and (n_items, n_words) of one unsigned type
-        Packed codes.
-    k : int
-        At most n_items.
-
-    Returns
-    -------
-    items, distances : arrays (n_query, k) of int64 and int16
+    A (n_query, n_words) and B (n_items, n_words) are packed codes of one unsigned type; the result
+    is (n_query, k), int64 and int16.
     """
     n_bits = 8 * A.shape[1] * A.itemsize
     return _nearest(np.ascontiguousarray(A), np.ascontiguousarray(B), k, n_bits + 1)

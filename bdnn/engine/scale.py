@@ -21,24 +21,10 @@ from bdnn.network import backward, flatten, forward, unflatten
 from bdnn.uh_bdnn import best_codes, ridge_decoder
 
 __all__ = [
-    "BLOCK",
-    "Network",
-    "bdnn_terms",
-    "code_sums",
-    "codes_of",
-    "decoder",
-    "gradient_sums",
-    "new_codes",
-    "objective",
-    "on_blocks",
-    "outputs",
-    "rotate",
-    "rotation_sums",
-    "second_moments",
-    "stand_ins",
-    "sums_of_block",
-    "total",
-]
+    "BLOCK", "Network", "bdnn_terms", "code_sums", "codes_of", "decoder", "gradient_sums",
+    "new_codes", "objective", "on_blocks", "outputs", "rotate", "rotation_sums", "second_moments",
+    "stand_ins", "sums_of_block", "total",
+]  # fmt: skip
 
 BLOCK = 4096  # rows that a function sees at once: what it computes for them stays small
 
@@ -61,22 +47,11 @@ def on_blocks(fun: Callable, shape: tuple, dtype: Any, given: Any, *arrays: da.A
 
 
 def total(fun: Callable, given: tuple, *samples: da.Array) -> list[Array]:
-    """The sums over all samples that a function gives for some of them.
+    """The sums over all samples that a function gives for some of them, float64.
 
-    Every block of rows is summed where it lies; Dask adds the sums of the blocks in a tree.
-
-    Parameters
-    ----------
-    fun : callable
-        fun(given, X, ...) -> tuple of arrays: sums over the samples X (D, n), in columns.
-    given : tuple
-        What it needs beside the samples; sent to every worker once.
-    *samples : Dask arrays (m, D), ...
-        In rows, cut into the same blocks.
-
-    Returns
-    -------
-    list of arrays, float64
+    ``fun(given, X, ...)`` gives a tuple of arrays, sums over the samples X (D, n); what is `given`
+    is sent to every worker once. `samples` (m, D), ... are cut into the same blocks of rows. Every
+    block is summed where it lies; Dask adds the sums of the blocks in a tree.
     """
     probe = fun(given, *(np.zeros((A.shape[1], 1), A.dtype) for A in samples))
     shapes, sizes = [np.shape(a) for a in probe], [np.size(a) for a in probe]
@@ -149,24 +124,11 @@ def objective(
     of_codes: Callable,
     of_weights: Callable,
 ) -> tuple[dict[str, float], Array]:
-    """Terms of an encoder's objective, and its gradient: two reductions over all samples.
+    """Terms of an encoder's objective, whose sum it is, and its gradient (p,): two reductions.
 
-    Parameters
-    ----------
-    theta : array (p,)
-    network : Network
-    samples : Dask arrays (m, D), (m, 1) and (m, L)
-        Input of the network, numbers of the classes, and, for BDNN, codes.
-    of_codes : callable
-        of_codes(G, V, d, m) -> terms, M, V, beta, as `bdnn_terms`.
-    of_weights : callable
-        of_weights(theta) -> terms, gradient: what sees no sample.
-
-    Returns
-    -------
-    terms : dict of str -> float
-        Each with its weight; the objective is their sum.
-    gradient : array (p,)
+    `samples` are the input of the network (m, D), numbers of the classes (m, 1), and, for BDNN,
+    codes (m, L). ``of_codes(G, V, d, m)`` gives terms, M, V, beta, as `bdnn_terms` does, and
+    ``of_weights(theta)`` the terms that see no sample, and their gradient.
     """
     sums = total(code_sums, (theta, network), *samples)  # reduction 1
     terms, *slope = of_codes(*sums, len(samples[0]))

@@ -15,17 +15,10 @@ import dask
 import numpy as np
 from dask import array as da
 from numpy import ndarray as Array
-from scipy.linalg import eigh
 from sklearn.utils.validation import validate_data
 
 from bdnn.checks import as_classes, as_generator, check_classes, check_missing, check_range
-from bdnn.deep_hashing import (
-    descend,
-    initial_network,
-    lbfgs_rounds,
-    orthogonality,
-    weight_and_bias_decay,
-)
+from bdnn.deep_hashing import descend, initial_network, lbfgs_rounds, orthogonality
 from bdnn.engine.scale import (
     BLOCK,
     Network,
@@ -42,8 +35,15 @@ from bdnn.engine.scale import (
     total,
 )
 from bdnn.files import Checkpoint
-from bdnn.hashing import Hasher, is_dask, new_run, signs, stand_in
-from bdnn.itq import ITQ, ITQCCA, fixed_signs, principal_directions, random_rotation, range_scaling
+from bdnn.hashing import Hasher, is_dask, new_run, stand_in
+from bdnn.itq import (
+    ITQ,
+    ITQCCA,
+    most_correlated,
+    principal_directions,
+    random_rotation,
+    range_scaling,
+)
 from bdnn.lbfgs import minimize
 from bdnn.losses import squared_norm, weight_decay
 from bdnn.metrics import hamming_distances, sgn
@@ -77,14 +77,6 @@ def rounds(estimator, X):
     return estimator._stages(len(X) - min(estimator.n_validation, len(X) // 8))
 
 
-def fit_loaded(estimator, X, y, **options):
-    """Train on samples that are loaded into memory."""
-    X, y = estimator._check_input(np.array(X), y)
-    estimator._fit(X, y, **options)
-    if not hasattr(estimator, "codes_"):
-        estimator.codes_ = estimator._in_blocks(X.T, signs, np.int8)
-
-
 def fit(estimator: Hasher, X: Any, y: Any = None, **options: Any) -> None:
     """Train on a memory-mapped matrix or a Dask array; `hashing` has checked the parameters."""
     mapped = not is_dask(X)
@@ -93,20 +85,19 @@ def fit(estimator: Hasher, X: Any, y: Any = None, **options: Any) -> None:
             if not mapped:
                 name = type(estimator).__name__
                 raise TypeError(f"{name} learns from samples in memory: give it X.compute()")
-            return fit_loaded(estimator, X, y, **options)
+            return estimator._fit_in_memory(np.array(X), y, **options)
         X = rows_of(X, estimator.dtype)
         few = X.ndim == 2 and isinstance(estimator, DeepEncoder) and len(rounds(estimator, X)) == 1
         if few:  # no more than the first rounds of a training want
-            fit_loaded(estimator, X, y, **options)
+            estimator._fit_in_memory(np.array(X), y, **options)
             if not mapped:
                 estimator.codes_ = da.from_array(estimator.codes_, chunks=(X.chunks[0], -1))
             return
         shape = stand_in(X, estimator.dtype)
         if estimator._requires_labels:
             check_missing(y := np.asarray(y) if is_dask(y) else y)
-            y = as_classes(
-                y, f"{type(estimator).__name__} on samples that are not in memory", False
-            )
+            method = f"{type(estimator).__name__} on samples that are not in memory"
+            y = as_classes(y, method, several=False)
             _, y = validate_data(estimator, shape, y, ensure_min_samples=2)
             check_classes(y)
             estimator.classes_, y = np.unique(y, return_inverse=True)
@@ -125,7 +116,7 @@ def fit(estimator: Hasher, X: Any, y: Any = None, **options: Any) -> None:
         settle = methodcaller("compute" if mapped else "persist")  # into memory, or where X is
         if isinstance(estimator, ITQ):
             fit_itq(estimator, X, y, bounds, few)
-            estimator.codes_ = settle(encode(estimator, X, signs, np.int8))
+            estimator.codes_ = settle(encode(estimator, X, sgn, np.int8))
         else:
             fit_network(estimator, X, y, bounds, few, settle, **options)
 
@@ -141,17 +132,14 @@ def class_sums(given, X, y):
 
 
 def canonical_directions(estimator, X, y, bounds, few):
-    """Mean and directions of CCA, Eqs. (8), (9) of notebook 03, from sums."""
-    mean, counts, scale = few.mean(axis=1, keepdims=True), np.bincount(y), range_scaling(bounds)[1]
-    (S,) = total(class_sums, (len(counts),), X, labels_of(X, y))
-    share, (D, K) = counts / len(X), few.shape
-    C_xx = (few - mean) @ (few - mean).T / K / scale**2
+    """Mean and directions of CCA, from sums."""
+    mean, share = few.mean(axis=1, keepdims=True), np.bincount(y) / len(X)
+    (S,) = total(class_sums, (len(share),), X, labels_of(X, y))
+    scale = range_scaling(bounds)[1]
+    C_xx = (few - mean) @ (few - mean).T / few.shape[1] / scale**2
     C_xy = (S / len(X) - mean * share) / scale
-    C_yy = np.diag(share) - np.outer(share, share) + estimator.rho * np.eye(len(share))
-    A, k = C_xy @ np.linalg.solve(C_yy, C_xy.T), min(estimator.n_bits, len(share) - 1, D)
-    r2, P = eigh(A, C_xx + estimator.rho * np.eye(D), subset_by_index=(D - k, D - 1))
-    P = fixed_signs(P[:, ::-1]) * np.sqrt(np.maximum(r2[::-1], 0))
-    return mean, np.pad(P, ((0, 0), (0, estimator.n_bits - k))) / scale
+    C_yy = np.diag(share) - np.outer(share, share)
+    return mean, most_correlated(C_xx, C_xy, C_yy, estimator.n_bits, estimator.rho) / scale
 
 
 def affine(W: Array, c: Array, X: Array) -> Array:
@@ -197,7 +185,7 @@ def weight_terms(estimator, sizes, theta):
     if isinstance(estimator, DeepEncoder):
         terms = {"weight_decay": estimator.lambda1 * weight_decay(Ws)[0]}
         return terms, estimator.lambda1 * flatten(Ws, [0 * c for c in cs])
-    (angle, dWs), (decay, _) = orthogonality(Ws), weight_and_bias_decay(Ws, cs)
+    (angle, dWs), (decay, _) = orthogonality(Ws), weight_decay([*Ws, *cs])
     terms = {"orthogonality": estimator.alpha2 * angle, "weight_decay": estimator.alpha3 * decay}
     return terms, estimator.alpha2 * flatten(dWs, [0 * c for c in cs]) + estimator.alpha3 * theta
 
@@ -284,7 +272,7 @@ def inputs(x, keep, given):
 
 def final_codes(x, keep, B, encoder):
     """Codes of a block: those of the training, and the signs of the outputs for the others."""
-    codes = encoder._in_blocks(x, signs, np.int8)
+    codes = encoder._in_blocks(x, sgn, np.int8)
     codes[keep[:, 0]] = B
     return codes
 
@@ -298,14 +286,8 @@ def misses(given, X, B):
 class Spread:
     """The samples of a training, where they are; what `hashing.NetworkHasher._train` asks of them.
 
-    Parameters
-    ----------
-    estimator : UHBDNN, SHBDNN or DeepHashing
-    X : Dask array (m, D)
-    y : array (m,) or None
-        Numbers of the classes.
-    bounds, few : arrays (D, 2), (D, n)
-        Least and largest values; samples of the mean and covariance of all.
+    X is a Dask array (m, D), y numbers of the classes (m,) or None; `bounds` (D, 2) are the least
+    and largest values, `few` (D, n) samples of the mean and covariance of all.
     """
 
     def __init__(self, estimator, X, y, bounds, few):
@@ -399,7 +381,7 @@ class Spread:
     def all_codes(self, encoder, best):
         """Codes (m, L) of all samples; nothing is read yet."""
         if best["samples"] < len(self.Z):
-            return encode(encoder, self.X, signs, np.int8)
+            return encode(encoder, self.X, sgn, np.int8)
         shape = self.X.chunks[0], encoder.n_bits
         samples = self.X, self.mask, best["B"]
         return on_blocks(final_codes, shape, np.int8, encoder, *samples)
