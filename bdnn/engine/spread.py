@@ -202,7 +202,7 @@ def bdnn_states(spread: "Spread", state: Any) -> Iterator[State]:
         J = value_and_gradient(spread, B)
         theta = minimize(J, theta, max_iter=estimator.max_iter).x
         if not unsupervised:
-            R, _ = rotate(partial(outputs, theta, network), Z, np.eye(sizes[-1]), 50)
+            R, _ = rotate(partial(outputs, theta, network), Z, np.eye(sizes[-1]), 20)
             Ws, cs = unflatten(theta, sizes)  # views
             Ws[-1][:], cs[-1][:] = R @ Ws[-1], R @ cs[-1]
             B = codes_of(Z, (theta, network, None, None, 0))
