@@ -2,16 +2,16 @@
 """UH-BDNN: unsupervised hashing with a binary deep neural network.
 
 Source: Do, Doan and Cheung, "Learning to Hash with Binary Deep Neural Network", ECCV 2016. The
-algorithm is `uh_bdnn`, the objective that it minimises is the sum of `terms`. The estimator takes
+algorithm is `uh_bdnn`, the objective that it lowers is the sum of `terms`. The estimator takes
 samples in rows; in the functions they stand in columns::
 
     X (D, m), B (L, m)  samples, and codes in {-1, +1}
-    H (L, m)            outputs of the code layer
+    H (L, m)            outputs of the code layer, which is linear
     W (D, L), c (D, 1)  decoder
     theta (p,)          weights and biases of the encoder, from `network.flatten`
     sizes               units of its layers: D, ..., L
     lambdas             weights of weight decay, equality, independence and balance
-    max_iter            iterations of L-BFGS in a round
+    max_iter            iterations of L-BFGS in a round, at most
     memory              from `network.layer_memory`: writing the layers into it saves time
 """
 
@@ -51,14 +51,14 @@ def ridge_decoder(X: Array, B: Array, lambda1: float) -> tuple[Array, Array]:
     """The best decoder W, c of given codes, in closed form: Eq. (3) of notebook 08.
 
     It minimises 1/(2m) ||X - W B - c 1^T||^2 + lambda1/2 ||W||^2. Where lambda1 = 0 and the bits
-    are linearly dependent, many decoders do; this is the one with the smallest ||W||.
+    are linearly dependent, many decoders do; the pseudoinverse takes one of small ||W||.
     """
     m = X.shape[1]
-    x, b = X.mean(axis=1, keepdims=True), B.mean(axis=1, keepdims=True)  # means, (D, 1), (L, 1)
-    C_xb = X @ B.T / m - x @ b.T  # (D, L), Eq. (3) from here on
-    C_bb = B @ B.T / m - b @ b.T  # (L, L)
+    x_mean, b_mean = (A.mean(axis=1, keepdims=True) for A in (X, B))  # (D, 1), (L, 1)
+    C_xb = X @ B.T / m - x_mean @ b_mean.T  # (D, L)
+    C_bb = B @ B.T / m - b_mean @ b_mean.T  # (L, L)
     W = C_xb @ np.linalg.pinv(C_bb + lambda1 * np.eye(len(B), dtype=X.dtype), hermitian=True)
-    return W, x - W @ b
+    return W, x_mean - W @ b_mean
 
 
 def encoder_objective(
@@ -69,7 +69,7 @@ def encoder_objective(
     lambdas: Sequence[float],
     memory: Sequence[list[Array] | None] = (None, None),
 ) -> tuple[float, Array]:
-    """What the encoder sees of J, and the gradient (p,): Eqs. (4), (5) of notebook 08."""
+    """The terms of J that see the encoder, Eq. (4) of notebook 08; their gradient (p,), Eq. (5)."""
     lambda1, lambda2, lambda3, lambda4 = lambdas
     Ws, cs = unflatten(theta, sizes)
     Hs = forward(Ws, cs, X, out=memory[0])
@@ -92,7 +92,7 @@ def best_codes(X: Array, W: Array, c: Array, H: Array, lambda2: float, B: Array)
     found = [coordinate_descent(X, W, c, H, lambda2, start) for start in (B, sgn(H), 0 * B)]
     # (3, m): what each sample adds to Eq. (6), times 2m
     loss = [((X - W @ F - c) ** 2).sum(0) + lambda2 * ((H - F) ** 2).sum(0) for F in found]
-    return np.choose(np.argmin(loss, axis=0), found)
+    return np.choose(np.argmin(loss, axis=0), found)  # of equal ones the first
 
 
 class State(NamedTuple):
@@ -102,7 +102,7 @@ class State(NamedTuple):
     W: Array  # (D, L), the decoder's weights
     c: Array  # (D, 1), its biases
     H: Array  # (L, m), outputs of the code layer
-    B: Array  # (L, m), the codes to which decoder and encoder were fitted, before their update
+    B: Array  # (L, m), the codes that W, c and theta are fitted to; step 3 comes after
 
 
 def uh_bdnn(
@@ -117,7 +117,7 @@ def uh_bdnn(
         W, c = ridge_decoder(X, B, lambdas[0])  # step 1, Eq. (3)
         J = partial(encoder_objective, B=B, **fixed)
         theta = minimize(J, theta, max_iter=max_iter).x  # step 2, Eqs. (4), (5)
-        H = forward(*unflatten(theta, sizes), X)[-1]
+        H = forward(*unflatten(theta, sizes), X)[-1]  # an array of its own: a state is kept
         yield State(theta, W, c, H, B)  # here a round ends
         B = best_codes(X, W, c, H, lambdas[1], B)  # step 3, Eq. (6)
 
@@ -153,16 +153,18 @@ def principal_axes(X: Array, energy: float = ENERGY) -> Array:
 
 
 def initial_codes(X: Array, L: int, rng: np.random.Generator, n_init: int = 20) -> Array:
-    """Codes (L, m) to start from: of several by ITQ those from which X is reconstructed best."""
+    """The codes (L, m), of `n_init` runs of ITQ, from which X is reconstructed best."""
     tried = [itq_codes(X, L, rng) for _ in range(n_init)]  # each from a rotation of its own
-    return min(tried, key=lambda B: reconstruction(X, B, *ridge_decoder(X, B, 1e-5))[0])
+    decoded = [reconstruction(X, B, *ridge_decoder(X, B, 1e-5))[0] for B in tried]
+    return tried[int(np.argmin(decoded))]
 
 
-SAMPLE, ROUNDS = 20_000, 5  # of more than 2 SAMPLE samples the first ROUNDS rounds see SAMPLE
+# Of more than 2 SAMPLE samples the first ROUNDS rounds, but never the last one, see SAMPLE.
+SAMPLE, ROUNDS = 20_000, 5
 
 
 def stages(m: int, n_rounds: int) -> list[tuple[int, int]]:
-    """The stages of a training on m samples: pairs (n, end), rounds before `end` see n samples."""
+    """The stages of a training on m samples: pairs (n, end). Until round `end` a stage sees n."""
     if m <= 2 * SAMPLE:
         return [(m, n_rounds)]
     return [(SAMPLE, min(ROUNDS, n_rounds - 1)), (m, n_rounds)]
@@ -180,8 +182,8 @@ def growing(
 ) -> Iterator[State]:
     """`n_rounds` rounds of `uh_bdnn`; where samples are many, the first ones see a part of them.
 
-    The samples are in random order, and a stage sees the first n of them. Codes to start from are
-    drawn with `rng`; or else t rounds were made already, and training goes on from their `state`.
+    The samples must be in random order: a stage sees the first n of them. Without a `state` it
+    starts from codes that are drawn with `rng`, else it goes on from `state` with round t.
     """
     for n, end in stages(X.shape[1], n_rounds):
         if t >= end:
@@ -204,7 +206,7 @@ class DeepEncoder(NetworkHasher):
     """What UH-BDNN and SH-BDNN share: an encoder trained on inputs scaled and turned to axes.
 
     A subclass has the parameters n_bits, hidden, lambda1 to lambda4, max_alternations and max_iter.
-    Its `_scale(X, V)` says by what the centred inputs V of X are divided.
+    Its `_scale(X, V)` returns the divisor of the inputs; V is X centred.
     """
 
     _energy = ENERGY  # for `principal_axes`
@@ -227,7 +229,8 @@ class DeepEncoder(NetworkHasher):
 
     def _whole_from(self, m):
         """The first round that sees all of m samples: where the last stage begins."""
-        return [0, *(end for _, end in self._stages(m))][-2]
+        *parts, _ = self._stages(m)
+        return parts[-1][1] if parts else 0
 
     def _prepare(self, X):
         """Centre, scale, and turn to the principal axes: axes_ (x - shift_)."""
@@ -249,10 +252,11 @@ class DeepEncoder(NetworkHasher):
         return {"Ws_": [W1, *map(np.copy, Ws[1:])], "cs_": [c1, *map(np.copy, cs[1:])]}
 
     def _theta(self, start):
-        """Undo Eq. (8): the encoder of a fitted estimator, for inputs that this training sees."""
+        """Undo Eq. (8): the encoder of a fitted estimator, for the inputs that this training sees."""
         W1, c1 = start.Ws_[0], start.cs_[0]  # x = shift_ + pinv(axes_) z on the axes
-        Ws, cs = [W1 @ np.linalg.pinv(self.axes_), *start.Ws_[1:]], [c1 + W1 @ self.shift_]
-        return flatten(Ws, [*cs, *start.cs_[1:]]).astype(self.axes_.dtype)
+        Ws = [W1 @ np.linalg.pinv(self.axes_), *start.Ws_[1:]]
+        cs = [c1 + W1 @ self.shift_, *start.cs_[1:]]
+        return flatten(Ws, cs).astype(self.axes_.dtype)
 
     def _project(self, X):
         return forward(self.Ws_, self.cs_, X)[-1]
@@ -270,14 +274,14 @@ class UHBDNN(DeepEncoder):
     hidden : tuple of int, optional
         Units of the hidden layers; None: the paper's sizes, `network.hidden_sizes`.
     max_alternations, max_iter : int
-        Updates of the codes at most; each is followed by a decoder step, and by an encoder step of
-        so many iterations of L-BFGS. The first see a random part of many samples.
+        At most so many updates of the codes, and iterations of L-BFGS in an encoder step. Of more
+        than 40,000 samples the first five rounds see a random 20,000.
     n_validation, n_neighbors : int
-        Samples held out of the training (at most every eighth), whose retrieval (precision within
-        radius 2) decides which state is kept, and their neighbours that count as relevant. With
-        `n_validation=0` the objective decides.
+        Samples held out of the training, at most one in eight. Their retrieval (precision within
+        radius 2, so many neighbours relevant) decides which state is kept. With `n_validation=0`
+        the objective decides.
     patience : int
-        Stop after so many alternations without a better score.
+        Stop after so many rounds without a better score, once they see all samples.
     dtype : "float32" or "float64"
     random_state : int, Generator, RandomState or None
         The same seed, versions, data and machine give the same codes.
@@ -288,9 +292,11 @@ class UHBDNN(DeepEncoder):
     ----------
     codes_ : array (n_samples, n_bits), int8
         Training codes B; those of samples held out are the signs of the network's outputs.
-    history_, best_ : list of dict, int
+    history_ : list of dict
         For each `round`: `samples` seen, `objective` and its weighted `terms`, `score` of the
-        validation, `flips`, the share of bits that changed, `seconds`; and the round that was kept.
+        validation, `flips`, the share of bits of B that changed since the last round, `seconds`.
+    best_ : int
+        The round that was kept, of those that saw all samples.
     Ws_, cs_ : lists of arrays
         Encoder, from unscaled inputs to the code layer.
     decoder_W_, decoder_c_ : arrays (n_features, n_bits), (n_features, 1)

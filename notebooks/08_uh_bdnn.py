@@ -68,16 +68,16 @@ show_versions()
 """UH-BDNN: unsupervised hashing with a binary deep neural network.
 
 Source: Do, Doan and Cheung, "Learning to Hash with Binary Deep Neural Network", ECCV 2016. The
-algorithm is `uh_bdnn`, the objective that it minimises is the sum of `terms`. The estimator takes
+algorithm is `uh_bdnn`, the objective that it lowers is the sum of `terms`. The estimator takes
 samples in rows; in the functions they stand in columns::
 
     X (D, m), B (L, m)  samples, and codes in {-1, +1}
-    H (L, m)            outputs of the code layer
+    H (L, m)            outputs of the code layer, which is linear
     W (D, L), c (D, 1)  decoder
     theta (p,)          weights and biases of the encoder, from `network.flatten`
     sizes               units of its layers: D, ..., L
     lambdas             weights of weight decay, equality, independence and balance
-    max_iter            iterations of L-BFGS in a round
+    max_iter            iterations of L-BFGS in a round, at most
     memory              from `network.layer_memory`: writing the layers into it saves time
 """
 
@@ -107,7 +107,7 @@ from bdnn.network import (
 )
 
 # %% [markdown]
-# The page itself, outside the module, takes its data, figures and measures from:
+# The rest of the page, which is not exported, needs:
 
 # %%
 from itertools import pairwise
@@ -125,8 +125,8 @@ from bdnn.metrics import evaluate, mean_average_precision, precision_at_radius
 from bdnn.network import gradient_error
 
 # %% [markdown]
-# We use 4,000 MNIST digits, scaled as in notebook 01. Every choice on this page is judged by 500
-# digits that are held out of the training; the queries of the data set are kept for the end.
+# We use 4,000 MNIST digits, scaled as in notebook 01. Until the estimator, every choice on this page
+# is judged by 500 digits that are held out of the training; the queries are kept for the end.
 
 # %%
 dataset = load("mnist5k")
@@ -137,7 +137,7 @@ X_held, X = np.split(digits[:, rng.permutation(4000)], [500], axis=1)
 print(f"X {X.shape}, {X.dtype}, from {X.min():.0f} to {X.max():.0f}; held out {X_held.shape}")
 
 # %% [markdown]
-# The codes start from those of ITQ (notebook 03), the encoder from eigenvectors (notebook 04).
+# The codes start from ITQ's (notebook 03), the encoder's weights from eigenvectors (notebook 04).
 
 # %%
 (D, m), L, lambdas = X.shape, 16, (1e-5, 5e-2, 1e-2, 1e-6)
@@ -154,7 +154,7 @@ print(f"layers {sizes}, {theta0.size} parameters in the encoder, {D * (L + 1)} i
 # J_{\text{dec}}(W,c)=\tfrac1{2m}\|X-WB-c\mathbf 1^\top\|^2+\tfrac{\lambda_1}2\|W\|^2. \tag{2}
 # $$
 #
-# The bias is not penalised, so its equation is the simple one:
+# The bias is not penalised, so we solve for it first:
 # $\partial J_{\text{dec}}/\partial c=-\tfrac1m(X-WB-c\mathbf 1^\top)\mathbf 1=0$ gives
 # $c=\bar x-W\bar b$ with the means $\bar x=\tfrac1mX\mathbf 1$ and $\bar b=\tfrac1mB\mathbf 1$.
 # Put it back, and only centred quantities are left: $X-WB-c\mathbf 1^\top=\tilde X-W\tilde B$ with
@@ -184,14 +184,14 @@ def ridge_decoder(X: Array, B: Array, lambda1: float) -> tuple[Array, Array]:
     """The best decoder W, c of given codes, in closed form: Eq. (3) of notebook 08.
 
     It minimises 1/(2m) ||X - W B - c 1^T||^2 + lambda1/2 ||W||^2. Where lambda1 = 0 and the bits
-    are linearly dependent, many decoders do; this is the one with the smallest ||W||.
+    are linearly dependent, many decoders do; the pseudoinverse takes one of small ||W||.
     """
     m = X.shape[1]
-    x, b = X.mean(axis=1, keepdims=True), B.mean(axis=1, keepdims=True)  # means, (D, 1), (L, 1)
-    C_xb = X @ B.T / m - x @ b.T  # (D, L), Eq. (3) from here on
-    C_bb = B @ B.T / m - b @ b.T  # (L, L)
+    x_mean, b_mean = (A.mean(axis=1, keepdims=True) for A in (X, B))  # (D, 1), (L, 1)
+    C_xb = X @ B.T / m - x_mean @ b_mean.T  # (D, L)
+    C_bb = B @ B.T / m - b_mean @ b_mean.T  # (L, L)
     W = C_xb @ np.linalg.pinv(C_bb + lambda1 * np.eye(len(B), dtype=X.dtype), hermitian=True)
-    return W, x - W @ b
+    return W, x_mean - W @ b_mean
 
 
 # %% [markdown]
@@ -202,8 +202,8 @@ def ridge_decoder(X: Array, B: Array, lambda1: float) -> tuple[Array, Array]:
 X64, B64 = X.astype(np.float64), B0.astype(np.float64)
 W, c = ridge_decoder(X64, B64, lambdas[0])
 dW, dc = reconstruction(X64, B64, W, c)[1]
-dW_at_0, _ = reconstruction(X64, B64, 0 * W, 0 * c)[1]
-ratio = np.linalg.norm(np.hstack([dW + lambdas[0] * W, dc])) / np.linalg.norm(dW_at_0)
+at_0 = np.hstack(reconstruction(X64, B64, 0 * W, 0 * c)[1])
+ratio = np.linalg.norm(np.hstack([dW + lambdas[0] * W, dc])) / np.linalg.norm(at_0)
 print(f"gradient at the decoder: about 1e{np.log10(ratio):.0f} of that at 0")
 
 # %% [markdown]
@@ -235,7 +235,7 @@ def encoder_objective(
     lambdas: Sequence[float],
     memory: Sequence[list[Array] | None] = (None, None),
 ) -> tuple[float, Array]:
-    """What the encoder sees of J, and the gradient (p,): Eqs. (4), (5) of notebook 08."""
+    """The terms of J that see the encoder, Eq. (4) of notebook 08; their gradient (p,), Eq. (5)."""
     lambda1, lambda2, lambda3, lambda4 = lambdas
     Ws, cs = unflatten(theta, sizes)
     Hs = forward(Ws, cs, X, out=memory[0])
@@ -254,7 +254,7 @@ def encoder_objective(
 J_enc = partial(encoder_objective, X=X64, B=B64, sizes=sizes, lambdas=lambdas)
 error = gradient_error(J_enc, theta0, rng, n_directions=5)
 assert 1e-10 < error < 1e-8
-print("gradient against central differences: relative error a few 1e-9")
+print(f"gradient against central differences: relative error about 1e{np.log10(error):.0f}")
 
 # %% [markdown]
 # ## Step 3: find the codes by DCC
@@ -285,7 +285,7 @@ def best_codes(X: Array, W: Array, c: Array, H: Array, lambda2: float, B: Array)
     found = [coordinate_descent(X, W, c, H, lambda2, start) for start in (B, sgn(H), 0 * B)]
     # (3, m): what each sample adds to Eq. (6), times 2m
     loss = [((X - W @ F - c) ** 2).sum(0) + lambda2 * ((H - F) ** 2).sum(0) for F in found]
-    return np.choose(np.argmin(loss, axis=0), found)
+    return np.choose(np.argmin(loss, axis=0), found)  # of equal ones the first
 
 
 # %% [markdown]
@@ -293,8 +293,8 @@ def best_codes(X: Array, W: Array, c: Array, H: Array, lambda2: float, B: Array)
 #
 # These are all the pieces. A `State` holds the variables of (1), and the outputs $H$ that follow from
 # them. The loop yields one after every encoder step, *before* step 3 changes the codes: decoder and
-# encoder of a state are fitted to the $B$ beside them. So round 0 is the fit to the codes of the
-# start, and round $t$ has $t$ updates of the codes behind it. The loop never ends: whoever consumes it
+# encoder of a state are fitted to the $B$ beside them. So round 0 is the fit to the codes that the
+# loop starts from, and round $t$ has $t$ updates of the codes behind it. The loop never ends: whoever consumes it
 # decides when to stop.
 
 
@@ -306,7 +306,7 @@ class State(NamedTuple):
     W: Array  # (D, L), the decoder's weights
     c: Array  # (D, 1), its biases
     H: Array  # (L, m), outputs of the code layer
-    B: Array  # (L, m), the codes to which decoder and encoder were fitted, before their update
+    B: Array  # (L, m), the codes that W, c and theta are fitted to; step 3 comes after
 
 
 def uh_bdnn(
@@ -321,7 +321,7 @@ def uh_bdnn(
         W, c = ridge_decoder(X, B, lambdas[0])  # step 1, Eq. (3)
         J = partial(encoder_objective, B=B, **fixed)
         theta = minimize(J, theta, max_iter=max_iter).x  # step 2, Eqs. (4), (5)
-        H = forward(*unflatten(theta, sizes), X)[-1]
+        H = forward(*unflatten(theta, sizes), X)[-1]  # an array of its own: a state is kept
         yield State(theta, W, c, H, B)  # here a round ends
         B = best_codes(X, W, c, H, lambdas[1], B)  # step 3, Eq. (6)
 
@@ -392,7 +392,7 @@ print("no step raised it by more than the rounding of float32")
 # encoder learns to produce the codes, and the codes move to where it can.
 
 # %% [markdown]
-# ### What is kept
+# ### What encodes a new digit
 #
 # A new digit $x$ has no code $b$. It is encoded as $\operatorname{sgn}(H)$, from the **code layer**,
 # and so is the database, although training has found a $B$ for it: a search must compare codes of one
@@ -439,11 +439,13 @@ for t, score in enumerate(scores):
 # %%
 assert scores[0][0] < itq[0] - 5 and scores[-1][0] > scores[0][0] + 10
 assert agreement[-1] > agreement[0] + 0.1
-print("round 0 is more than 5 points of precision below ITQ, the last one 10 above round 0")
+print(
+    "round 0 is more than 5 points of precision below ITQ, the last one more than 10 above round 0"
+)
 
 # %% [markdown]
 # After round 0 the network is a poor imitation of ITQ: it gets five bits in six right. The rounds that
-# follow bring codes and network together, and the precision reaches that of ITQ. This is one seed with
+# follow bring codes and network together, and the precision comes back to about that of ITQ. This is one seed with
 # a small budget, an anecdote; the comparison that counts comes below.
 #
 # ## Departures from the paper
@@ -518,7 +520,7 @@ def compare(name, X=Z, X_held=Z_held, start=itq_codes, **replaced):
 
 
 # %% tags=["nbval-ignore-output"]
-pixels, ours = compare("all pixels", X, X_held), compare("baseline")
+_, ours = compare("all pixels", X, X_held), compare("baseline")
 
 # %% [markdown]
 # The axes cost no retrieval. ($J$ of all pixels counts also what the axes leave out.) The second line,
@@ -529,7 +531,7 @@ pixels, ours = compare("all pixels", X, X_held), compare("baseline")
 # **Departure:** the paper gives encoder and decoder to L-BFGS together. As they do not see each
 # other for fixed $B$, the minima are the same, and the optimiser has $D(L+1)$ variables
 # fewer. Here is all of (1) as a function of one vector, with the authors' start of the decoder,
-# a rectangular identity.
+# a rectangular identity, and bias 0.
 
 
 # %%
@@ -545,7 +547,8 @@ def joint_objective(v):
     return J, np.concatenate([dtheta, np.hstack([dW + lambdas[0] * W, dc]).ravel()])
 
 
-v = minimize(joint_objective, np.append(theta, np.eye(len(Z), L + 1)), max_iter=150).x
+decoder = np.eye(len(Z), L + 1) * (np.arange(L + 1) < L)  # (W c), its last column 0
+v = minimize(joint_objective, np.append(theta, decoder), max_iter=150).x
 W, c = np.split(v[len(theta) :].reshape(len(Z), L + 1), [L], axis=1)
 joint = reconstruction(Z64, B, W, c)[0]
 closed = reconstruction(Z64, B, *ridge_decoder(Z64, B, lambdas[0]))[0]
@@ -571,9 +574,10 @@ print("reconstruction of the joint decoder: less than 0.1 % above the closed for
 
 # %% tags=["export"]
 def initial_codes(X: Array, L: int, rng: np.random.Generator, n_init: int = 20) -> Array:
-    """Codes (L, m) to start from: of several by ITQ those from which X is reconstructed best."""
+    """The codes (L, m), of `n_init` runs of ITQ, from which X is reconstructed best."""
     tried = [itq_codes(X, L, rng) for _ in range(n_init)]  # each from a rotation of its own
-    return min(tried, key=lambda B: reconstruction(X, B, *ridge_decoder(X, B, 1e-5))[0])
+    decoded = [reconstruction(X, B, *ridge_decoder(X, B, 1e-5))[0] for B in tried]
+    return tried[int(np.argmin(decoded))]
 
 
 # %%
@@ -613,20 +617,22 @@ print("random start: J above and mAP below every seed of the baseline; best of 1
 #
 # **Departure:** of more than 40,000 samples the first five rounds see 20,000. Then the others join: the
 # network encodes all samples, DCC improves these signs with the decoder of the sample, and the
-# alternation goes on from there. The last round always sees all samples. Within a stage $J$ cannot
-# rise; from one stage to the next it may, being a mean over other samples.
+# alternation goes on from there. The last round sees all samples: nothing stops earlier. Within a
+# stage $J$ cannot rise; from one stage to the next it may, as it is then a function of other samples,
+# and the balance term grows with their number.
 #
 # `uh_bdnn` yields before step 3, and a stage ends with a state. So `growing` has to make up for the
 # step 3 that is due wherever it goes on from a state: at the start of a stage, or after an
 # interruption.
 
 # %% tags=["export"]
-SAMPLE, ROUNDS = 20_000, 5  # of more than 2 SAMPLE samples the first ROUNDS rounds see SAMPLE
+# Of more than 2 SAMPLE samples the first ROUNDS rounds, but never the last one, see SAMPLE.
+SAMPLE, ROUNDS = 20_000, 5
 
 
 # %% tags=["export"]
 def stages(m: int, n_rounds: int) -> list[tuple[int, int]]:
-    """The stages of a training on m samples: pairs (n, end), rounds before `end` see n samples."""
+    """The stages of a training on m samples: pairs (n, end). Until round `end` a stage sees n."""
     if m <= 2 * SAMPLE:
         return [(m, n_rounds)]
     return [(SAMPLE, min(ROUNDS, n_rounds - 1)), (m, n_rounds)]
@@ -644,8 +650,8 @@ def growing(
 ) -> Iterator[State]:
     """`n_rounds` rounds of `uh_bdnn`; where samples are many, the first ones see a part of them.
 
-    The samples are in random order, and a stage sees the first n of them. Codes to start from are
-    drawn with `rng`; or else t rounds were made already, and training goes on from their `state`.
+    The samples must be in random order: a stage sees the first n of them. Without a `state` it
+    starts from codes that are drawn with `rng`, else it goes on from `state` with round t.
     """
     for n, end in stages(X.shape[1], n_rounds):
         if t >= end:
@@ -672,7 +678,7 @@ def growing(
 # %% tags=["nbval-ignore-output"]
 def grow(seed, **constants):
     rng = np.random.default_rng(seed)
-    with patch.dict(globals(), constants):
+    with patch.dict(globals(), constants, initial_codes=itq_codes):  # a start like the baseline's
         return list(growing(Z, layers, lambdas, max_iter=30, n_rounds=7, rng=rng))
 
 
@@ -709,7 +715,7 @@ class DeepEncoder(NetworkHasher):
     """What UH-BDNN and SH-BDNN share: an encoder trained on inputs scaled and turned to axes.
 
     A subclass has the parameters n_bits, hidden, lambda1 to lambda4, max_alternations and max_iter.
-    Its `_scale(X, V)` says by what the centred inputs V of X are divided.
+    Its `_scale(X, V)` returns the divisor of the inputs; V is X centred.
     """
 
     _energy = ENERGY  # for `principal_axes`
@@ -732,7 +738,8 @@ class DeepEncoder(NetworkHasher):
 
     def _whole_from(self, m):
         """The first round that sees all of m samples: where the last stage begins."""
-        return [0, *(end for _, end in self._stages(m))][-2]
+        *parts, _ = self._stages(m)
+        return parts[-1][1] if parts else 0
 
     def _prepare(self, X):
         """Centre, scale, and turn to the principal axes: axes_ (x - shift_)."""
@@ -754,10 +761,11 @@ class DeepEncoder(NetworkHasher):
         return {"Ws_": [W1, *map(np.copy, Ws[1:])], "cs_": [c1, *map(np.copy, cs[1:])]}
 
     def _theta(self, start):
-        """Undo Eq. (8): the encoder of a fitted estimator, for inputs that this training sees."""
+        """Undo Eq. (8): the encoder of a fitted estimator, for the inputs that this training sees."""
         W1, c1 = start.Ws_[0], start.cs_[0]  # x = shift_ + pinv(axes_) z on the axes
-        Ws, cs = [W1 @ np.linalg.pinv(self.axes_), *start.Ws_[1:]], [c1 + W1 @ self.shift_]
-        return flatten(Ws, [*cs, *start.cs_[1:]]).astype(self.axes_.dtype)
+        Ws = [W1 @ np.linalg.pinv(self.axes_), *start.Ws_[1:]]
+        cs = [c1 + W1 @ self.shift_, *start.cs_[1:]]
+        return flatten(Ws, cs).astype(self.axes_.dtype)
 
     def _project(self, X):
         return forward(self.Ws_, self.cs_, X)[-1]
@@ -781,14 +789,14 @@ class UHBDNN(DeepEncoder):
     hidden : tuple of int, optional
         Units of the hidden layers; None: the paper's sizes, `network.hidden_sizes`.
     max_alternations, max_iter : int
-        Updates of the codes at most; each is followed by a decoder step, and by an encoder step of
-        so many iterations of L-BFGS. The first see a random part of many samples.
+        At most so many updates of the codes, and iterations of L-BFGS in an encoder step. Of more
+        than 40,000 samples the first five rounds see a random 20,000.
     n_validation, n_neighbors : int
-        Samples held out of the training (at most every eighth), whose retrieval (precision within
-        radius 2) decides which state is kept, and their neighbours that count as relevant. With
-        `n_validation=0` the objective decides.
+        Samples held out of the training, at most one in eight. Their retrieval (precision within
+        radius 2, so many neighbours relevant) decides which state is kept. With `n_validation=0`
+        the objective decides.
     patience : int
-        Stop after so many alternations without a better score.
+        Stop after so many rounds without a better score, once they see all samples.
     dtype : "float32" or "float64"
     random_state : int, Generator, RandomState or None
         The same seed, versions, data and machine give the same codes.
@@ -799,9 +807,11 @@ class UHBDNN(DeepEncoder):
     ----------
     codes_ : array (n_samples, n_bits), int8
         Training codes B; those of samples held out are the signs of the network's outputs.
-    history_, best_ : list of dict, int
+    history_ : list of dict
         For each `round`: `samples` seen, `objective` and its weighted `terms`, `score` of the
-        validation, `flips`, the share of bits that changed, `seconds`; and the round that was kept.
+        validation, `flips`, the share of bits of B that changed since the last round, `seconds`.
+    best_ : int
+        The round that was kept, of those that saw all samples.
     Ws_, cs_ : lists of arrays
         Encoder, from unscaled inputs to the code layer.
     decoder_W_, decoder_c_ : arrays (n_features, n_bits), (n_features, 1)
@@ -872,13 +882,14 @@ class UHBDNN(DeepEncoder):
 # %% [markdown]
 # `NetworkHasher` in `bdnn/hashing.py`, once for all networks, consumes the states. It
 #
-# * holds out `n_validation` samples, at most every eighth, and scores every state by their precision
+# * holds out `n_validation` samples, at most one in eight, and scores every state by their precision
 #   within radius 2. **Departure:** the authors' program watches the mAP of 1,000
 #   samples that it also trains on, and stops the first time it does not rise. Such samples cannot
 #   reveal overfitting; and the paper's tables show precision;
-# * keeps the state with the best score, and stops after `patience` rounds without a better one;
-# * writes every term of (1) into `history_`, and with `fit(X, checkpoint=path)` the state to a file
-#   from which the same call goes on to the same codes after an interruption;
+# * keeps the state with the best score of those that saw all samples, and stops after `patience`
+#   rounds without a better one;
+# * writes every term of (1) into `history_`, and with `fit(X, checkpoint=path)` saves the state: after
+#   an interruption the same call goes on from it and ends with the same codes;
 # * goes on from another fitted estimator with `fit(X, start=other)`, and then on all samples at once:
 #   `_theta` undoes (8), and `_begin` makes a state of its network and codes;
 # * warns if the equality term of the state that is kept exceeds a tenth of the reconstruction. Then
@@ -920,8 +931,8 @@ print("UH-BDNN is ahead in precision; in mAP it is level at 16 bits and far behi
 
 # %% [markdown]
 # Do not read precision alone. At 32 bits half of ITQ's balls are empty and count 0; UH-BDNN has fuller
-# balls, and a worse ranking. The last column tells why: round 0 was kept. The validation looks at
-# precision, which a coarse network, early in the training, gets from its fuller balls. Four thousand
+# balls, and a worse ranking. The last column says which round was kept: at 32 bits the first. Early in
+# the training the network is coarse, its balls are full, and the precision is high. Four thousand
 # digits are few for a network with tens of thousands of weights, and far fewer than $2^{32}$ codes.
 #
 # ## All of MNIST, beside the published figures
@@ -974,7 +985,7 @@ save_figure(fig, "08_mnist")
 # %% [markdown]
 # Filled marks are ours, with the range of the seeds; open marks are the published figures. One
 # reservation: UH-BDNN chooses among several starts, and it stops by the measure that is reported, on
-# samples held out. ITQ has neither.
+# samples held out. ITQ does neither.
 #
 # What do the departures buy here? Each is taken back alone, from three seeds, on all of MNIST
 # (`course.py run --variant`); the first line is the training as it is.
@@ -982,7 +993,7 @@ save_figure(fig, "08_mnist")
 # %%
 variants = {"as it is": recorded["UHBDNN", 24]}
 for row in files["ablations.jsonl"]:
-    if wanted.items() <= row.items() and "variant" in row:
+    if wanted.items() <= row.items() and "variant" in row and row["bits"] == 24:
         variants.setdefault(row["variant"], []).append(row)
 print("24 bits         seeds  P@r=2 %: mean (min, max)  mAP %: mean (min, max)  fit, CPU s")
 for name, rows in variants.items():
@@ -1001,9 +1012,10 @@ assert max(P2["one ITQ start"]) < min(P2["as it is"])
 assert max(P2["one DCC start"]) > min(P2["as it is"])
 
 # %% [markdown]
-# Few samples at first and few axes halve the processor time, and the codes are no worse for it. Twenty starts of
-# ITQ buy a point of precision, and half a point of mAP, for a second or two. Three starts of DCC buy half a point at
-# most: the ranges of the seeds overlap, and three seeds do not tell it from nothing.
+# Few samples at first halve the processor time, and so do few axes; the codes are no worse for it.
+# Twenty starts of ITQ buy a point of precision, and half a point of mAP, for a second or two. Three
+# starts of DCC buy half a point at most: the ranges of the seeds overlap, and three seeds do not tell
+# it from nothing. They stay, as they cost next to nothing and $J$ cannot rise with them.
 
 # %% [markdown]
 # ## What we have now
@@ -1019,8 +1031,8 @@ assert max(P2["one DCC start"]) > min(P2["as it is"])
 #
 # Answer before you unfold; nothing has to be run.
 #
-# **Question 1.** Why may decoder and encoder be fitted one after the other, without a round between
-# them?
+# **Question 1.** Why may decoder and encoder be fitted one after the other, without going back and
+# forth between them?
 #
 # <details><summary>Answer</summary>
 #
@@ -1034,7 +1046,7 @@ assert max(P2["one DCC start"]) > min(P2["as it is"])
 # <details><summary>Answer</summary>
 #
 # The decoder alone: a ridge regression, convex, with the closed form of Eq. (3). L-BFGS goes
-# downhill and may stop anywhere below. DCC is exact for one row of bits while the others are fixed.
+# downhill, and stops after `max_iter` iterations, not at the minimum. DCC is exact for one row of bits while the others are fixed.
 #
 # </details>
 #
@@ -1043,7 +1055,7 @@ assert max(P2["one DCC start"]) > min(P2["as it is"])
 # <details><summary>Answer</summary>
 #
 # If DCC started only from codes other than the present ones, as in the authors' program; when
-# samples join on the way, as $J$ is then a mean over other samples; and, near the limit, through
+# samples join on the way, as $J$ is then a function of other samples; and, near the limit, through
 # rounding. Otherwise no step can raise it.
 #
 # </details>
@@ -1069,18 +1081,19 @@ assert max(P2["one DCC start"]) > min(P2["as it is"])
 #
 # ## Exercises
 #
-# **Write it yourself:** `ridge_decoder` and `alternate`, each with a cell that checks it, in [08_exercises](exercises/08_exercises.ipynb).
+# **Write it yourself:** `ridge_decoder` and the loop of `uh_bdnn` (there called `alternate`), each with
+# a cell that checks it, in [08_exercises](exercises/08_exercises.ipynb).
 #
 # **8.1** (on paper) Derive (3) again without centring: put a row of ones under $B$, the bias into
 # $W$, and leave it out of the penalty. Show that you get the same decoder.
 #
-# <details><summary>Hint</summary> The penalty becomes $\tfrac{\lambda_1}2\|W_1K\|^2$ with a diagonal $K$ whose last entry is 0. </details>
+# <details><summary>Hint</summary> The penalty becomes $\tfrac{\lambda_1}2\|(W\ c)K\|^2$ with a diagonal $K$ whose last entry is 0 and whose others are 1. </details>
 #
 # **8.2** Write the alternation yourself, with `scipy.optimize.minimize` (method `"L-BFGS-B"`) in
 # step 2. Train on `load("digits")` and draw the terms over the rounds. Which of the three steps
 # lowers $J$ most in the first round, and which in the tenth?
 #
-# <details><summary>Hint</summary> `jac=True` tells SciPy that the function returns its gradient too; it wants both in float64. To see the steps apart, replace one field of a `State` at a time with `_replace`, as above. </details>
+# <details><summary>Hint</summary> `jac=True` tells SciPy that the function returns its gradient too; it wants both in float64. To see the steps apart, replace the fields of one step at a time with `_replace`, as above. </details>
 #
 # **8.3** What does the equality term do? Train with $\lambda_2$ a hundred times smaller and a hundred
 # times larger. Look at how often $\operatorname{sgn}(H)=B$, and at the reconstruction from $B$ and

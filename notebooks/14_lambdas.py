@@ -301,13 +301,38 @@ assert np.ptp(by_ratio[5]) < 1.3 and max(by_ratio[0.5]) < -8
 # %% [markdown]
 # ## Trainings of your own
 #
-# The grid answers what we thought of asking. With a kernel you ask more: `observe` trains in about a second, and the same view shows the result among the recorded points. Change the values and run the cell.
+# The grid answers what we thought of asking. With a kernel you ask more: `observe` trains in about a second, and the same view shows the result among the recorded points.
 
 # %% tags=["nbval-ignore-output"]
-mine = observe("UHBDNN", start | {"lambda3": 0.03, "lambda4": 0.0}, 0, dataset)
-print(describe(mine))
 rows = [row for row in grid.rows if row["method"] == "UHBDNN"]
-HTML(explorer_page(Grid([*rows, mine]), dataset, "mine", opened=mine))
+
+
+def trained(name="trained", **values):
+    mine = observe("UHBDNN", start | values, 0, dataset)
+    return HTML(explorer_page(Grid([*rows, mine]), dataset, name, opened=mine))
+
+
+trained("mine", lambda3=0.03, lambda4=0.0)
+
+# %% [markdown]
+# The same behind sliders of your own, of every value between the recorded ones; the button trains. (Widgets need a kernel, so the site shows none.)
+
+# %% tags=["nbval-ignore-output", "remove-output"]
+from ipywidgets import FloatLogSlider, IntSlider, interact_manual
+
+sliders = {
+    name: FloatLogSlider(start[name], min=low, max=high, description=label(name))
+    for name, low, high in (
+        ("lambda1", -7, -2),
+        ("lambda2", -4, 0),
+        ("lambda3", -4, 1),
+        ("lambda4", -8, -2),
+    )
+}
+train = interact_manual.options(manual_name="Train")
+_ = train(
+    trained, name="trained", n_bits=IntSlider(16, min=8, max=32, description="bits"), **sliders
+)
 
 # %% [markdown]
 # ## What we have now

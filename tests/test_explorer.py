@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -275,3 +276,11 @@ def test_two_pages_have_no_identifier_in_common(grid, digits):
         for name in ("one", "two")
     ]
     assert found[0] and not found[0] & found[1]
+
+
+def test_the_page_shows_text_and_never_runs_it(grid, digits):
+    evil = np.full(len(digits.query), "</script><!--<img src=x>")
+    labelled = replace(digits, labels=digits.labels._replace(query=evil))
+    page = explorer_page(grid, labelled, name='a"b<i>')
+    assert page_data(page)["labels"][0] == "&lt;/script&gt;&lt;!--&lt;img src=x&gt;"
+    assert "<img" not in page and "<!--" not in page and 'id="a-b-i-"' in page

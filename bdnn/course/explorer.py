@@ -5,6 +5,7 @@ shows them, with those that :func:`observe` has made since: a page that needs no
 """
 
 import base64
+import html
 import json
 import re
 import warnings
@@ -322,9 +323,18 @@ def explorer_page(
         "methods": methods,
         "opened": _opened(methods, opened),
     }
-    text = json.dumps(content, separators=(",", ":"), ensure_ascii=False)
+    text = json.dumps(_escaped(content), separators=(",", ":"), ensure_ascii=False)
     template = resources.files("bdnn.course").joinpath("explorer.html").read_text(encoding="utf-8")
     return template.replace("@NAME@", re.sub(r"\W", "-", name)).replace("@DATA@", text)
+
+
+def _escaped(value):
+    """The same with all strings as text of a page, which can neither hold nor end an element."""
+    if isinstance(value, dict):
+        return {key: _escaped(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_escaped(item) for item in value]
+    return html.escape(value) if isinstance(value, str) else value
 
 
 def _page_method(grid, method):
