@@ -2,20 +2,31 @@
 
 import json
 import warnings
+from dataclasses import replace
 
 import pytest
 
-from bdnn import UHBDNN
+from bdnn import UHBDNN, data
 from bdnn.course import explorer as explore
 from bdnn.hashing import StoppedEarly
 from tools import grid
 
 
+@pytest.fixture(scope="module")
+def few():
+    """The digits with a tenth of the queries."""
+    whole = data.load(grid.DATA)
+    labels = whole.labels._replace(query=whole.labels.query[:100])
+    return replace(whole, query=whole.query[:100], relevant=whole.relevant[:100], labels=labels)
+
+
 @pytest.fixture
-def small(monkeypatch, tmp_path):
+def small(few, monkeypatch, tmp_path):
     """A grid of three quick points for each method, and a file to record it in."""
+    monkeypatch.setattr(data, "load", lambda name: few)
+    monkeypatch.setattr(explore, "N_TRAIN", 200)
     quick = {"max_alternations": 0, "max_iter": 2, "n_validation": 0}
-    training = {"UHBDNN": quick, "SHBDNN": quick, "DeepHashing": {"max_iter": 1}}
+    training = {"UHBDNN": quick, "SHBDNN": quick | {"init": "itq"}, "DeepHashing": {"max_iter": 1}}
     monkeypatch.setattr(explore, "TRAINING", training)
     points = explore.grid_points
     monkeypatch.setattr(explore, "grid_points", lambda method: points(method)[:3])
@@ -37,7 +48,7 @@ def test_every_point_for_every_seed(small, capsys):
     ]
     assert all(("codes" in row) == (row["seed"] == 3) for row in rows)
     assert about["command"] == "python3 course.py grid --seeds 3 5"
-    assert about["ground_truth"] == "knn50" and about["n_query"] == 1000
+    assert about["ground_truth"] == "knn50" and about["n_query"] == 100
     found = explore.Grid.read(small)
     assert found.seeds == [3, 5]
     assert found.find("UHBDNN", explore.defaults("UHBDNN"))["codes"]
@@ -92,7 +103,7 @@ def test_a_damaged_file_is_not_overwritten(small):
 def test_a_training_that_is_interrupted_is_not_recorded(small, monkeypatch):
     """Also where `fit` would keep what was learned by then, and only warn."""
 
-    def interrupted(self, X):
+    def interrupted(self, X, y):
         warnings.warn("interrupted", StoppedEarly, stacklevel=2)
 
     monkeypatch.setattr(UHBDNN, "fit", interrupted)
