@@ -313,7 +313,7 @@ def dh_objective(
 ) -> tuple[float, Array]:
     """J and its gradient (p,): Eqs. (2), (13) of notebook 10.
 
-    `memory` is from `network.layer_memory`; **options are those of :func:`dh_terms`.
+    `memory` is from `network.layer_memory`; the options are those of :func:`dh_terms`.
     """
     Ws, cs = unflatten(theta, sizes)
     Hs = forward(Ws, cs, X, "tanh", "tanh", out=memory[0])  # Eq. (1)
