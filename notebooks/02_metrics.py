@@ -19,6 +19,8 @@
 # | $d(a,b)$ | Hamming distance of two codes |
 # | $r_j$ | rank of the $j$-th of the $R$ relevant items of a query |
 # | $\rho$ | radius of a Hamming ball |
+#
+# In code, `D` holds the distances of queries and items, a row for each query, and `R` tells in the same layout which items are relevant; the sum of a row of `R` is the $R$ of the formulas.
 
 # %% tags=["nbval-ignore-output"]
 import sys
@@ -103,7 +105,7 @@ print("first query:", *codes_query[0].astype(int))
 # %% [markdown]
 # ## Measure distance: count differing bits
 #
-# The **Hamming distance** of two codes is the number of bits that differ. With bits stored as 0 and 1, the exclusive or $\oplus$ marks these bits, and the distance counts the ones:
+# The **Hamming distance** of two codes is the number of bits that differ. With bits stored as 0 and 1, the exclusive or $\oplus$ marks these bits, and the distance is their number:
 #
 # $$ d(a,b)=\sum_{k=1}^{L}[a_k\ne b_k]=\operatorname{popcount}(a\oplus b) \tag{1} $$
 #
@@ -272,6 +274,8 @@ save_figure(fig, "02_ties")
 # </details>
 #
 # So $\mathrm{AP}=\frac13(1+\frac23+\frac12)=\frac{13}{18}\approx0.7222$.
+#
+# **Stop.** Do exercise 2.A now, in [02_exercises](exercises/02_exercises.ipynb); what follows gives the answer.
 
 
 # %%
@@ -385,9 +389,11 @@ for truth, relevant in truths.items():
 #
 # $$ \mathrm P@\rho=\frac1{n_{\text{query}}}\sum_{q}\frac{|\{i\text{ relevant to }q:\ d(q,i)\le\rho\}|}{|\{i:\ d(q,i)\le\rho\}|} \tag{4} $$
 #
-# Each query has the same weight, however full its ball is. And what if the ball is empty? It covers $1+L+\binom L2$ of the $2^L$ possible codes: 37 of 256 with 8 bits, 137 of 65,536 with 16, and 529 of more than four billion with 32. The share falls so fast that at 24 bits and beyond many balls hold nothing. Three rules are in use: an empty ball **counts 0** (a query without an answer is a failed query), it is **left out** of the mean, or hits and ball sizes are **pooled** over all queries before one division. The published tables of BDNN follow the first rule. We know it because the figures of spectral hashing, which involves no chance, come out digit by digit under it (at 8, 16 and 24 bits on MNIST), and under neither of the others.
+# Each query has the same weight, however full its ball is. And what if the ball is empty? It covers $1+L+\binom L2$ of the $2^L$ possible codes: 37 of 256 with 8 bits, 137 of 65,536 with 16, and 529 of more than four billion with 32. The share falls so fast that at 24 bits and beyond many balls hold nothing. Three rules are in use: an empty ball **counts 0** (a query without an answer is a failed query), it is **left out** of the mean, or hits and ball sizes are **pooled** over all queries before one division. The published tables of BDNN follow the first rule. We know it because the figures of spectral hashing, which involves no chance, come out digit by digit under it (at 8, 16 and 24 bits on MNIST), and under neither of the others; notebook 15 sets them side by side.
 #
 # **Slip:** for spectral hashing with 32 bits the slides print 36.69 % where the same computation gives 37.69 %. The difference of exactly one suggests a misprint.
+#
+# **Stop.** Do exercise 2.B now, in [02_exercises](exercises/02_exercises.ipynb); what follows gives the answer.
 
 
 # %% tags=["export"]
@@ -453,7 +459,7 @@ save_figure(fig, "02_empty_balls")
 #
 # ## Judge the bits: balance and independence
 #
-# So far we asked what a code finds. One may also look at the bits themselves. Let $B\in\{-1,+1\}^{L\times m}$ hold the codes of $m$ samples in its columns.
+# So far we asked what a code finds. We can also look at the bits themselves. Let $B\in\{-1,+1\}^{L\times m}$ hold the codes of $m$ samples in its columns.
 #
 # **Balance**: each bit divides the samples into halves. Then its mean is 0, and it carries the most information a bit can carry. We measure the mean distance from that:
 #
@@ -641,7 +647,7 @@ print(f"codes that occur: {len(np.unique(parity, axis=0))} of 8")
 #
 # ## Exercises
 #
-# **Write it yourself:** `average_precision` and `precision_in_ball`, each with a cell that checks it, in [02_exercises](exercises/02_exercises.ipynb).
+# **Write it yourself**, if you have not done so on the way: `average_precision` and `precision_in_ball`, each with a cell that checks it, in [02_exercises](exercises/02_exercises.ipynb).
 #
 # **2.1** (on paper) Take any ranking in which a relevant item stands directly behind one that is not, and let the two change places. Show that AP rises, and by how much. Which ranking has the largest AP, and which the smallest?
 #

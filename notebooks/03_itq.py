@@ -8,10 +8,18 @@
 # * why principal directions come first, and what is lost when only their signs are kept;
 # * the orthogonal Procrustes problem, and why a singular value decomposition solves it;
 # * alternating minimisation: two exact steps, a loss that cannot rise, and a result that depends on the start;
-# * how ten lines make an estimator of a hash function;
+# * how a few lines make an estimator of a hash function;
 # * canonical correlation with class labels as a generalised eigenproblem, and why ten classes give nine directions.
 #
 # **What you need.** Notebook 02 (measures); eigenvectors, orthogonal matrices, traces. About 75 minutes with paper and pencil, half a minute to run.
+#
+# | symbol | meaning |
+# |---|---|
+# | $X\in\mathbb R^{D\times m}$ | $m$ samples of $D$ dimensions, in columns |
+# | $P\in\mathbb R^{D\times L}$ | $L$ directions, in columns |
+# | $V\in\mathbb R^{L\times m}$ | the samples, centred and projected on the directions |
+# | $R\in\mathbb R^{L\times L}$ | a rotation, reflections included |
+# | $B\in\{-1,+1\}^{L\times m}$ | codes of the samples |
 
 # %% tags=["nbval-ignore-output"]
 import sys
@@ -33,7 +41,7 @@ show_versions()
 #
 # Which $L$ directions shall we take? This notebook answers in two steps: first the directions in which the data vary most (PCA), then the rotation of these directions that makes the signs lose least (ITQ). If class labels are known, canonical correlation (CCA) takes the place of PCA.
 #
-# From here on samples stand in **columns**, as in the paper: $X\in\mathbb R^{D\times m}$, and a code matrix $B\in\{-1,+1\}^{L\times m}$ has one column for each sample. The letters of this notebook: $V$ for projected samples, $R$ for a rotation, $P$ for directions.
+# From here on samples stand in **columns**, as in the paper: $X\in\mathbb R^{D\times m}$, and a code matrix $B\in\{-1,+1\}^{L\times m}$ has one column for each sample.
 
 # %% tags=["export-top"]
 """PCA, CCA and iterative quantisation (ITQ): linear hash functions, and the start of BDNN's codes.
@@ -135,7 +143,7 @@ print(f"standard deviations from {variances[0] ** 0.5:.2f} down to {variances[31
 #
 # The simplest code is $B=\operatorname{sgn}(V)$. How good are these signs as a stand-in for the values? ITQ measures the **quantisation loss** between the codes and the values, after a rotation $R$ (an orthogonal $L\times L$ matrix, $R^\top R=RR^\top=I$) that we are free to choose:
 #
-# $$ Q(B,R)=\|B-RV\|^2 \tag{2} $$
+# $$ J(B,R)=\|B-RV\|^2 \tag{2} $$
 #
 # Why are we free? A rotation changes no length, $\|Rv\|^2=v^\top R^\top Rv=\|v\|^2$, and so no distance between two columns of $V$. It only turns them against the axes, and the axes are where the signs change. (Gong and Lazebnik have samples in rows; our matrices are the transposes of theirs.)
 #
@@ -193,7 +201,7 @@ save_figure(fig, "03_rotation", png=True)
 # %% [markdown]
 # Left: the axes of PCA run straight through the clusters; digit 0 is cut in two by the horizontal axis. Middle: the same points turned, and each cluster has a quadrant, a code, mostly to itself (the threes least). Right: the loss over the angle, with its minimum there.
 #
-# What is it that the loss adds up? Divide $V$ by its mean size first, so that the corners $(\pm1,\pm1)$ lie amid the points (a scale does not change the best angle, as Eq. (6) will show), and draw an arrow from every point to its corner:
+# What does the loss add up? Divide $V$ by its mean size first, so that the corners $(\pm1,\pm1)$ lie amid the points (a scale does not change the best angle, as Eq. (6) will show), and draw an arrow from every point to its corner:
 
 # %%
 V_s = V_2[:, ::25] / np.abs(V_2).mean()
@@ -228,7 +236,7 @@ for angle in (0, angle_2):
 #
 # Suppose the codes $B$ are given. To bring $V$ as close to them as a rotation can is the **orthogonal Procrustes problem**. Expand the square. A rotation keeps the length of every column, so $\|RV\|^2=\|V\|^2$; and $\|B\|^2=mL$, since all entries are $\pm1$:
 #
-# $$ Q(B,R)=\|B\|^2-2\langle B,RV\rangle+\|RV\|^2=mL+\|V\|^2-2\operatorname{tr}(RVB^\top) \tag{4} $$
+# $$ J(B,R)=\|B\|^2-2\langle B,RV\rangle+\|RV\|^2=mL+\|V\|^2-2\operatorname{tr}(RVB^\top) \tag{4} $$
 #
 # Only the trace depends on $R$. Take the singular value decomposition $BV^\top=U\Sigma A^\top$, that is $VB^\top=A\Sigma U^\top$, with orthogonal $U,A$ and singular values $\sigma_k\ge0$. A trace does not change when factors are moved round in a circle:
 #
@@ -239,6 +247,8 @@ for angle in (0, angle_2):
 # $$ R=UA^\top \tag{5} $$
 #
 # This is a global minimum, found without iterating. If all $\sigma_k>0$, equality forces every $Z_{kk}=1$ and hence $Z=I$: there is no other.
+#
+# **Stop.** Do exercise 3.A now, in [03_exercises](exercises/03_exercises.ipynb); the next cell gives the answer.
 
 
 # %% tags=["export"]
@@ -268,13 +278,15 @@ print(f"loss per sample: Procrustes {best / m:.3f}, best of 200 random {min(othe
 # %% [markdown]
 # ## Alternate: the loss never rises
 #
-# So each of the two unknowns is easy to find if the other is known. Start from a random rotation and repeat: $B\leftarrow\operatorname{sgn}(RV)$, then $R\leftarrow UA^\top$. Each step minimises Eq. (2) exactly over one of the two unknowns, so the loss can never rise; it is bounded below by 0, so it converges. Even more: there are finitely many sign matrices $B$, each has its best $R$, and as long as the loss falls none comes back. So after finitely many steps the loss stays where it is.
+# So each of the two unknowns is easy to find if the other is known. Start from a random rotation and repeat: $B\leftarrow\operatorname{sgn}(RV)$, then $R\leftarrow UA^\top$. Each step minimises Eq. (2) exactly over one of the two unknowns, so the loss can never rise; it is bounded below by 0, so it converges. More than that: there are finitely many sign matrices $B$, each with its best $R$, and while the loss falls none of them comes back. So after finitely many steps the loss no longer changes.
 #
-# What it stops at need not be the best. Put the best codes into Eq. (4): their trace is the sum of the absolute values, so that ITQ looks for
+# Where it stops need not be the minimum. Put the best codes into Eq. (4): their trace is the sum of the absolute values, so that ITQ looks for
 #
-# $$ \min_{B,R}Q(B,R)=mL+\|V\|^2-2\max_R\sum_{k,i}\big|(RV)_{ki}\big| \tag{6} $$
+# $$ \min_{B,R}J(B,R)=mL+\|V\|^2-2\max_R\sum_{k,i}\big|(RV)_{ki}\big| \tag{6} $$
 #
 # the maximum of a convex function over rotations, which has many local maxima. Eq. (6) also shows that the scale of $V$ does not matter: multiplied by 10, the sum of absolute values is 10 times larger for every $R$, and the best $R$ stays. That is why ITQ works on grey values from 0 to 255 as well as on numbers from 0 to 1, although Eq. (2) compares them with $\pm1$; only the loss as a number has no meaning across scalings.
+#
+# **Stop.** Do exercise 3.B now, in [03_exercises](exercises/03_exercises.ipynb); the next cell gives the answer.
 
 
 # %% tags=["export"]
@@ -325,7 +337,7 @@ save_figure(fig, "03_loss")
 # %% [markdown]
 # The loss for 32 bits over the alternations, on a logarithmic axis. No curve ever rises; five starts end at five slightly different losses. Note the dotted line: without any rotation the loss is far above that of a *random* one. PCA piles the variance into the first rows of $V$, so that one sign has to stand for values around $\pm2$ and another for values around $\pm0.5$; any rotation spreads the variance over all bits. The authors of BDNN run 50 alternations, which is also our default.
 #
-# ## Make an estimator of a hash function: ten lines
+# ## Make an estimator of a hash function
 #
 # So far we have functions of arrays. To use a method on data, one wants more: checks of the input, codes of new samples, packed bits, saving to a file, a place in a pipeline of scikit-learn. All this is the same for every method, and the class `Hasher` of `bdnn.hashing` has it once. A method adds two functions:
 #
@@ -576,7 +588,7 @@ for row, (name, directions) in zip(axes, (("PCA", P), ("CCA", P_cca))):
 save_figure(fig, "03_directions", png=True)
 
 # %% [markdown]
-# The first nine directions as images, orange negative and purple positive. Above, PCA: smooth strokes. Below, CCA: it divides by the variance and so listens most to the pixels around the strokes, which hardly ever have ink, but if so, in few digits only. A larger $\rho$ would quieten them. With 784 pixels and 4,000 images CCA fits some noise, too: correlations on the training set flatter it.
+# The first nine directions as images, orange negative and purple positive. Above, PCA: smooth strokes. Below, CCA: it divides by the variance, and so gives most weight to pixels around the strokes, which rarely have ink, and then in few digits only. A larger $\rho$ would lower that weight. With 784 pixels and 4,000 images CCA fits some noise, too: correlations on the training set flatter it.
 #
 # ## ITQ-CCA
 #
@@ -783,7 +795,7 @@ for method, truth in (("ITQ", "knn50"), ("ITQCCA", "labels")):
 #
 # ## Exercises
 #
-# **Write it yourself:** `procrustes` and `alternate_itq`, each with a cell that checks it, in [03_exercises](exercises/03_exercises.ipynb).
+# **Write it yourself**, if you have not done so on the way: `procrustes` and `alternate_itq`, each with a cell that checks it, in [03_exercises](exercises/03_exercises.ipynb).
 #
 # **3.1** (on paper) Let $\Pi$ be a signed permutation: an $L\times L$ matrix with a single entry $\pm1$ in each row and column. Show that with $R$ also $\Pi R$ minimises the loss, with codes $\Pi B$, and that no Hamming distance changes. How many equivalent minima are there at least? What follows for the demand $\det R=+1$, that is, for excluding reflections?
 #

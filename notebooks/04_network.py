@@ -12,6 +12,16 @@
 # * why the initial weights are eigenvectors, and what the sigmoids see at the start.
 #
 # **What you need.** Notebook 01 for the data; linear algebra (trace, eigenvectors) and the chain rule. About 90 minutes with paper and pencil, 15 seconds to run.
+#
+# | symbol | meaning |
+# |---|---|
+# | $W^{(l)},c^{(l)}$ | weights and biases that lead from layer $l$ to layer $l+1$ |
+# | $Z^{(l)},H^{(l)}$ | inputs and outputs of the units of layer $l$, a column for each sample |
+# | $\mathrm dW$ | a small change of $W$, a differential |
+# | $\Delta^{(l)}$ | gradient of the objective $J$ with respect to $Z^{(l)}$ |
+# | $\theta$ | all weights and biases in one vector |
+#
+# In code `dW` is the *gradient* $\partial J/\partial W$, and `dc`, `dH` likewise; differentials occur in formulas only.
 
 # %% tags=["nbval-ignore-output"]
 import sys
@@ -100,7 +110,7 @@ ax.set_axis_off()
 save_figure(fig, "04_layers")
 
 # %% [markdown]
-# The figure shows the network at 16 bits, the number of units above each layer. The encoder has no colour. Blue are the codes, which are variables of their own, held close to $H^{(4)}$ by a penalty; grey is the layer that reconstructs, in UH-BDNN only.
+# The figure shows the network at 16 bits, the number of units above each layer. The encoder is white. The codes, in blue, are variables of their own, held close to $H^{(4)}$ by a penalty. The grey layer reconstructs; only UH-BDNN has it.
 #
 # How many hidden units? The authors' program has $(h_1, h_2)$ for four code lengths $L$ and refuses any other.
 #
@@ -128,9 +138,9 @@ for L in (4, 8, 12, 16, 24, 32, 48, 64):
 assert all(hidden_sizes(L) == sizes for L, sizes in authors.items())
 
 # %% [markdown]
-# ## Squash without overflow: the sigmoid
+# ## Compute the sigmoid without overflow
 #
-# The hidden layers use the logistic sigmoid. Written down as in a textbook, it fails on the way: $e^{-z}$ leaves the range of float32 at $z = -89$, of float64 at $z = -710$.
+# The hidden layers use the logistic sigmoid. Computed as textbooks write it, it overflows on the way: $e^{-z}$ leaves the range of float32 at $z = -89$, of float64 at $z = -710$.
 
 
 # %%
@@ -154,6 +164,8 @@ with np.errstate(over="ignore", invalid="ignore"):
 # $$ \sigma(z) = \frac1{1+e^{-z}} = \frac{e^{z/2}}{e^{z/2}+e^{-z/2}} = \tfrac12\Big(1 + \frac{e^{z/2}-e^{-z/2}}{e^{z/2}+e^{-z/2}}\Big) = \tfrac12\big(1+\tanh\tfrac z2\big) \tag{3} $$
 #
 # The hyperbolic tangent runs from $-1$ to $1$ and cannot overflow.
+#
+# Most functions of this module take an argument `out`, as NumPy's own functions do. It is memory to write the result to, so that a training need not ask for new large arrays in every step; it changes no number. Read past it at first: with `out=None`, `np.multiply(Z, 0.5, out=out)` is `Z * 0.5`.
 
 
 # %% tags=["export"]
@@ -177,7 +189,7 @@ np.testing.assert_allclose(sigmoid(z), plain_sigmoid(z), rtol=0, atol=1e-15)
 print("at -1e30, -100, 0, 100, 1e30:", sigmoid(np.float32([-1e30, -100, 0, 100, 1e30])))
 
 # %% [markdown]
-# What Eq. (3) gives up is *relative* precision near 0: it returns $\sigma(-40) = 0$ instead of $4\cdot10^{-18}$. The next layer adds such a number to others of size 1, so nothing is lost that would have counted. The argument `out` is that of NumPy's own functions: `sigmoid(Z, out=Z)` writes the result over `Z`, and no second array is needed.
+# What Eq. (3) gives up is *relative* precision near 0: it returns $\sigma(-40) = 0$ instead of $4\cdot10^{-18}$. The next layer adds such a number to others of size 1, so nothing is lost that would have counted.
 #
 # Backpropagation needs $f'$ at every $Z$. For all our activations it can be written in terms of the **output** $h = f(z)$, so that $Z$ need not be kept:
 #
@@ -231,7 +243,9 @@ _ = axes[0].legend()
 #
 # ## Run forward
 #
-# Before the matrix form, the same thing in slow motion: one sample, one unit at a time.
+# **Stop.** Do exercise 4.A now, in [04_exercises](exercises/04_exercises.ipynb); what follows gives the answer.
+#
+# Before the matrix form, here is Eq. (1) in slow motion: one sample, one unit at a time.
 
 
 # %%
@@ -244,7 +258,7 @@ def naive_forward(Ws, cs, x):
 
 
 # %% [markdown]
-# Eq. (1) says the same for all samples together. The bias is a column that NumPy repeats over the samples, which is the product $c\,\mathbf 1_{1\times m}$.
+# Eq. (1) says the same for all samples together. The bias is a column that NumPy repeats over the samples, which is the product $c\,\mathbf 1_{1\times m}$. `hidden` and `last` choose the activations. `out` is memory for the outputs; without it, `Z` is `W @ Hs[-1] + c`, and `f(Z)` is appended.
 
 
 # %% tags=["export"]
@@ -314,23 +328,23 @@ print("shapes of the layers:", [H.shape for H in Hs])
 #
 # $$ \mathrm dJ \overset{(7)}= \langle WA-T,\ \mathrm d(WA-T)\rangle \overset{(7)}= \langle WA - T,\ (\mathrm dW)A\rangle \overset{(8)}= \langle (WA-T)A^\top,\ \mathrm dW\rangle, $$
 #
-# hence $\partial J/\partial W = (WA-T)A^\top$. In code, with a small change $\mathrm dW$, the prediction $\langle G,\mathrm dW\rangle$ should miss the true change by a term that shrinks with the *square* of the change:
+# hence $\partial J/\partial W = (WA-T)A^\top$. In numbers: take a change $\mathrm dW=tE$ with a fixed matrix $E$ and a small $t$. The prediction $\langle G,tE\rangle$ should miss the true change of $J$ by a term that shrinks with $t^2$:
 
 # %%
 W, T = rng.standard_normal((3, 5)), rng.standard_normal((3, 7))
 G = (W @ A - T) @ A.T
-dW = rng.standard_normal(W.shape)
-J = [0.5 * np.sum(((W + h * dW) @ A - T) ** 2) for h in (0, 0.1, 0.01, 0.001)]
-for h, value in zip((0.1, 0.01, 0.001), J[1:]):
-    change, predicted = value - J[0], h * np.sum(G * dW)
+E = rng.standard_normal(W.shape)
+J = [0.5 * np.sum(((W + t * E) @ A - T) ** 2) for t in (0, 0.1, 0.01, 0.001)]
+for t, value in zip((0.1, 0.01, 0.001), J[1:]):
+    change, predicted = value - J[0], t * np.sum(G * E)
     print(
-        f"step {h:5.3f}: change {change:9.5f}, predicted {predicted:9.5f}, missed {change - predicted:.6f}"
+        f"step {t:5.3f}: change {change:9.5f}, predicted {predicted:9.5f}, missed {change - predicted:.6f}"
     )
 
 # %% [markdown]
-# Ten times smaller a step, a hundred times smaller a miss.
+# With a step ten times smaller the prediction misses a hundred times less.
 #
-# ## Send a change back: backpropagation
+# ## Propagate the gradient back: backpropagation
 #
 # Let $J$ depend on the network through the output $H^{(N)}$ of its last layer $N$ (the code layer: $N = n-1$ in UH-BDNN, $N = n$ in SH-BDNN), and let $\partial J/\partial H^{(N)}$ be given; notebook 05 derives it for every loss term. Take a sheet of paper and try the next step before you read on: what is the gradient with respect to $Z^{(N)}$?
 #
@@ -395,6 +409,8 @@ save_figure(fig, "04_backward")
 # %% [markdown]
 # Above, from left to right: forward, Eq. (1). The outputs are kept. Below, from right to left: backward. Eq. (9) starts it, Eq. (11) takes it from layer to layer with the transposed weights. Between the rows, blue: the gradient of a weight matrix is the product of the $\Delta$ on its right and the transposed $H$ on its left, Eq. (10); the $m$ samples disappear in the product, which sums over them. It has the shape of $W^{(l)}$. No $\Delta^{(1)}$ is needed, for nobody asks for the gradient of the data.
 #
+# **Stop.** Do exercise 4.B now, in [04_exercises](exercises/04_exercises.ipynb); what follows gives the answer.
+#
 # Written out for the toy network and $J = \frac12\|H^{(4)} - T\|^2$, whose gradient at the top is $H^{(4)} - T$:
 
 # %%
@@ -411,7 +427,7 @@ Delta2 = (W2.T @ Delta3) * (H2 * (1 - H2))
 dW1, dc1 = Delta2 @ H1.T, Delta2.sum(axis=1, keepdims=True)
 
 # %% [markdown]
-# The general function is a loop over the same lines. In it, `dH` is $\partial J/\partial H$ of the layer at hand: given at the top, $W^{(l)\top}\Delta^{(l+1)}$ below.
+# The general function is a loop over the same lines. In it, `dH` is $\partial J/\partial H$ of the layer at hand: given at the top, $W^{(l)\top}\Delta^{(l+1)}$ below. `out` is memory for the $\Delta$ of the hidden layers; without it, the two long lines read `Delta = dH * slope(Hs[l + 1])` and `dH = Ws[l].T @ Delta`.
 
 
 # %% tags=["export"]
@@ -511,9 +527,9 @@ toy = partial(toy_objective, sizes=tiny, inputs=A, target=T)
 #
 # A derivation can be wrong, and so can the code. The witness against both is the definition of the derivative. Along a direction $v$, Taylor's formula gives
 #
-# $$ \frac{J(\theta+hv) - J(\theta-hv)}{2h} = \langle\nabla J, v\rangle + \frac{h^2}6J'''_v + \dots \tag{13} $$
+# $$ \frac{J(\theta+tv) - J(\theta-tv)}{2t} = \langle\nabla J, v\rangle + \frac{t^2}6J'''_v + \dots \tag{13} $$
 #
-# where $J'''_v$ is the third derivative along $v$. The even terms cancel; that is why the *central* difference is better than the one-sided $(J(\theta+hv)-J(\theta))/h$ with its error $\frac h2J''_v$. For a small $h$ another error takes over: each value of $J$ is rounded by up to about $\varepsilon|J|$, where $\varepsilon = 2.2\cdot10^{-16}$ in float64, and division by $h$ magnifies this to $\varepsilon|J|/h$. Look at both:
+# where $J'''_v$ is the third derivative along $v$. The even terms cancel; that is why the *central* difference is better than the one-sided $(J(\theta+tv)-J(\theta))/t$ with its error $\frac t2J''_v$. For a small $t$ another error takes over: each value of $J$ is rounded by up to about $\varepsilon|J|$, where $\varepsilon = 2.2\cdot10^{-16}$ in float64, and division by $t$ magnifies this to $\varepsilon|J|/t$. Look at both:
 
 # %%
 v = rng.standard_normal(theta.size)
@@ -521,8 +537,8 @@ v /= np.linalg.norm(v)
 value, gradient = toy(theta)
 slope = gradient @ v
 steps = np.logspace(-13, 0, 53)
-ahead = np.array([toy(theta + h * v)[0] for h in steps])
-behind = np.array([toy(theta - h * v)[0] for h in steps])
+ahead = np.array([toy(theta + t * v)[0] for t in steps])
+behind = np.array([toy(theta - t * v)[0] for t in steps])
 central = np.abs((ahead - behind) / (2 * steps) - slope) / abs(slope)
 one_sided = np.abs((ahead - value) / steps - slope) / abs(slope)
 
@@ -531,30 +547,30 @@ fig, (left, right) = plt.subplots(1, 2, figsize=(7.0, 3.2))
 left.loglog(steps, central, "o-", ms=3, lw=1, label="central")
 left.loglog(steps, one_sided, "s--", ms=3, lw=1, label="one-sided")
 left.axvline(6e-6, color="0.5", lw=1, ls=":")
-left.text(9e-6, 1.0, r"$h=\varepsilon^{1/3}$", va="top")
-left.set(xlabel="step h", ylabel="relative error", title="error of the difference")
+left.text(9e-6, 1.0, r"$t=\varepsilon^{1/3}$", va="top")
+left.set(xlabel="step t", ylabel="relative error", title="error of the difference")
 left.legend(loc="lower left")
 for factor, style, label in [(1, "o-", "right gradient"), (1.01, "s--", "gradient 1 % off")]:
     missed = np.abs(ahead - value - factor * steps * slope)
     right.loglog(steps, missed, style, ms=3, lw=1, label=label)
-right.set(xlabel="step h", ylabel=r"|change $-\ h\,\langle\nabla J, v\rangle$|")
+right.set(xlabel="step t", ylabel=r"|change $-\ t\,\langle\nabla J, v\rangle$|")
 right.set_title("what the gradient misses")
 right.legend(loc="upper left")
 save_figure(fig, "04_gradient_check")
 
 # %% [markdown]
-# Left, read from the right end: the error of the central difference falls with $h^2$, that of the one-sided difference with $h$, until rounding takes over and the error rises as $1/h$. The bottom of the V lies near $h = \varepsilon^{1/3} \approx 6\cdot10^{-6}$ (exercise 4.5 derives it); there the check is good to about ten digits. Right: a right gradient misses what is left by a line of slope 2 down to the rounding; for one that is 1 % off, the line bends to slope 1.
+# Left, read from the right end: the error of the central difference falls with $t^2$, that of the one-sided difference with $t$, until rounding takes over and the error rises as $1/t$. The bottom of the V lies near $t = \varepsilon^{1/3} \approx 6\cdot10^{-6}$ (exercise 4.5 derives it); there the check is good to about ten digits. Right: a right gradient misses what is left by a line of slope 2 down to the rounding; for one that is 1 % off, the line bends to slope 1.
 
 # %%
 window = (steps > 1e-4) & (steps < 1e-1)
 for name, error in [("central", central), ("one-sided", one_sided)]:
     order = np.polyfit(np.log(steps[window]), np.log(error[window]), 1)[0]
-    print(f"{name:9s}: the error falls with h to the power {order:.1f}")
+    print(f"{name:9s}: the error falls with t to the power {order:.1f}")
 
 # %% tags=["nbval-ignore-output"]
 error = central[np.argmin(np.abs(np.log(steps / 6e-6)))]
 assert error < 1e-9
-print(f"central difference at h = 6e-6: relative error {error:.0e}")
+print(f"central difference at t = 6e-6: relative error {error:.0e}")
 
 # %% [markdown]
 # One number sums it up: the slopes $s_k = \langle\nabla J, v_k\rangle$ against the central differences $d_k$, along all coordinates or along some random directions, relative to their length.
@@ -786,11 +802,11 @@ for bit in (1, 2, 3, 16):
 #
 # </details>
 #
-# **Question 4.** Why not take a step $h$ as small as the machine allows?
+# **Question 4.** Why not take a step $t$ as small as the machine allows?
 #
 # <details><summary>Answer</summary>
 #
-# Rounding. Each value of $J$ is rounded by up to about $\varepsilon|J|$, and division by $h$ magnifies that. The error of the central difference falls with $h^2$ until rounding takes over; the bottom lies near $h=\varepsilon^{1/3}$.
+# Rounding. Each value of $J$ is rounded by up to about $\varepsilon|J|$, and division by $t$ magnifies that. The error of the central difference falls with $t^2$ until rounding takes over; the bottom lies near $t=\varepsilon^{1/3}$.
 #
 # </details>
 #
@@ -804,7 +820,7 @@ for bit in (1, 2, 3, 16):
 #
 # ## Exercises
 #
-# **Write it yourself:** `forward` and `backward`, each with a cell that checks it, in [04_exercises](exercises/04_exercises.ipynb).
+# **Write it yourself**, if you have not done so on the way: `forward` and `backward`, each with a cell that checks it, in [04_exercises](exercises/04_exercises.ipynb).
 #
 # **4.1** (on paper) Take the tanh for the code layer and $J = \frac1{2m}\|H - B\|^2$ with $b = \pm1$. Derive $\Delta^{(N)}$. What happens to a unit that starts far on the wrong side, $h\approx-b$? Compare with the linear code layer, and check your gradient.
 # <details><summary>Hint</summary>Eq. (9) with the second slope of Eq. (4). Look at each factor as h approaches -b.</details>
@@ -813,13 +829,13 @@ for bit in (1, 2, 3, 16):
 # <details><summary>Hint</summary>Eq. (10) for the first layer has one inner product that we left out. For m = 1 the gradient of a bias is a Delta.</details>
 #
 # **4.3** Add the softplus, $f(z) = \log(1+e^z)$, to a copy of `ACTIVATIONS`: its slope in terms of its output, a form without overflow, and the check. Why does the same check sometimes fail for $\max(0, z)$?
-# <details><summary>Hint</summary>Solve h = log(1 + e^z) for e^z. NumPy has logaddexp. What does the central difference do when z - h and z + h lie on different sides of 0?</details>
+# <details><summary>Hint</summary>Solve h = log(1 + e^z) for e^z. NumPy has logaddexp. What does the central difference do when z - t and z + t lie on different sides of 0?</details>
 #
 # **4.4** (on paper) Prove Eq. (15): among all $W$ with $k$ orthonormal rows, $\operatorname{tr}(WMW^\top)$ with a symmetric positive semidefinite $M$ is largest for the eigenvectors of the $k$ largest eigenvalues. Show also that the same $W$ minimises $\|H - W^\top WH\|^2$.
 # <details><summary>Hint</summary>Write M in its eigenvectors; the trace becomes a weighted sum of the eigenvalues with weights between 0 and 1 that add up to k.</details>
 #
-# **4.5** (on paper, then in code) Model the error of the central difference as $\frac{h^2}6|J'''| + \varepsilon|J|/h$. Which $h$ is best, how large is the error there, and what does float32 ($\varepsilon\approx1.2\cdot10^{-7}$) allow? Try it on the toy network.
-# <details><summary>Hint</summary>Set the derivative with respect to h to zero. With |J| and |J'''| of size 1 only powers of epsilon are left.</details>
+# **4.5** (on paper, then in code) Model the error of the central difference as $\frac{t^2}6|J'''| + \varepsilon|J|/t$. Which $t$ is best, how large is the error there, and what does float32 ($\varepsilon\approx1.2\cdot10^{-7}$) allow? Try it on the toy network.
+# <details><summary>Hint</summary>Set the derivative with respect to t to zero. With |J| and |J'''| of size 1 only powers of epsilon are left.</details>
 #
 # Solutions: `solutions/04_solutions`.
 #

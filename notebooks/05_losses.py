@@ -12,6 +12,14 @@
 # * which terms grow with the number of samples, so that a $\lambda$ depends on it.
 #
 # **What you need.** Notebook 04 (differentials, Eqs. (5) to (8) there; `gradient_error`), notebook 03 for the starting codes. About two hours with paper and pencil; 25 seconds to run.
+#
+# | symbol | meaning |
+# |---|---|
+# | $H\in\mathbb R^{L\times m}$ | outputs of the code layer for $m$ samples |
+# | $B\in\{-1,+1\}^{L\times m}$ | their codes |
+# | $W\in\mathbb R^{D\times L},\ c$ | the decoder, from bits to inputs |
+# | $S\in\{-1,+1\}^{m\times m}$ | which pairs of samples are similar |
+# | $Y\in\{0,1\}^{C\times m}$ | which of $C$ classes a sample has |
 
 # %% tags=["nbval-ignore-output"]
 import sys
@@ -229,6 +237,8 @@ save_figure(fig, "05_decay")
 # $$ \mathrm dJ = \tfrac1m\langle H-B, \mathrm d(H-B)\rangle = \tfrac1m\langle H-B, \mathrm dH\rangle \quad\Longrightarrow\quad \frac{\partial J}{\partial H} = \tfrac1m(H-B) . \tag{7} $$
 #
 # $B$ is a variable of its own and fixed while the network learns. This is the point of the method: no $\operatorname{sgn}$ whose derivative is 0 everywhere stands in the way, and $B$ stays binary all the time.
+#
+# **Stop.** Do exercise 5.A now, in [05_exercises](exercises/05_exercises.ipynb); the next cell gives the answer.
 
 
 # %% tags=["export"]
@@ -261,7 +271,9 @@ verify("equality", case_equality)
 #
 # $$ J = \tfrac12\|G\|^2, \qquad G = \tfrac1mHH^\top - I . \tag{8} $$
 #
-# The entry $(i,k)$ of $\frac1mHH^\top$ is the mean product of bits $i$ and $k$. The term asks it to be 0 for $i\ne k$, and 1 for $i = k$, which any $\pm1$ bit has by itself. *Derive the gradient.* Note that $G$ is symmetric.
+# The entry $(i,k)$ of $\frac1mHH^\top$ is the mean product of bits $i$ and $k$. The term asks it to be 0 for $i\ne k$, and 1 for $i = k$, which any $\pm1$ bit has by itself. Note that $G$ is symmetric.
+#
+# **Stop.** Do exercise 5.B now, in [05_exercises](exercises/05_exercises.ipynb); what follows gives the answer.
 #
 # $$ \begin{aligned} \mathrm dJ &= \langle G, \mathrm dG\rangle = \tfrac1m\langle G, (\mathrm dH)H^\top + H\,\mathrm dH^\top\rangle && \text{product rule}\\ &= \tfrac1m\langle GH, \mathrm dH\rangle + \tfrac1m\langle H^\top G, \mathrm dH^\top\rangle && \text{move the factors}\\ &= \tfrac1m\langle GH, \mathrm dH\rangle + \tfrac1m\langle G^\top H, \mathrm dH\rangle && \langle A^\top, B^\top\rangle = \langle A, B\rangle \end{aligned} $$
 #
@@ -310,6 +322,8 @@ for name, rows in [("at random", random_rows), ("principal directions", principa
 # $$ J = \tfrac1{2m}\|h\|^2, \qquad h = H\mathbf 1_{m\times1} . \tag{10} $$
 #
 # $h$ holds the sum of each bit over all samples; for $\pm1$ bits it is 0 when half of them are $+1$. Then a bit carries the most information.
+#
+# **Stop.** Do exercise 5.C now, in [05_exercises](exercises/05_exercises.ipynb); what follows gives the answer.
 #
 # $$ \mathrm dJ = \tfrac1m\langle h, (\mathrm dH)\mathbf 1_{m\times1}\rangle = \tfrac1m\langle h\,\mathbf 1_{1\times m}, \mathrm dH\rangle \quad\Longrightarrow\quad \frac{\partial J}{\partial H} = \tfrac1m\,h\,\mathbf 1_{1\times m} = \tfrac1mH\mathbf 1_{m\times1}\mathbf 1_{1\times m} . \tag{11} $$
 #
@@ -429,7 +443,7 @@ def case_similarity(rng, fun):
 verify("naive form", lambda rng: case_similarity(rng, naive_pairwise_similarity))
 
 # %% [markdown]
-# Two lines, and a wall: $V$ and $S$ have $m^2$ entries. For $m = 30{,}000$ each of them takes 7.2 GB in float64; the authors' notes on their program ask for about 40 GB.
+# The code is short, but it cannot be used as it is: $V$ and $S$ have $m^2$ entries. For $m = 30{,}000$ each of them takes 7.2 GB in float64; the authors' notes on their program ask for about 40 GB.
 #
 # **The matrix never has to exist.** Let $Y\in\{0,1\}^{C\times m}$ have a 1 where sample $j$ belongs to class $i$. Then $Y^\top Y$ has a 1 for pairs of the same class and 0 for others, so
 #
@@ -456,6 +470,8 @@ save_figure(fig, "05_blocks")
 
 # %% [markdown]
 # A block of ones for every class, doubled, less a one everywhere: $+1$ within the blocks, $-1$ outside.
+#
+# **Stop.** Do exercise 5.D now, in [05_exercises](exercises/05_exercises.ipynb); what follows gives the answer.
 #
 # **Several labels for each sample.** A photograph may show a cat *and* a sofa. Labels then come as a 0/1 matrix, a row for each sample and a column for each label, and two samples are similar if they share a label. Samples with the same *set* of labels have the same row in $S$. So the sets take the place of the classes: $C$ is the number of sets that occur, $Y$ says which of them a sample has, and $T\in\{0,1\}^{C\times C}$ has a 1 where two sets share a label:
 #
@@ -492,7 +508,7 @@ def label_groups(y: ArrayLike | Groups) -> Groups:
 print(label_groups([[1, 0], [0, 1], [1, 1]]).shared.astype(int))
 
 # %% [markdown]
-# Back to the square. Expand the square and bring each inner product of $m\times m$ matrices to a small one by rotating traces:
+# Back to $\|V\|^2$. Multiply it out, and turn each inner product of $m\times m$ matrices into a small one by rotating traces:
 #
 # $$ \begin{aligned} \|H^\top H\|^2 &= \operatorname{tr}(H^\top H\,H^\top H) = \operatorname{tr}(HH^\top\,HH^\top) = \|HH^\top\|^2 && L\times L\\ \langle H^\top H, Y^\top TY\rangle &= \operatorname{tr}(H^\top H\,Y^\top TY) = \operatorname{tr}(YH^\top\,HY^\top T) = \langle HY^\top, HY^\top T\rangle && L\times C\\ \langle H^\top H, \mathbf 1\mathbf 1^\top\rangle &= \operatorname{tr}(\mathbf 1^\top H^\top\,H\mathbf 1) = \|H\mathbf 1\|^2 && L\times1\\ \|S\|^2 &= m^2 && \text{every entry is } \pm1 \end{aligned} $$
 #
@@ -751,7 +767,7 @@ def case_encoder(rng):
 verify("encoder objective, all parameters", case_encoder)
 
 # %% [markdown]
-# How large are the terms where training starts: ITQ's codes, the least squares decoder, the initial weights of notebook 04?
+# How large are the terms where training starts, with ITQ's codes, the least squares decoder and the initial weights of notebook 04?
 
 # %%
 W, c = solution[:, :-1], solution[:, -1:]
@@ -830,7 +846,7 @@ for name, value in start.items():
 #
 # ## Exercises
 #
-# **Write it yourself:** `equality`, `independence`, `balance` and `pairwise_similarity`, each with a cell that checks it, in [05_exercises](exercises/05_exercises.ipynb).
+# **Write it yourself**, if you have not done so on the way: `equality`, `independence`, `balance` and `pairwise_similarity`, each with a cell that checks it, in [05_exercises](exercises/05_exercises.ipynb).
 #
 # **5.1** (on paper, then in code) Replace balance by the sum of absolute values, $J = \frac1m\|H\mathbf 1\|_1$. Derive its gradient. Where does it not exist? How does its pull differ from that of Eq. (11) when a bit is nearly balanced?
 # <details><summary>Hint</summary>The differential of |h| is sgn(h) dh except at 0.</details>

@@ -1,15 +1,15 @@
 # %% [markdown]
-# # Train the weights by L-BFGS: 80,000 variables, 400 gradients
+# # Train the weights by L-BFGS: 74,000 variables, 400 gradients
 #
 # **What you will do**: build L-BFGS, the method that trains the weights of BDNN. You start from one
-# vector equation, train a network with sixteen lines, see them fail, and end with a program that you
-# can set beside SciPy's.
+# vector equation, train a network with a first, short program, see it fail, and end with one that
+# stands comparison with SciPy's.
 #
 # **What you will learn**
 #
 # - what the difference of two gradients says about curvature, and why BFGS is the smallest
 #   correction that agrees with it;
-# - how two short loops over the last few steps replace a matrix that would fill 60 GB;
+# - how two short loops over the last few steps replace a matrix that would fill 61 GB;
 # - why it is not enough that a step goes down, and what the strong Wolfe conditions ask for;
 # - how bracketing, zooming and a cubic find such a step;
 # - what a program must do that a textbook may leave out: NaN, rounding, stopping.
@@ -17,9 +17,13 @@
 # **What you need**: notebooks 04 (network) and 05 (loss terms) for the examples; linear algebra with
 # positive definite matrices. 75 minutes to read, half a minute to run.
 #
-# **Symbols.** $x$ all variables in one vector, $g$ the gradient there, $p$ a direction and $a$ the
-# length of a step along it; $s$ and $y$ the differences of $x$ and of $g$ over one step; $K$ an
-# estimate of the inverse Hessian.
+# | symbol | meaning |
+# |---|---|
+# | $x$, $g$ | all variables in one vector, and the gradient of $J$ there |
+# | $p$, $a$ | a direction, and the length of a step along it |
+# | $s$, $y$ | differences of $x$ and of $g$ over one step (labels, called $y$ before, do not occur here) |
+# | $A$, $K$ | the Hessian, and an estimate of its inverse |
+# | $r$ | the number of pairs $(s,y)$ that are kept |
 
 # %% tags=["nbval-ignore-output"]
 import sys
@@ -272,7 +276,9 @@ save_figure(fig, "06_bfgs")
 # \end{aligned} \tag{8}
 # $$
 #
-# Line by line it becomes the first function of the module `bdnn.lbfgs`, which begins here:
+# **Stop.** Do exercise 6.A now, in [06_exercises](exercises/06_exercises.ipynb); the next cell gives the answer.
+#
+# Line by line (8) becomes the first function of the module `bdnn.lbfgs`, which begins here:
 
 # %% tags=["export-top"]
 """Limited-memory BFGS with a line search for the strong Wolfe conditions.
@@ -359,7 +365,11 @@ print(f"memory for 20 pairs of n = {n:,} in float32: {2 * 20 * n * 4 / 1e6:.0f} 
 # Close to $a=0$ it holds, since $c_1<1$. So the simplest search tries $a=1$ and halves it until (10) holds:
 # **backtracking**. Only the first step has no pairs and no $\gamma$, so that $-g$ may have the wrong length
 # by far. We take the choice of BDNN's authors, $\min(1,1/\|g\|_1)$, which moves no variable by more
-# than 1. This is already L-BFGS:
+# than 1.
+#
+# **Stop.** Do exercise 6.B now, in [06_exercises](exercises/06_exercises.ipynb); the next cell gives the answer.
+#
+# With backtracking we already have L-BFGS:
 
 
 # %%
@@ -427,7 +437,7 @@ assert agreement > 0.95
 print("after 100 steps J is below 0.05, and more than 95 % of the bits are those of the codes")
 
 # %% [markdown]
-# Sixteen lines train a network. Now start it from random weights, ten times, smaller than usual: normal
+# This short program trains a network. Now start it from random weights, ten times, smaller than usual: normal
 # numbers with the standard deviation $0.1/\sqrt{\text{inputs}}$.
 
 
@@ -536,7 +546,11 @@ class Trial(NamedTuple):
 
 # %% [markdown]
 # Two trials, $(a_1,f_1,d_1)$ and $(a_2,f_2,d_2)$, give two values and two slopes: just enough for a cubic.
-# Where is its minimum? **On paper first.** Let $\Delta=a_2-a_1$ and $\tau=(a-a_1)/\Delta$. The slope of
+# Where is its minimum? **The rest of this section may be skipped at a first reading.** Later sections need
+# one fact only: `cubic_minimiser(p, q)` returns the length $a$ at which the cubic through the trials `p` and
+# `q` has its minimum.
+#
+# **On paper first.** Let $\Delta=a_2-a_1$ and $\tau=(a-a_1)/\Delta$. The slope of
 # a cubic is a parabola, and the parabola with the right ends is, with one open number $e$,
 #
 # $$
@@ -618,8 +632,8 @@ print(f"a parabola with its minimum at 3: {cubic_minimiser(p, q):.6f}")
 # | is lower, and falls towards `high` (or `high` is not known, and it falls) | it becomes `low` |
 # | is lower, but rises towards `high` (or it just rises) | it becomes `low`, the old `low` becomes `high` |
 #
-# Why there is always a step between them is exercise 6.1. The next length is the minimiser (13), kept
-# from misleading: while `high` is unknown, go 2 to 10 times as far; in an interval, stay a tenth of its
+# Why there is always a step between them is exercise 6.1. The next length is the minimiser (13), within
+# bounds: while `high` is unknown, go 2 to 10 times as far; in an interval, stay a tenth of its
 # width away from the ends, and halve it if the last trial did not take a third of it away.
 
 
@@ -774,8 +788,8 @@ print(
 #
 # ## The whole method
 #
-# Everything is there. The same loop as before, with the better search, and with what a program needs that
-# meets any function whatever; we come to that below.
+# Now we have all the parts. It is the same loop as before, with the better search, and with what a program needs
+# if it has to cope with any function; we come to that below.
 
 
 # %% tags=["export"]
@@ -1070,8 +1084,8 @@ print(f"moved away J is {away:.1%} higher; after the return ours and SciPy's dif
 # ## Four hundred gradients
 #
 # At last the question of the title, with the real sizes: 2,000 MNIST digits, float32, 400 iterations, and as
-# codes the 16 bits of ITQ, with which UH-BDNN starts. ITQ is linear, so codes that a network of sigmoids has to
-# imitate. There are 32,000 bits to fit and 73,876 weights to do it with: agreement on these digits shows only
+# codes the 16 bits of ITQ, with which UH-BDNN starts. ITQ is linear, and a network of sigmoids has to
+# imitate it. There are 32,000 bits to fit and 73,876 weights to do it with: agreement on these digits shows only
 # that the optimiser works. So we also ask for the codes of 1,000 digits that the training has not seen.
 
 # %%
@@ -1082,9 +1096,9 @@ codes = {name: itq.transform(rows).T for name, rows in digits.items()}
 inputs = {name: rows.T.astype(np.float32) / 255 for name, rows in digits.items()}
 
 # %%
-Z = inputs["trained on"]
-large = partial(objective, X=Z, B=codes["trained on"].astype(np.float32), sizes=sizes)
-theta_large = flatten(*initial_weights(Z, sizes, np.random.default_rng(0)))
+pixels = inputs["trained on"]
+large = partial(objective, X=pixels, B=codes["trained on"].astype(np.float32), sizes=sizes)
+theta_large = flatten(*initial_weights(pixels, sizes, np.random.default_rng(0)))
 began = time.perf_counter()
 result = minimize(large, theta_large)
 seconds = time.perf_counter() - began
@@ -1110,13 +1124,13 @@ for name, b, a in zip(inputs, before, after):
 
 # %% [markdown]
 # About one evaluation per step: the trial $a=1$ nearly always passes, which is what $\gamma$ and the
-# pairs are for. Held out, three to four bits in a hundred are wrong; at the start it is every second one, chance. What the
-# method itself costs beside the evaluations is memory traffic: the vectors of all pairs are read twice in
+# pairs are for. Held out, three to four bits in a hundred are wrong; at the start it is every second one, chance. Beside the
+# evaluations the method costs memory traffic: the vectors of all pairs are read twice in
 # every step.
 #
 # ## Make it safe
 #
-# `minimize` is our sixteen lines, and a few more for what a textbook may leave out.
+# `minimize` is the loop of `first_lbfgs` with a better line search, and with what a textbook may leave out.
 #
 # **NaN and infinity.** Objectives have edges: logarithms, overflow, a user's own bounds. A trial that is not
 # finite counts as too high. As the domain may end anywhere in between, the next one goes back to a tenth. Take
@@ -1243,7 +1257,7 @@ for name, (fun, start, options) in cases.items():
 #
 # ## Exercises
 #
-# **Write it yourself:** `two_loop` and `backtrack`, each with a cell that checks it, in [06_exercises](exercises/06_exercises.ipynb).
+# **Write it yourself**, if you have not done so on the way: `two_loop` and `backtrack`, each with a cell that checks it, in [06_exercises](exercises/06_exercises.ipynb).
 #
 # **6.1** (paper) Show that between `low` and `high` there is always a step that fulfils (10) and (11),
 # when `high` is finite. Treat `high` to the right and to the left of `low` apart.

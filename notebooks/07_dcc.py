@@ -7,15 +7,20 @@
 # **What you will learn**
 #
 # - why the codes of all samples can be found side by side, and why each alone is a hard problem;
-# - the closed form for one row of bits, derived and laid beside its code;
+# - the closed form for one row of bits, derived, and set beside its code;
 # - how far from the global optimum it ends, over all $2^L$ codes of every sample;
 # - why a B step must start from the codes of the step before, and what happens otherwise.
 #
 # **What you need**: notebooks 03 (ITQ) and 05 (reconstruction and equality terms). 45 minutes to read,
 # 15 seconds to run.
 #
-# **Symbols.** $W,c$ the decoder, $H$ the outputs of the encoder, $B$ the codes, $b_k$ a row of $B$; $G=W^\top W$ and
-# $Q$, all that the codes see of the data.
+# | symbol | meaning |
+# |---|---|
+# | $W\in\mathbb R^{D\times L},\ c$ | the decoder |
+# | $H\in\mathbb R^{L\times m}$ | outputs of the encoder |
+# | $B\in\{-1,+1\}^{L\times m}$, $b_k$ | the codes, and row $k$ of them: one bit of every sample |
+# | $Q\in\mathbb R^{L\times m}$, $G=W^\top W$ | all that the codes see of the data |
+# | $R_k\in\mathbb R^{D\times m}$ | what the other bits leave for bit $k$ to explain |
 
 # %% tags=["nbval-ignore-output"]
 import sys
@@ -174,8 +179,16 @@ assert best @ numbers == 0
 # This is the exact minimum over $2^m$ possible rows, by one product of a row with a matrix. Do it for
 # $k=1,\dots,L$, each time with the newest other rows, and begin again: *cyclic* coordinate descent.
 #
+# One remark makes (6) short. $w_k^\top W_{\setminus k}$ is row $k$ of $G=W^\top W$ without its diagonal, so that
+#
+# $$
+# b_k=\operatorname{sgn}\Big(q_k-\sum_{l\ne k}G_{kl}\,b_l\Big).
+# $$
+#
 # **Slip:** the authors' program takes MATLAB's `sign`, which gives 0 at 0. That is no code. Here
 # $\operatorname{sgn}(0)=+1$; both signs have the same value there.
+#
+# **Stop.** Do exercises 7.A and 7.B now, in [07_exercises](exercises/07_exercises.ipynb); what follows gives the answers.
 #
 # First without any algebra: set the whole row to $+1$, then to $-1$, and let each sample keep what is
 # lower. Then (6), term by term.
@@ -236,9 +249,8 @@ save_figure(fig, "07_steps")
 # %% [markdown]
 # ## The program
 #
-# Two details make (6) short. $w_k^\top W_{\setminus k}$ is row $k$ of $G=W^\top W$ without its diagonal, so
-# we set the diagonal to 0 and multiply with the whole of $B$. And $Q$ and $G$ are the same in every
-# cycle: after they are made, nothing of the size of $X$ is touched again.
+# The program sets the diagonal of $G$ to 0 once, so that row $k$ of $G$ may be multiplied with the whole of
+# $B$. $Q$ and $G$ are the same in every cycle: after they are made, nothing of the size of $X$ is touched again.
 
 
 # %% tags=["export-top"]
@@ -543,10 +555,10 @@ save_figure(fig, "07_restart")
 # %% [markdown]
 # With the warm start both half-steps go down, always. With the restart the curve becomes a saw: the fit lowers the
 # objective, the B step raises it again, and 1.5 % of the bits keep flipping. The codes that the restart finds are
-# not bad, they are *others*, and the weights have to follow them each time.
+# not bad, but they are *different ones*, and the weights have to follow them each time.
 #
 # **Departure:** `coordinate_descent` starts from the codes that it is given. UH-BDNN (notebook 08) gives it the
-# codes of the step before; give it zeros to have the authors' variant.
+# codes of the step before; with zeros it is the authors' variant.
 #
 # ## What the bits draw
 #
@@ -576,8 +588,8 @@ save_figure(fig, "07_pictures", png=True)
 
 # %% [markdown]
 # Top: the digits. Middle: what the decoder makes of their ITQ codes. Bottom: the same decoder with the codes
-# after DCC. Their squared error is a tenth smaller. To the eye it is mixed: the first six and the last eight gain strokes that were missing,
-# the zero gains one that it should not have. The decoder counts squared error, not looks. Sixteen bits remain sixteen bits.
+# after DCC. Their squared error is a tenth smaller. To the eye the result is mixed: the first 6 and the last 8 gain strokes that were missing,
+# the 0 gains one that it should not have. The decoder counts squared error, not looks. Sixteen bits remain sixteen bits.
 #
 # ## What it costs
 #
@@ -653,7 +665,7 @@ for cycles in (0, 1, 10):
 #
 # ## Exercises
 #
-# **Write it yourself:** `update_row` and `one_cycle`, each with a cell that checks it, in [07_exercises](exercises/07_exercises.ipynb).
+# **Write it yourself**, if you have not done so on the way: `update_row` and `one_cycle`, each with a cell that checks it, in [07_exercises](exercises/07_exercises.ipynb).
 #
 # **7.1** (paper) Show that flipping bit $k$ of sample $j$ changes (1) by $4\,b_{kj}t_{kj}$, with $t$ from (5). By how
 # much does one update (6) lower the objective? What does a code satisfy where DCC stops?

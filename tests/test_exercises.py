@@ -4,6 +4,7 @@ A slip is planted as a student makes it: as an edit of the solution's lines.
 """
 
 import ast
+import re
 from functools import cache
 from types import SimpleNamespace
 
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 from bdnn import losses
-from bdnn.course.exercises import check
+from bdnn.course.exercises import CASES, check
 from bdnn.course.slips import EXERCISES
 from tools.check import Course
 from tools.exercises import HOW, marks, notebook, stub, texts
@@ -33,6 +34,12 @@ DENSE = """m = H.shape
     V = {}
     return np.sum(V**2) / (2 * m), 2 / (m * L) * H @ V
 """
+LOOPS = """for s, y in {}:
+        alphas.append(s @ q / (s @ y))
+        q -= alphas[-1] * y
+    s, y = pairs[-1]
+    q *= s @ y / (y @ y)  # gamma, Eq. (7)
+    for (s, y), alpha in zip({}, reversed(alphas))"""
 UNKNOWN = "by none of the usual slips"
 
 # name -> (old, new, part of the hint): the old text of the solution becomes the new one
@@ -41,6 +48,16 @@ PLANTED = {
         ("np.mean(j / r)", "np.sum(j / r) / len(ranked)", "R is that of the relevant"),
         ("np.mean(j / r)", "np.sum(j / r)", "1/R is missing"),
         ("arange(1, len(r) + 1)", "arange(len(r))", "j counts from 1"),
+        (
+            "return np.mean(j / r)",
+            "with np.errstate(divide='ignore'):\n        return np.mean(j / (r - 1))",
+            "ranks count from 1",
+        ),
+        (
+            "return np.mean(j / r)",
+            "return sum(int(sum(ranked[: i + 1])) / i for i in range(len(ranked)) if ranked[i])",
+            "indices from 0",
+        ),
         ("j / r", "r / j", "upside down"),
         (
             "np.mean(j / r)",
@@ -60,6 +77,7 @@ PLANTED = {
         ("hits / np.maximum(size, 1)", "np.where(size, hits / np.maximum(size, 1), 1)", "not 1"),
         ("D <= radius", "D < radius", "<="),
         ("np.sum(ball, axis=1)", "np.sum(R, axis=1)", "recall"),
+        ("axis=1", "axis=0", "sums over the queries"),
     ],
     "procrustes": [
         ("B @ V.T", "V @ B.T", "R^T"),
@@ -126,6 +144,9 @@ PLANTED = {
         ("np.sum(G**2) / 2", "np.sum(G**2)", "value: twice too large: the 1/2"),
         ("H @ H.T / m", "H @ H.T", "value: 1/m is missing in G"),
         (" - np.eye(L)", "", "value: I is missing in G"),
+        (" - np.eye(L)", " - 1", "value: 1 is taken from every entry"),
+        (" - np.eye(L)", " - 1", "gradient: 1 is taken from every entry"),
+        ("np.sum(G**2)", "np.mean(G**2)", "value: np.mean divides by L^2"),
         ("np.sum(G**2)", "np.linalg.norm(G)", "value: the norm is squared"),
         ("L, m = H.shape\n    G", "H = H.T\n    L, m = H.shape\n    G", "value: samples in rows?"),
         ("2 / m * G @ H", "1 / m * G @ H", "gradient: half of it: H stands twice"),
@@ -145,7 +166,9 @@ PLANTED = {
         ("/ (2 * m)", "/ 2", "value: 1/m"),
         ("H.sum(axis=1", "H.mean(axis=1", "value: h is a sum, not a mean"),
         ("H.sum(axis=1", "H.mean(axis=1", "gradient: h is a sum, not a mean"),
+        ("np.sum(h**2)", "np.mean(h**2)", "value: np.mean divides by L"),
         ("axis=1", "axis=0", "value: a sum over bits"),
+        ("axis=1", "axis=0", "gradient: a sum over bits"),
         (
             "m = H.shape[1]\n    h = H.sum(axis=1",
             "m = H.shape[0]\n    h = H.sum(axis=0",
@@ -168,6 +191,7 @@ PLANTED = {
         ("return J,", "return 2 * J,", "value: twice too large"),
         ("/ (2 * m)", "/ 2", "value: 1/m"),
         (" + m**2", "", "value: ||S||^2 = m^2 is missing"),
+        ("return J,", "return J / m,", "value: np.mean divides by m^2"),
         ("L, m = H.shape", "L, m = 1, H.shape[1]", "value: 1/L is missing in front of H^T H"),
         ("2 / (m * L)", "1 / (m * L)", "gradient: half of it: H stands twice"),
         ("2 / (m * L)", "4 / (m * L)", "gradient: twice too large"),
@@ -191,6 +215,9 @@ PLANTED = {
     ],
     "two_loop": [
         ("in reversed(pairs):", "in pairs:", "the first loop runs from the newest"),
+        ("reversed(", "list(", "the first loop runs from the newest"),
+        (LOOPS.format("reversed(pairs)", "pairs"), LOOPS.format("pairs", "pairs[::-1]"), "both"),
+        ("np.copy(g), []", "np.copy(g), []\n    pairs = [p[::-1] for p in pairs]", "exchanged"),
         ("zip(pairs, reversed(alphas))", "zip(reversed(pairs), alphas)", "the second loop runs"),
         ("reversed(alphas)", "alphas", "reverse the alphas"),
         ("q *= s @ y / (y @ y)", "", "gamma is missing"),
@@ -205,7 +232,8 @@ PLANTED = {
         ("c1 * a * (g @ p)", "c1 * (g @ p)", "a is missing"),
         ("+ c1", "- c1", "negative by itself"),
         ("return a", "return a / 2", "once too often"),
-        ("while fun", "if 0 and fun", "without a test"),
+        ("while fun", "if 0 and fun", "taken at once"),
+        (" > f", " <= f", "taken at once"),
         ("return a", "return x + a * p", "not the point"),
         ("c1 * a", "a", "the loop does not end"),
     ],
@@ -372,7 +400,12 @@ def test_an_error_names_line_and_shapes(tmp_path):
     exec(compile(lines, tmp_path / "lines.py", "exec"), namespace)
     said = repr(check(namespace["forward"]))
     assert "ValueError" in said and "return Ws[0].T @ X" in said
-    assert "Ws [(5, 6), (4, 5), (3, 4)]" in said
+    assert "Ws [(5, 6), (4, 5)" in said
+
+
+def test_networks_have_one_two_and_three_hidden_layers():
+    networks = [EXERCISES["forward"].cases(np.random.default_rng(seed)) for seed in range(CASES)]
+    assert {len(Ws) - 1 for Ws, _, _ in networks} == {1, 2, 3}
 
 
 def test_a_stub_that_raises_is_told_how_to_begin():
@@ -423,8 +456,29 @@ def test_every_notebook_with_exercises_leads_to_them():
     for text in texts(ROOT):
         (lesson,) = [n for n in find(ROOT, [text.number]) if not n.is_solution]
         link = f"(exercises/{text.path.name})"
-        (cell,) = [cell for cell in lesson.cells if link in cell.source]
-        assert "## Exercises" in cell.source
+        assert [c for c in lesson.cells if link in c.source and "## Exercises" in c.source]
+
+
+@pytest.mark.parametrize("text", texts(ROOT)[:6], ids=lambda text: text.number)
+def test_a_lesson_asks_for_each_exercise_before_its_code_gives_the_answer(text):
+    (lesson,) = [n for n in find(ROOT, [text.number]) if not n.is_solution]
+    sources = [cell.source for cell in lesson.cells]
+    stops = {
+        number: k
+        for k, source in enumerate(sources)
+        for line in re.findall(r"^\*\*Stop\.\*\*.*", source, re.MULTILINE)
+        for number in re.findall(r"\d\.[A-D]", line)
+        if f"(exercises/{text.path.stem}.ipynb)" in line
+    }
+    asked = re.findall(r"^## (\d\.[A-D]) ", "\n".join(c.source for c in text.cells), re.MULTILINE)
+    assert list(stops) == asked
+    solutions = (c.source for _, c in text.code_cells() if "solution" in tags(c))
+    for number, solution in zip(asked, solutions):
+        name = solution.split("(")[0]  # "def name"
+        answers = [
+            k for k, s in enumerate(sources) if re.search(rf"^{name}(_rotation)?\(", s, re.M)
+        ]
+        assert all(stops[number] < k for k in answers)
 
 
 @pytest.mark.slow

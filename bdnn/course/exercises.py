@@ -141,6 +141,8 @@ def stopped(error, function, arguments):
     named = zip(inspect.signature(function).parameters, arguments)
     shapes = ", ".join(f"{name} {shape(value)}" for name, value in named if shape(value))
     text = f"stops with {type(error).__name__}: {error}\n  in the line: {line}\n  with {shapes}"
+    if isinstance(error, ZeroDivisionError):
+        text += "\n  What is 0 here? Ranks, for one, count from 1, and indices from 0."
     if isinstance(error, ValueError):
         text += "\n  Write the shapes below this line: is a transpose missing, or out of place?"
     return text

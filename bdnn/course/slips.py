@@ -1,8 +1,8 @@
 """The exercises that `check` knows: the right answer, random arguments, and a table of slips.
 
 A line of a table is an expression and, as its comment, the hint for whoever gets what it gives. In
-it `right` is the right answer, and the arguments have their names. The first line that explains an
-answer counts.
+it `right` is the right answer, the arguments have their names, and `given` is all of them. The
+first line that explains an answer counts.
 """
 
 from collections.abc import Callable
@@ -32,15 +32,22 @@ class Exercise:
 
 def evaluate(expression, right, arguments):
     """What a slip gives in the place of the right answer."""
-    return eval(expression, {**globals(), **arguments, "right": right})
+    with np.errstate(all="ignore"):
+        given = list(arguments.values())
+        return eval(expression, {**globals(), **arguments, "given": given, "right": right})
 
 
 def table(text):
-    """[(expression, hint)] of the lines of a table; a hint may go on in lines of its own."""
+    """[(expression, hint)] of the lines of a table.
+
+    A hint may go on in a line of its own; *NAME stands for the lines of a shared table.
+    """
     found = []
     for line in text.strip().splitlines():
         expression, _, hint = (part.strip() for part in line.partition("#"))
-        if expression:
+        if expression.startswith("*"):
+            found += table(globals()[expression[1:]])
+        elif expression:
             found.append((expression, hint))
         else:
             found[-1] = found[-1][0], f"{found[-1][1]} {hint}".strip()
@@ -141,11 +148,6 @@ def alternate(X, B, theta, sizes, lambdas, max_iter, rounds, fresh=False, codes=
     return theta, W, c, B
 
 
-def codes_from_0(X, W, c, H, lambda2, B):
-    """The B step of the authors' program."""
-    return dcc.coordinate_descent(X, W, c, H, lambda2, 0 * B)
-
-
 def scatter_of_pairs(H, y, own=0, within=1):
     """Eq. (9) of notebook 10 as it stands; with own=1 the pairs i = j count in N_S."""
     alike = y[:, None] == y
@@ -181,7 +183,8 @@ def values_and_rotation(rng):
 
 
 def layers(rng):
-    sizes = [6, 5, 4, 3]
+    """One, two or three hidden layers."""
+    sizes = [6, 5, 4, 3, 2][: 3 + int(3 * rng.random())]
     Ws = [rng.standard_normal((b, a)) for a, b in zip(sizes, sizes[1:])]
     cs = [rng.standard_normal((b, 1)) for b in sizes[1:]]
     return Ws, cs, rng.standard_normal((6, rng.integers(7, 12)))
@@ -286,6 +289,8 @@ EXERCISES = {
 right * np.mean(ranked)  # divided by the number of items; R is that of the relevant ones
 right * np.sum(ranked)  # a sum so far: 1/R is missing
 right - np.mean(1 / (1 + np.flatnonzero(ranked)))  # j counts from 1: the first relevant item is 1
+np.mean(np.arange(1, 1 + ranked.sum()) / np.flatnonzero(ranked))
+# ranks count from 1: index 0 of the array is rank 1
 np.mean((1 + np.flatnonzero(ranked)) / np.arange(1, 1 + ranked.sum()))
 # upside down: the precision at rank r_j is j / r_j
 np.mean(np.cumsum(ranked) / np.arange(1, 1 + len(ranked)))
@@ -306,6 +311,7 @@ precision_in_ball(D, R, radius, np.nan)  # empty balls are left out; here they c
 np.nan  # 0/0 for an empty ball: divide by np.maximum(size, 1)
 precision_in_ball(D, R, radius, 1.0)  # an empty ball counts 0 here, not 1
 precision_in_ball(D, R, radius - 1)  # a distance of exactly the radius is in the ball: <=
+precision_in_ball(D.T, R.T, radius)  # sums over the queries; count in each row, axis=1
 np.mean(np.sum((D <= radius) & R, axis=1) / np.maximum(R.sum(axis=1), 1))
 # this is the recall: divide by the items in the ball, not by the relevant ones
 """)
@@ -332,11 +338,9 @@ np.eye(len(V))  # decomposes V V^T or B B^T? It takes both: B V^T
         "In each of the n_iter rounds: codes by Eq. (3), then a rotation by Eq. (5).",
         {
             "R": table("""
-alternate_itq(V, R, n_iter, lambda R, V: sgn(V))
-# the codes are the signs of R V, not of V: they follow the rotation
+alternate_itq(V, R, n_iter, lambda R, V: sgn(V))  # the codes are the signs of R V, not of V
 alternate_itq(V, R, n_iter, then=lambda R, new: new.T)  # B and V exchanged? This is R^T
-alternate_itq(V, R, n_iter, lambda R, V: sgn(R.T @ V))
-# codes of R^T V; with samples in columns they are those of R V
+alternate_itq(V, R, n_iter, lambda R, V: sgn(R.T @ V))  # codes of R^T V; take those of R V
 alternate_itq(V, R, n_iter, then=lambda R, new: new @ R)
 # Eq. (5) gives the whole rotation of V, not what is to be added to the last one
 alternate_itq(V, R, n_iter, then=lambda R, new: new @ R.T)
@@ -378,14 +382,12 @@ right[-1]  # a list of all layers is asked for, not the last one alone
         outputs_and_codes,
         "Eq. (6) is a number, ||H - B||^2 / (2m); Eq. (7) is an array in the shape of H.",
         {
-            "value": table(
-                VALUE
-                + """
+            "value": table("""
+*VALUE
 right * H.shape[1] / len(H)  # samples in rows? Here they stand in columns: m = H.shape[1]
 right / len(H)  # np.mean divides by L, too; Eq. (6) divides by m alone
 np.linalg.norm(H - B) / (2 * H.shape[1])  # the norm is squared: no root
-"""
-            ),
+"""),
             "gradient": table(GRADIENT),
         },
     ),
@@ -398,16 +400,19 @@ np.linalg.norm(H - B) / (2 * H.shape[1])  # the norm is squared: no root
 2 * right  # twice too large: the 1/2 in front of the square is missing
 np.sum((H @ H.T - np.eye(len(H))) ** 2) / 2  # 1/m is missing in G
 np.sum((H @ H.T / H.shape[1]) ** 2) / 2  # I is missing in G
+np.sum((H @ H.T / H.shape[1] - 1) ** 2) / 2
+# 1 is taken from every entry of G; I has ones on the diagonal alone: np.eye(L)
+right / len(H) ** 2  # np.mean divides by L^2; ||G||^2 is the sum over all entries
 np.sqrt(2 * right) / 2  # the norm is squared: no root
 losses.independence(H.T)[0]  # samples in rows? Here they stand in columns: G is (L, L)
 """),
-            "gradient": table(
-                """
+            "gradient": table("""
 right / 2  # half of it: H stands twice in H H^T, so the product rule gives two equal terms
+2 / H.shape[1] * (H @ H.T / H.shape[1] - 1) @ H
+# 1 is taken from every entry of G; I has ones on the diagonal alone: np.eye(L)
 losses.independence(H.T)[1].T  # samples in rows? Here they stand in columns: G is (L, L)
-"""
-                + GRADIENT
-            ),
+*GRADIENT
+"""),
         },
     ),
     "balance": Exercise(
@@ -415,23 +420,21 @@ losses.independence(H.T)[1].T  # samples in rows? Here they stand in columns: G 
         outputs,
         "Begin with h = H 1, the sums over the samples: (L, 1).",
         {
-            "value": table(
-                VALUE
-                + """
+            "value": table("""
+*VALUE
 right * H.shape[1] / len(H)  # samples in rows? Here they stand in columns: m = H.shape[1]
 right / H.shape[1] ** 2  # h is a sum, not a mean: 1/m stands in front of the square alone
+right / len(H)  # np.mean divides by L; ||h||^2 is the sum over the bits
 np.sum(H.sum(axis=0) ** 2) / (2 * H.shape[1])  # a sum over bits; h sums over samples, axis=1
 losses.balance(H.T)[0]  # samples in rows? Here they stand in columns: h is (L, 1)
-"""
-            ),
-            "gradient": table(
-                """
+"""),
+            "gradient": table("""
 right[:, :1]  # this is one column; Eq. (11) has it for every sample, (L, m)
 right / H.shape[1]  # h is a sum, not a mean: 1/m stands here once
+0 * H + H.sum(axis=0) / H.shape[1]  # a sum over bits; h sums over samples, axis=1
 losses.balance(H.T)[1].T  # samples in rows? Here they stand in columns: h is (L, 1)
-"""
-                + GRADIENT
-            ),
+*GRADIENT
+"""),
         },
         square="the m x m matrix 1 1^T",
         large=partial(outputs, m=LARGE),
@@ -441,23 +444,20 @@ losses.balance(H.T)[1].T  # samples in rows? Here they stand in columns: h is (L
         outputs_and_labels,
         "Begin with Y, (C, m), 1 where a sample has the class; H Y^T is (L, C).",
         {
-            "value": table(
-                """
+            "value": table("""
 pairwise_matrix(H, y, different=0)[0]  # S is -1 for pairs of different classes, not 0
 pairwise_matrix(H, y, power=0)[0]  # 1/L is missing in front of H^T H
 right - H.shape[1] / 2  # ||S||^2 = m^2 is missing: every entry of S is 1 or -1
-"""
-                + VALUE
-            ),
-            "gradient": table(
-                """
+right / H.shape[1]  # np.mean divides by m^2; 1/(2m) stands in front of the sum
+*VALUE
+"""),
+            "gradient": table("""
 right / 2  # half of it: H stands twice in H^T H, so the product rule gives two equal terms
 pairwise_matrix(H, y, different=0)[1]  # S is -1 for pairs of different classes, not 0
 len(H) * right  # 1/L is missing in front of the gradient
 pairwise_matrix(H, y, power=0)[1] / len(H)  # 1/L is missing in front of H^T H
-"""
-                + GRADIENT
-            ),
+*GRADIENT
+"""),
         },
         square="an m x m matrix",
         large=partial(outputs_and_labels, m=LARGE),
@@ -469,9 +469,11 @@ pairwise_matrix(H, y, power=0)[1] / len(H)  # 1/L is missing in front of H^T H
         {
             "K g": table("""
 two_loop(g, pairs, first=list)  # the first loop runs from the newest pair to the oldest
-two_loop(g, pairs, second=reversed, own=False)
-# the second loop runs the other way: from the oldest pair to the newest
+two_loop(g, pairs, first=list, own=False)  # the first loop runs from the newest pair to the oldest
+two_loop(g, pairs, first=list, second=reversed)  # both loops run the wrong way
+two_loop(g, pairs, second=reversed, own=False)  # the second loop runs from the oldest to the newest
 two_loop(g, pairs, own=False)  # reverse the alphas, too: each belongs to its own pair
+two_loop(g, [(y, s) for s, y in pairs])  # s and y are exchanged: a pair is (s, y)
 two_loop(g, pairs, power=0)  # gamma is missing between the loops
 two_loop(g, pairs, power=-1)  # gamma is upside down: s^T y over y^T y
 two_loop(g, pairs, newest=0)  # gamma is that of the newest pair, pairs[-1]
@@ -491,7 +493,7 @@ backtrack(fun, x, p, 0.0)  # takes any decrease; Eq. (10) asks for a share c1 of
 backtrack(fun, x, p, c1, power=0)  # a is missing on the right of Eq. (10)
 backtrack(fun, x, p, c1, sign=-1)  # the slope g^T p is negative by itself: no minus in Eq. (10)
 right / 2  # halved once too often
-1.0  # a = 1 is taken without a test: a loop, `while`, is needed
+1.0  # a = 1 is taken at once: halve it in a loop, `while` Eq. (10) is violated
 x + right * p  # the length a is asked for, not the point x + a p
 """)
         },
@@ -557,18 +559,14 @@ decoder(X, B, 2 * lambda1)[1]  # right for your W: mend W, and c follows
         "A loop over rounds: decoder, encoder and its H, codes; each is a line or two.",
         {
             "theta, W, c, B": table("""
-alternate(X, B, theta, sizes, lambdas, max_iter, rounds, fresh=True)
-# the encoder starts afresh in each round; let it go on from its last theta
-alternate(X, B, theta, sizes, lambdas, max_iter, rounds, weight=0)
-# coordinate_descent takes the weight of equality: lambda2 is lambdas[1]
-alternate(X, B, theta, sizes, lambdas, max_iter, rounds, codes=lambda *a: a[-1])
-# the codes never change: keep what coordinate_descent returns
-alternate(X, B, theta, sizes, lambdas, max_iter, rounds, codes=lambda *a: sgn(a[3]))
-# the signs of H are the step of SH-BDNN; UH-BDNN finds its codes by coordinate_descent
-alternate(X, B, theta, sizes, lambdas, max_iter, rounds, codes=codes_from_0)
+alternate(*given, fresh=True)  # theta starts afresh in each round; let it go on from its last
+alternate(*given, weight=0)  # DCC takes the weight of equality: lambda2 is lambdas[1]
+alternate(*given, codes=lambda *a: a[-1])  # the codes never change: keep what DCC returns
+alternate(*given, codes=lambda *a: sgn(a[3]))  # sgn(H) is the step of SH-BDNN; here it is DCC
+alternate(*given, codes=lambda *a: dcc.coordinate_descent(*a[:-1], 0 * B))
 # DCC starts from 0, as the authors do; here it starts from the present codes
-alternate(X, B, theta, sizes, lambdas, max_iter, rounds - 1)  # one round too few
-alternate(X, B, theta, sizes, lambdas, max_iter, 1)  # one round only: loop over `rounds`
+alternate(*given[:-1], rounds - 1)  # one round too few
+alternate(*given[:-1], 1)  # one round only: loop over `rounds`
 """)
         },
     ),

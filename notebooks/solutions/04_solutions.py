@@ -156,7 +156,7 @@ assert gradient_error(total, W) < 1e-7
 print(f"in a network: error {gradient_error(total, W):.0e}")
 
 # %% [markdown]
-# $\max(0,z)$ has a kink at 0. Where $z-h < 0 < z+h$, the central difference averages the slopes of both sides, and no formula for the gradient agrees with it. The check is not wrong there; the function has no derivative. With random inputs and $h = 6\cdot10^{-6}$ it is met rarely, at $z = 0$ always:
+# $\max(0,z)$ has a kink at 0. Where $z-t < 0 < z+t$, the central difference averages the slopes of both sides, and no formula for the gradient agrees with it. The check is not wrong there; the function has no derivative. With random inputs and $t = 6\cdot10^{-6}$ it is met rarely, at $z = 0$ always:
 
 
 # %%
@@ -198,11 +198,11 @@ for name, V in [("eigenvectors", W), ("random rows", Q)]:
 # %% [markdown]
 # ## 4.5 Find the best step
 #
-# $E(h) = \frac{h^2}6|J'''| + \frac{\varepsilon|J|}h$ has the derivative $\frac h3|J'''| - \frac{\varepsilon|J|}{h^2}$, which vanishes at
+# $E(t) = \frac{t^2}6|J'''| + \frac{\varepsilon|J|}t$ has the derivative $\frac t3|J'''| - \frac{\varepsilon|J|}{t^2}$, which vanishes at
 #
-# $$ h^* = \Big(\frac{3\varepsilon|J|}{|J'''|}\Big)^{1/3}, \qquad E(h^*) = \frac32\,\frac{\varepsilon|J|}{h^*} = \frac32\,(\varepsilon|J|)^{2/3}\Big(\frac{|J'''|}3\Big)^{1/3} . $$
+# $$ t^* = \Big(\frac{3\varepsilon|J|}{|J'''|}\Big)^{1/3}, \qquad E(t^*) = \frac32\,\frac{\varepsilon|J|}{t^*} = \frac32\,(\varepsilon|J|)^{2/3}\Big(\frac{|J'''|}3\Big)^{1/3} . $$
 #
-# (By the first equation $\frac{h^2}6|J'''|$ is half of $\varepsilon|J|/h$ at $h^*$.) With $|J|$ and $|J'''|$ of size 1 the step is about $\varepsilon^{1/3}$ and the error about $\varepsilon^{2/3}$: $6\cdot10^{-6}$ and $4\cdot10^{-11}$ in float64, $5\cdot10^{-3}$ and $2\cdot10^{-5}$ in float32. A check in float32 can tell right from wrong, but it cannot see an error of $10^{-7}$; this is why `gradient_error` works in float64.
+# (By the first equation $\frac{t^2}6|J'''|$ is half of $\varepsilon|J|/t$ at $t^*$.) With $|J|$ and $|J'''|$ of size 1 the step is about $\varepsilon^{1/3}$ and the error about $\varepsilon^{2/3}$: $6\cdot10^{-6}$ and $4\cdot10^{-11}$ in float64, $5\cdot10^{-3}$ and $2\cdot10^{-5}$ in float32. A check in float32 can tell right from wrong, but it cannot see an error of $10^{-7}$; this is why `gradient_error` works in float64.
 
 # %%
 steps = np.logspace(-10, 0, 41)
@@ -215,7 +215,7 @@ fig, ax = plt.subplots(figsize=(6.0, 3.2))
 for dtype, style in [(np.float64, "o-"), (np.float32, "s--")]:
     X, B = X.astype(dtype), B.astype(dtype)
     slope = objective(theta.astype(dtype))[1].astype(float) @ v
-    f = [[float(objective((theta + s * h * v).astype(dtype))[0]) for s in (1, -1)] for h in steps]
+    f = [[float(objective((theta + s * t * v).astype(dtype))[0]) for s in (1, -1)] for t in steps]
     error = np.abs(-np.diff(f)[:, 0] / (2 * steps) - slope) / abs(slope)
     eps = np.finfo(dtype).eps
     ax.loglog(steps, error, style, ms=3, lw=1, label=np.dtype(dtype).name)
@@ -224,7 +224,7 @@ for dtype, style in [(np.float64, "o-"), (np.float32, "s--")]:
     print(
         f"{np.dtype(dtype).name}: error near eps^(1/3) {near:.0e}, eps^(2/3) is {eps ** (2 / 3):.0e}"
     )
-ax.set(xlabel="step h", ylabel="relative error of the difference", ylim=(1e-13, 1e3))
+ax.set(xlabel="step t", ylabel="relative error of the difference", ylim=(1e-13, 1e3))
 _ = ax.legend()
 
 # %% [markdown]

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Write the measures of notebook 02
 #
-# Two functions, about 35 minutes. You need the sections of notebook 02 on average precision and on precision within radius 2.
+# Two functions, about 35 minutes. Notebook 02 says when to do each: 2.A after Eq. (3), 2.B after Eq. (4).
 
 # %%
 import numpy as np
@@ -36,7 +36,7 @@ check(average_precision)
 # %% [markdown]
 # ## 2.B Precision within a Hamming ball (20 minutes)
 #
-# $D$ is $(n_\text{query},n_\text{items})$, the distances, and $R$ the same in booleans: which items are relevant to which query. By Eq. (4) of notebook 02
+# $D$ is $(n_\text{query},n_\text{items})$, the distances, and $R$, here a matrix of booleans of the same shape, tells which items are relevant to which query. By Eq. (4) of notebook 02
 #
 # $$ \mathrm P@\rho=\frac1{n_{\text{query}}}\sum_{q}\frac{|\{i:\ R_{qi},\ D_{qi}\le\rho\}|}{|\{i:\ D_{qi}\le\rho\}|} , $$
 #

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Write the rotation of notebook 03
 #
-# Two functions, about 35 minutes. You need the Procrustes problem and the alternation of notebook 03.
+# Two functions, about 35 minutes. Notebook 03 says when to do each: 3.A after Eq. (5), 3.B after Eq. (6).
 
 # %%
 import numpy as np

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Write the network of notebook 04
 #
-# Two functions, about an hour and a quarter; `backward` takes most of it. You need notebook 04 up to its section on backpropagation.
+# Two functions, about an hour and a quarter; `backward` takes most of it. Notebook 04 says when to do each: 4.A at the beginning of "Run forward", 4.B after Eq. (11).
 
 # %%
 import numpy as np

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Write the loss terms of notebook 05
 #
-# Four functions, about an hour and a half; the last one takes half of it. Derive each gradient on paper before you look at the one in notebook 05.
+# Four functions, about an hour and a half; the last one takes half of it. Notebook 05 says when to do each: after it has stated the term, and before it derives the gradient. Derive it on paper first.
 #
 # Each returns a pair, the value and the gradient with respect to $H$. $H$ is $L\times m$ with samples in columns, and so is its gradient. If a gradient is wrong in a way that no hint explains, `gradient_error` of notebook 04 tells whether it belongs to your value.
 
@@ -90,7 +90,7 @@ check(balance)
 #
 # $$ J = \tfrac1{2m}\|V\|^2,\quad V = \tfrac1LH^\top H - S,\qquad\frac{\partial J}{\partial H} = \tfrac2{mL}HV, $$
 #
-# where $S_{ij}$ is $1$ for samples of the same class and $-1$ for others. You may write it like this first, with $S$ and $V$ as $m\times m$ matrices; `check` will accept the numbers and then complain about the memory. Then use $S=2Y^\top Y-\mathbf 1\mathbf 1^\top$ with one-hot labels $Y$, $C\times m$: Eqs. (14) and (15) of notebook 05.
+# where $S_{ij}$ is $1$ for samples of the same class and $-1$ for others. You may write it like this first, with $S$ and $V$ as $m\times m$ matrices; `check` will accept the numbers and then complain about the memory. Then use $S=2Y^\top Y-\mathbf 1\mathbf 1^\top$ with one-hot labels $Y$, $C\times m$, and set the brackets so that no product is $m\times m$. Eqs. (14) and (15) of notebook 05 are the result.
 #
 # `y` is $(m,)$, whole numbers.
 

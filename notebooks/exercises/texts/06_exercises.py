@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Write the two halves of L-BFGS: direction and step
 #
-# Two functions, about 50 minutes. You need notebook 06 up to its section on backtracking.
+# Two functions, about 50 minutes. Notebook 06 says when to do each: 6.A after Eq. (8), 6.B after Eq. (10).
 
 # %%
 import numpy as np

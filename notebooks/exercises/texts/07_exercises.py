@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Write discrete coordinate descent
 #
-# Two functions, about 40 minutes. You need notebook 07 up to its section "The program".
+# Two functions, about 40 minutes. Do both where notebook 07 says so, after Eq. (6).
 
 # %%
 import numpy as np
