@@ -252,7 +252,7 @@ class DeepEncoder(NetworkHasher):
         return {"Ws_": [W1, *map(np.copy, Ws[1:])], "cs_": [c1, *map(np.copy, cs[1:])]}
 
     def _theta(self, start):
-        """Undo Eq. (8): the encoder of a fitted estimator, for the inputs that this training sees."""
+        """Undo Eq. (8): the encoder of a fitted estimator, for what this training sees."""
         W1, c1 = start.Ws_[0], start.cs_[0]  # x = shift_ + pinv(axes_) z on the axes
         Ws = [W1 @ np.linalg.pinv(self.axes_), *start.Ws_[1:]]
         cs = [c1 + W1 @ self.shift_, *start.cs_[1:]]
