@@ -652,7 +652,7 @@ print("bits where equality exceeds half of the reconstruction:", ", ".join(heavy
 
 
 # %% [markdown]
-# Hypotheses can be tried, one at a time and three seeds each: weights that suit the scale of the data (a fiftieth of each), a wider network, another rule for the round that is kept (the objective decides; on SIFT, neighbours as many as in the ground truth of its sample).
+# Hypotheses can be tried, one at a time (`course.py run --settings`): weights that suit the scale of the data (a fiftieth of each), a wider network, another rule for the round that is kept (the objective decides; on SIFT, neighbours as many as in the ground truth of its sample). What was run, with the number of seeds in brackets:
 
 # %%
 TRIED = {
@@ -675,7 +675,7 @@ for data, L in (("cifar10", 24), ("cifar10", 32), ("cifar10-hog-jpeg", 32), ("si
             print(f"{TITLES[data]:13} {L}  {name:24} {P2:>15} {rest[0]:7.2f} {100 * rest[1]:8.1f}")
 
 # %% [markdown]
-# **What is known.** Two different things happen. On the CNN features the weights do not suit the data: the input is divided by one number, the largest range of a dimension. That leaves pixels with a mean square of the size that the weights were chosen for; of principal components, whose ranges differ by orders of magnitude, it leaves next to nothing to reconstruct, and the terms of the code layer take over. With weights divided by fifty the one recorded run gains (the two lines above; one seed is an anecdote, and no row tests 32 bits). On HOG and SIFT equality is a smaller share, so this cannot be the reason there. There the lines on empty balls say how the figure comes about: precision at radius 2 counts an empty ball as 0, so a code that spreads the items more loses by it even where its filled balls are purer. *Why* UH-BDNN spreads them more at 32 bits, whether the network is too narrow for 32 directions or the stopping rule keeps the wrong round, no row decides: nobody varied these one at a time. The question is open. With vectors of your own, look at the terms in `history_`: where equality is not small beside the reconstruction, the weights are too large for your data.
+# **What is known.** Two different things happen. On the CNN features the weights do not suit the data: the input is divided by one number, the largest range of a dimension. That leaves pixels with a mean square of the size that the weights were chosen for; of principal components, whose ranges differ by orders of magnitude, it leaves next to nothing to reconstruct, and the terms of the code layer take over: equality is as large as the reconstruction, where `fit` warns at a tenth. Whether smaller weights mend it there no row says yet. On HOG and SIFT equality is a smaller share. There the lines on empty balls say how the figure comes about: precision at radius 2 counts an empty ball as 0, so a code that spreads the items more loses by it even where its filled balls are purer. *Why* UH-BDNN spreads them more at 32 bits is open. On HOG neither weights divided by fifty nor a wider network helped, in one run each, which is an anecdote. With vectors of your own, look at the terms in `history_`: where equality is not small beside the reconstruction, the weights are too large for your data, and ITQ is the safer choice.
 #
 # BA has such a weight, too. Where it is marked above it ends at its start; a lighter weight was not tried.
 #
