@@ -142,7 +142,7 @@ def read_columns(path: StrPath, *asked: Any) -> tuple[np.ndarray, np.ndarray | N
     return X, y, arrays.get("columns")
 
 
-def as_vectors(X, what):
+def as_vectors(X: Any, what: str) -> tuple[np.ndarray, tuple[int, ...] | None]:
     """Finite float32 vectors in rows, and the shape of one sample if it was an image."""
     X = np.asarray(X)
     if X.dtype.kind not in "buif" or X.ndim < 2 or X.size == 0:
@@ -164,7 +164,7 @@ def as_vectors(X, what):
     return X, image_shape
 
 
-def as_labels(y, X, what, text=False):
+def as_labels(y: Any, X: Any, what: str, text: bool = False) -> np.ndarray:
     """Labels (n,), as text if that is asked for, or a 0/1 matrix (n, n_labels) of several."""
     y = np.asarray(y)
     y = y.ravel() if y.ndim == 2 and 1 in y.shape else y
@@ -205,18 +205,19 @@ def listed(arrays: Iterable, most: int = 10) -> str:
     return ", ".join(names[:most]) + more or "nothing"
 
 
-def warn(told):
+def warn(told: str) -> None:
+    """A remark that does not stop the reading."""
     warnings.warn(told, stacklevel=2)
 
 
-def read_file(path, asked):
+def read_file(path: Path, asked: "Asked") -> dict[str, Any]:
     """The arrays of a file by name, the vectors among them as ``X``, the labels as ``y``."""
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}")
     reader = READERS.get(_ending(path))
     if reader is None:
         raise ValueError(f"{path}: a data file must be one of {', '.join(READERS)}")
-    if not is_data_file(asked.labels):
+    if asked.labels is None or not is_data_file(asked.labels):
         return reader(path, asked)
     arrays = reader(path, asked._replace(labels=None))
     y = _read_labels(expanded(asked.labels), len(arrays.get("X", ())), asked.text)
@@ -310,7 +311,7 @@ def _check_beginning(path, *marks):
             raise ValueError("its first bytes are others")
 
 
-def read_vecs(path):
+def read_vecs(path: Path) -> np.ndarray:
     """Vectors of a .fvecs or .bvecs file: each is its length as int32, then its entries."""
     entry = np.dtype("<f4" if path.suffix.lower() == ".fvecs" else "u1")
     with _reading(path, f"an {path.suffix} file"):

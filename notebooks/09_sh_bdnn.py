@@ -614,7 +614,7 @@ class SHBDNN(DeepEncoder):
         sizes, lambdas = self._sizes(len(X)), self._lambdas
         classes, T = label_groups(y)
         self.floor_ = class_vectors(np.bincount(classes), self.n_bits, T)[1]
-        m, theta = X.shape[1], None if state is None else state.theta
+        m, theta = X.shape[1], None if state is None else state[0]
         while t < self._n_rounds():
             part = self._part(t, m)
             Xt, yt = X[:, part], y[part]

@@ -145,7 +145,7 @@ _ = fig.legend(handles, names, loc="outside upper center", ncols=2)
 save_figure(fig, "14_sweeps")
 
 # %% [markdown]
-# UH-BDNN:
+# Retrieval over every weight, mean and range of five seeds. What moves UH-BDNN:
 #
 # * **$\lambda_1$ has no effect up to ten times the paper's value, then there is a cliff.** At $10^{-3}$ the network can no longer follow the codes, which costs 12 to 13 points of precision and 6 of mAP; at $10^{-2}$ the weights are gone, and every picture has the same code.
 # * **$\lambda_2$ matters in both directions.** Without the equality term 5 points of precision and 7 of mAP are missing, with a tenth of the paper's weight 9 and 6. Ten times as much costs 2 points of precision and no mAP, a hundred times 14 and 6.
