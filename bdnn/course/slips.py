@@ -40,7 +40,7 @@ def evaluate(expression, right, arguments):
 def table(text):
     """[(expression, hint)] of the lines of a table.
 
-    A hint may go on in a line of its own; *NAME stands for the lines of a shared table.
+    A hint may go on in a line of its own; `*NAME` stands for the lines of a shared table.
     """
     found = []
     for line in text.strip().splitlines():
