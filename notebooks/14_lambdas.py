@@ -320,19 +320,13 @@ trained("mine", lambda3=0.03, lambda4=0.0)
 # %% tags=["nbval-ignore-output", "remove-output"]
 from ipywidgets import FloatLogSlider, IntSlider, interact_manual
 
-sliders = {
-    name: FloatLogSlider(start[name], min=low, max=high, description=label(name))
-    for name, low, high in (
-        ("lambda1", -7, -2),
-        ("lambda2", -4, 0),
-        ("lambda3", -4, 1),
-        ("lambda4", -8, -2),
-    )
-}
+sliders = {}
+for name in ("lambda1", "lambda2", "lambda3", "lambda4"):  # from a hundredth to a hundredfold
+    at = np.log10(start[name])
+    sliders[name] = FloatLogSlider(start[name], min=at - 2, max=at + 2, description=label(name))
+sliders["n_bits"] = IntSlider(16, min=8, max=32, description="bits")
 train = interact_manual.options(manual_name="Train")
-_ = train(
-    trained, name="trained", n_bits=IntSlider(16, min=8, max=32, description="bits"), **sliders
-)
+_ = train(lambda **values: trained(**values), **sliders)
 
 # %% [markdown]
 # ## What we have now

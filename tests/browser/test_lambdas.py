@@ -27,4 +27,4 @@ def test_the_view_moves_and_shows_a_training_of_ones_own(lab, page, expect, pict
     widgets.locator(".widget-slider .noUi-handle").first.focus()
     page.keyboard.press("ArrowRight")
     widgets.get_by_role("button", name="Train").click()
-    expect(page.locator("#trained .line")).to_contain_text("λ1 = 1.26e-05", timeout=PATIENCE)
+    expect(page.locator("#trained .line")).to_contain_text("λ1 = 1.25", timeout=PATIENCE)
