@@ -94,10 +94,14 @@ def test_the_recorded_grid_is_complete_and_small(grid):
                 assert len(grid.each(method, values, name)) == 5
 
 
-@pytest.mark.rounding
+@pytest.mark.rounding  # not at 8 bits: there rounding may decide which classes share a ball
 @pytest.mark.parametrize(
     ("method", "moved"),
-    [("UHBDNN", {"lambda2": 0.5}), ("SHBDNN", {"n_bits": 8}), ("DeepHashing", {"alpha1": 10000})],
+    [
+        ("UHBDNN", {"lambda2": 0.5}),
+        ("SHBDNN", {"lambda3": 10.0}),
+        ("DeepHashing", {"alpha1": 10000}),
+    ],
 )
 def test_the_recorded_grid_is_what_the_library_computes(grid, digits, method, moved):
     values = defaults(method) | moved
