@@ -340,16 +340,17 @@ def _read_bin(path, mapped):
 def _read_named(path, asked):
     """Arrays of a .npz, .mat or .h5 file."""
     arrays = read_archive(path) if _ending(path) == ".npz" else _read_elsewhere(path, asked)
-    for key, name, error in (
-        ("y", asked.labels, MissingLabelsError),
-        ("X", asked.vectors, ValueError),
+    found = {}
+    for key, name, what, error in (
+        ("y", asked.labels, "labels", MissingLabelsError),
+        ("X", asked.vectors, "vectors", ValueError),
     ):
         if name is not None and name not in arrays:
-            what = "labels" if key == "y" else "vectors"
             raise error(f"{path} holds no {name!r} for {what}; it holds {listed(arrays)}")
         if name is not None:
-            arrays[key] = arrays.pop(name)
-    return arrays
+            found[key] = arrays[name]
+    others = {k: A for k, A in arrays.items() if k not in (asked.labels, asked.vectors)}
+    return others | found  # the name of one may be the key of the other
 
 
 def _read_elsewhere(path, asked):

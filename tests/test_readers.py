@@ -287,6 +287,17 @@ def test_hdf5_without_its_package(tmp_path, monkeypatch):
             read_vectors(tmp_path / name)
 
 
+def test_vectors_and_labels_that_are_called_like_each_other(tmp_path, vectors):
+    X = vectors[0].astype(np.float32)
+    y = np.arange(len(X)) % 3
+    np.savez(tmp_path / "turned.npz", y=X, X=y, other=y + 1)
+    for labels in ("X", "other", None):
+        found = read_vectors(tmp_path / "turned.npz", labels, vectors="y")
+        np.testing.assert_array_equal(found[0], X)
+        expected = {"X": y, "other": y + 1, None: None}[labels]
+        np.testing.assert_array_equal(found[1], expected)
+
+
 def test_labels_of_another_name_or_file(tmp_path, vectors):
     X, y = vectors
     np.savez(tmp_path / "a.npz", X=X, kind=SPECIES[y], y=y)
