@@ -32,7 +32,7 @@ MARKER = VENV / "ready"  # written last; says what the environment is complete f
 COMMANDS = {
     "run": ("train on real digits, print the table, write figures/ (the main job)", ""),
     "test": ("every check, as CI runs it", "bench fast hdf5 hog parquet scale search site test"),
-    "lab": ("open JupyterLab on the notebooks", "scale"),
+    "lab": ("open JupyterLab on the notebooks", "scale search"),
     "grid": ("record the trainings that the explorers of notebook 14 show", ""),
     "build": (
         "text notebooks -> executed notebooks with outputs -> modules of bdnn",

@@ -206,7 +206,8 @@ def lbfgs_rounds(fun: Callable[[Array], tuple[float, Array]], theta: Array) -> I
 class DeepHashing(NetworkHasher):
     """Deep Hashing (Liong et al., CVPR 2015), unsupervised.
 
-    The defaults are what the paper prints. The other values of `reduction`, `init` and `optimizer`
+    The defaults are our reading of what the paper prints: its start, step and number of steps are
+    not in the sources that we could read. The other values of `reduction`, `init` and `optimizer`
     are variants, which notebook 10 compares with it.
 
     Parameters

@@ -52,7 +52,7 @@ HTML(explorer_page(grid, dataset))
 #
 # ## The trainings behind the sliders
 #
-# The papers give one value to each weight and do not say how much depends on it. Here each weight takes five or six values: 0, which takes the term away, and others from below the paper's value to far above it. One weight is moved at a time; $\lambda_2$ and $\lambda_3$ of UH-BDNN are moved together as well. Every seed draws its own 1,000 of the 4,000 training digits. The trainings are short, nothing is held out, and the state with the lowest objective is kept. The queries of UH-BDNN and Deep Hashing are judged by their 50 nearest neighbours, those of SH-BDNN by their labels, as in the paper.
+# One value of each weight is known, those of Deep Hashing from a re-implementation (notebook 10), and not how much depends on it. For short we call them the paper's. Here each weight takes five or six values: 0, which takes the term away, and others from below the paper's value to far above it. One weight is moved at a time; $\lambda_2$ and $\lambda_3$ of UH-BDNN are moved together as well. Every seed draws its own 1,000 of the 4,000 training digits. The trainings are short, nothing is held out, and the state with the lowest objective is kept. The queries of UH-BDNN and Deep Hashing are judged by their 50 nearest neighbours, those of SH-BDNN by their labels, as in the paper.
 
 # %%
 import matplotlib.pyplot as plt
@@ -153,9 +153,9 @@ save_figure(fig, "14_sweeps")
 # * **$\lambda_4$ has no effect up to ten times the paper's value**, and need not be there either. A hundred times as much costs 4 points of precision and 2 of mAP, a thousand times 12 and 6.
 # * **The number of bits:** from 8 to 32 bits mAP rises by 27 points, further than any weight moves it within a factor of ten of the paper's values. Precision is highest at 24 bits and falls at 32, because more than half of the balls are empty there and count 0.
 #
-# SH-BDNN: **each of its four weights may be 0.** For mAP the interval then holds 0 each time, and the mean differs by 0.6 points at most. Only large weights do harm: $\lambda_3=100$ costs 12 points of mAP, $\lambda_2=500$ costs 3. Of precision we can say less. One seed of five ends at 78 % at the paper's point, the others at 83 or 84 %, and at other weights that seed does as well as they do; so the intervals reach up to 5 points to either side.
+# SH-BDNN: **each of its four weights may be 0.** For mAP the interval then holds 0 each time, and the mean differs by 0.6 points at most. Only large weights do harm: $\lambda_3=100$ costs 12 points of mAP, $\lambda_2=500$ costs 3. Of precision we can say less. One seed of five ends at 78 % at the paper's point, the others at 83 or 84 %, and at other weights it is another seed, or none; so the intervals reach up to 5 points to either side.
 #
-# Deep Hashing: **its weights have no effect** from 0 to the printed value of $\alpha_1$ and from 0 to ten thousand times those of $\alpha_2$ and $\alpha_3$. Without its variance term the codes are as good. Larger weights do harm here, too: ten times $\alpha_1$ costs 1 to 2 points of precision, a hundred times 6.
+# Deep Hashing: **its weights have no effect** from 0 to the paper's value of $\alpha_1$ and from 0 to ten thousand times those of $\alpha_2$ and $\alpha_3$. Without its variance term the codes are as good. More of $\alpha_1$ does harm: ten times as much costs 1 to 2 points of precision, a hundred times 6.
 #
 # These are statements about 1,000 digits, five seeds and short trainings. What they say, we assert:
 
@@ -225,7 +225,7 @@ print("all of it holds in the recorded grid")
 # Divide the two terms that only look at $H$ by their weights, so that the size of the term itself is seen, and put the bits beside it:
 
 # %%
-print("               term/weight  imbalance  dependence   P@2 %   mAP %")
+print("               term/weight  imbalance  dependence   P@2 %   mAP %   (the term: first seed)")
 for name, term in (("lambda3", "independence"), ("lambda4", "balance")):
     for value in VALUES["UHBDNN"][name][1:]:
         point = start | {name: value}
@@ -277,8 +277,8 @@ for a, b in sorted(pairs, key=lambda pair: (pair[0] / pair[1], pair)):
 # %% [markdown]
 # * **Without the equality term** (bottom row) mAP is 5 to 22 points lower. In the lower left corner nothing but weight decay acts on the encoder, which stays near its start, the principal components: 43 % precision, more than at the paper's point, at a mAP of 30 %. One measure alone would call that good. Beside it, at $\lambda_3=10^{-3}$, four seeds of five end with bits far from balance (0.6 to 0.8).
 # * **Without the independence term** (left column, above its lowest row) nothing is lost up to the paper's $\lambda_2$.
-# * **The ratio decides most.** At 0.5 the two points lose 9 points of precision and 6 of mAP each, at 5 the three points lie within 1.3 points, from 50 on the loss is at most 2.5 points. For given codes the encoder sees only ratios (Exercise 14.1). But $\lambda_2$ also weighs the encoder against the reconstruction when the codes are updated, and $\lambda_2=0.5$ costs 1 to 3 points of precision at each of its ratios.
-# * None of the 16 points is better than the paper's in both measures.
+# * **Within this plane the ratio decides most.** At 0.5 the two points lose 9 points of precision and 6 of mAP each, at 5 the three points lie within 1.3 points, from 50 on the loss is at most 2.5 points. For given codes the encoder sees only ratios (Exercise 14.1). But $\lambda_2$ also weighs the encoder against the reconstruction when the codes are updated, and $\lambda_2=0.5$ costs 1 to 3 points of precision at each of its ratios.
+# * None of the 15 other points is better than the paper's in both measures.
 
 # %%
 both = [
@@ -333,7 +333,7 @@ _ = train(lambda **values: trained(**values), **sliders)
 #
 # `bdnn.course.explorer`, written by hand, holds the grid and the page; nothing is exported from this notebook.
 #
-# Which λ matter? Those of equality and independence, above all through their ratio: the independence term must not outweigh the equality term. $\lambda_1$ and $\lambda_4$ must only be small enough, and so must every weight of SH-BDNN and of Deep Hashing. The number of bits matters more than a factor of ten in any of them.
+# Which λ matter? Those of equality and independence, through their ratio, as the independence term must not outweigh the equality term, and $\lambda_2$ must not be large by itself. $\lambda_1$ and $\lambda_4$ must only be small enough. The weights of SH-BDNN and of Deep Hashing may be 0, and only $\lambda_2$, $\lambda_3$, $\alpha_1$ and $\alpha_3$ do harm where they are large. The number of bits matters more than a factor of ten in any of them.
 #
 # ## Questions
 #

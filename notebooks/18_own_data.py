@@ -12,7 +12,7 @@
 # * to append and remove items, and to see when a model no longer fits its vectors;
 # * which files the commands read, and what their messages ask you to do.
 #
-# **What you need.** NumPy. Notebook 02 explains the measures, 08 and 09 the methods, 19 the search in two stages. About 25 minutes to read, a minute or so to run.
+# **What you need.** NumPy, and the extra `search` for the comparison with faiss. Notebook 02 explains the measures, 08 and 09 the methods, 19 the search in two stages. About 25 minutes to read, a minute or so to run.
 
 # %% tags=["nbval-ignore-output"]
 import sys
@@ -42,7 +42,7 @@ import numpy as np
 import pandas
 
 import bdnn
-from bdnn.course.plotting import method_style, save_figure
+from bdnn.course.plotting import method_style, recall_axes, save_figure
 from bdnn.course.records import course_folder
 from bdnn.data import nearest_neighbours, read_vectors
 from bdnn.metrics import balance, mean_average_precision, nearest, recall_at
@@ -53,7 +53,7 @@ from bdnn.search import rerank
 #
 # A hash function is learned from vectors: one row for each thing that you want to find again, one column for each number that describes it. The numbers may be pixels, measurements, or the output of a network that somebody else trained. All that counts is that *similar things have vectors that are close*.
 #
-# Ours come from text. The documentation of a function begins with a sentence that says what it does: "Compute the matrix exponential of an array." The language model all-MiniLM-L6-v2 has turned 5,000 such sentences, from Python and five of its packages, into **embeddings**: 384 numbers each, a vector of length 1. Sentences of like meaning get vectors that are close. The file `sentences.npz` ships with the course. It keeps a byte for each number, and the names of the functions; `tools/embed.py` has made it, and says how.
+# Ours come from text. The documentation of a function begins with a sentence that says what it does: "Compute the matrix exponential of an array." The language model all-MiniLM-L6-v2 has turned 5,000 such sentences, from Python and five of its packages, into **embeddings**: 384 numbers each, 1,536 bytes in single precision, a vector of length 1. Similar sentences get vectors that are close. The file `sentences.npz` ships with the course. It keeps a byte for each number, rounded, and the names of the functions; `tools/embed.py` has made it, and says how.
 #
 # We cut it into three files such as yours. `vectors.npz` is what there is today, `more.npz` arrives later, and `queries.npz` holds 400 sentences that no training will see.
 
@@ -114,7 +114,7 @@ for name in ("signs", "signs, centred"):
     print(f"{name:16}", *(f"{L} bits: {100 * CURVES[name, L][0]:.0f} %  " for L in LENGTHS))
 
 # %% [markdown]
-# Centring is no cure here. The mean is a quarter as long as a vector, so most borders lie near the middle anyway, and centring moves no figure by more than three points; 400 queries cannot tell a point from chance. It would be needed behind a ReLU, where no number is negative and all signs are equal.
+# Centring is no cure here. The mean is a quarter as long as a vector, so most borders lie near the middle anyway, and centring moves no figure by more than two points, one run of each. It would be needed behind a ReLU, where no number is negative and all signs are equal.
 #
 # ## Choose method and length from a curve
 #
@@ -131,7 +131,7 @@ for (name, L), model in models.items():
 print(*{str(warning.message).partition(": ")[2] for warning in caught}, sep="\n")
 
 # %% [markdown]
-# A network may warn, and is right to be asked for: `history_` tells what happened round by round, and `best_` which round was kept. `reconstruction` should be the largest term by far: where `equality` exceeds a tenth of it, the weights $\lambda$ are too heavy for your vectors. With `verbose=True` a network shows a progress bar, and **Ctrl-C ends its training early and keeps the best state so far**.
+# A network may warn that its weights do not fit; then look: `history_` tells what happened round by round, and `best_` which round was kept. `reconstruction` should be the largest term by far: where `equality` exceeds a tenth of it, the weights $\lambda$ are too heavy for your vectors. With `verbose=True` a network shows a progress bar, and **Ctrl-C ends its training early and keeps the best state so far**.
 #
 # Product quantisation, of notebook 19, is the rival at equal bytes (extra `search`; without faiss this cell does nothing).
 
@@ -174,16 +174,11 @@ for i, ax in enumerate(axes):
         own = [L for L in LENGTHS if (name, L) in CURVES]
         style = STYLES[name] | {"label": name} if name in STYLES else method_style(name)
         _ = ax.plot([L // 8 for L in own], [100 * CURVES[name, L][i] for L in own], **style)
-    _ = ax.set(xscale="log", xlabel="bytes of an item in memory", ylim=(0, 102))
-    _ = ax.set_xticks([L // 8 for L in LENGTHS], [L // 8 for L in LENGTHS])
-    _ = ax.set_xticks([], minor=True)
-_ = axes[0].set(title="codes alone: 10-recall@10 (%)")
-_ = axes[1].set(title="100 items re-ranked: 10-recall@100 (%)")
-_ = axes[1].legend(loc="lower right")
+recall_axes(axes, LENGTHS)
 save_figure(fig, "18_bytes")
 
 # %% [markdown]
-# ITQ does with half the bytes what signs do, and re-ranking costs it little: with eight bytes, where a vector has 1,536, nearly nine of the ten neighbours are on a list of 100, with sixteen more than nine and a half. UH-BDNN is behind it, as on the features of a CNN in notebook 15 (its weights $\lambda$ are the defaults, and one seed is an anecdote). Product quantisation finds most at every length, and re-ranking narrows its lead; it is flattered, since its centroids were trained on the very vectors that are searched, sixteen to a centroid (Exercise 19.3). We take ITQ with 64 bits, and lists of about 100.
+# Up to 16 bytes ITQ does with half of them what signs do, and re-ranking costs it little: with eight bytes, where a vector has 1,536, nearly nine of the ten neighbours are on a list of 100, with sixteen more than nine and a half. UH-BDNN is behind it, as on the features of a CNN in notebook 15 (with weights $\lambda$ of which it warns, at 64 bits one round of five, one seed: an anecdote). Product quantisation finds most at every length, and from eight bytes on re-ranking narrows its lead; it is flattered, since its many centroids were trained on the very vectors that are searched, sixteen to a centroid (Exercise 19.3). If recall at equal bytes is all that counts, take it. Bits need no codebook, and their scan is a count of differing bits in any language or database; we go on with ITQ, 64 bits, and lists of about 100.
 
 # %%
 ALONE, LISTED = ({key: 100 * curve[i] for key, curve in CURVES.items()} for i in (0, 1))
@@ -199,7 +194,7 @@ for L in (32, 64, 128):
     )
 
 # %% [markdown]
-# The other price is time. A scan of codes, in NumPy and on one core, beside the exact search:
+# The other price is time. A scan of codes, in NumPy and on one core, beside the exact search; the re-ranking comes on top of the scan:
 
 # %% tags=["nbval-ignore-output"]
 
@@ -216,20 +211,20 @@ for L in LENGTHS:
 print(f"{4 * D:5} bytes: {milliseconds(nearest_neighbours, query, database, 10):.3f} ms, exact")
 
 # %% [markdown]
-# Four thousand items are few, and these are the times of one machine, of its processor, so that other programs count little; notebook 19 compares scans of 200,000 with those of faiss. That eight bytes stand for 1,536 needs no stopwatch.
+# Four thousand items are few, and with the re-ranking two stages may well be slower than the exact search here. (Processor time, one machine; notebook 19 compares scans of 200,000 items with those of faiss.) That eight bytes stand for 1,536 needs no stopwatch.
 #
 # ## Choose a method
 #
-# By the tables of notebook 15, with default settings, three seeds, up to 32 bits:
+# By the means of notebook 15, precision within radius 2, default settings, up to 32 bits; most of the leads of UH-BDNN are not confirmed by its tests:
 #
 # | you have | take | because |
 # | --- | --- | --- |
-# | no labels | `ITQ` first | it trains in seconds, and on the features of a CNN UH-BDNN was behind it at 24 and 32 bits |
-# | no labels, 16 or 24 bits, pixels or descriptors | `UHBDNN` as well | ahead of ITQ on MNIST, HOG and SIFT, by half a point to six points of P@2; it takes about forty times as long to train |
+# | no labels | `ITQ` first | it trains in seconds, and on the features of a CNN UH-BDNN was behind it from 16 bits on |
+# | no labels, 16 or 24 bits, pixels or descriptors | `UHBDNN` as well | ahead of ITQ on MNIST, HOG and SIFT, by half a point to six points; it takes some thirty to a hundred times as long to train |
 # | no labels, 32 bits | whichever wins on *your* held-out queries | ahead by a point on MNIST, behind on HOG and on CNN features, undecided on SIFT |
-# | no labels, features of a CNN | `KMeansHashing`, `ITQ` | k-means hashing led at 16 and 24 bits, ITQ and the binary autoencoder at 32 |
+# | no labels, features of a CNN | `KMeansHashing`, `ITQ` | k-means hashing led at 24 bits, ITQ and the binary autoencoder at 32; on the sentences above, ITQ |
 # | labels, and *similar* means *of the same class* | `SHBDNN` | first at every length on MNIST and on CNN features |
-# | labels, but little time or few vectors | `SupervisedDiscreteHashing` | two to seven points behind from 16 bits on; trains in seconds, encodes more slowly |
+# | labels, but little time or few vectors | `SupervisedDiscreteHashing` | two to five points behind from 16 bits on; trains in seconds, but encodes far more slowly |
 #
 # No table replaces a run on your vectors. That is what `compare` is for.
 #
@@ -246,7 +241,7 @@ found, _ = rerank(query, database, shortlist, 8)
 print(codes.dtype, codes.shape)
 
 # %% [markdown]
-# The file also has the embeddings of a few questions, as a user would type them. For each the three functions that are found by eight bytes an item, and those that the exact search finds:
+# The file also has the embeddings of a few questions, as a user would type them. For each the three functions that are found by eight bytes an item and re-ranking, and those that the exact search finds:
 
 # %%
 questions = sentences["questions"].astype(np.float32)
@@ -317,7 +312,7 @@ _ = run(f"remove codes.npz {names[0]} {names[7]}")
 _ = run("encode my.bdnn more.npz --id name --output codes.npz --append")
 
 # %% [markdown]
-# A second time would be a mistake, and is refused. The rows have moved: a file for `--rerank` must hold the vectors in the rows of the codes.
+# A second time would be a mistake, and is refused. The rows have moved: a file for `--rerank` must hold the vectors in the rows of the codes, so keep it in step, with `np.delete` and `np.concatenate`.
 #
 # ## Check whether the model still fits
 #
@@ -346,7 +341,7 @@ changed = imbalance["matplotlib alone"], imbalance["another network"]
 assert max(imbalance["as they are"], imbalance["with noise"]) < 0.1 < 0.2 < min(changed)
 
 # %% [markdown]
-# The vectors that arrived are a little less balanced than those of the training, as any sample of 600 is. Another topic, or another network, and the balance jumps: train again, and encode the whole database anew, since **codes of different models cannot be compared**. The check is not all-seeing. Noise as large as the vectors leaves the bits balanced, and so, nearly, does a wrong length. Beside `precision_at_2` of a network `evaluate` prints what it had in its validation.
+# The vectors that arrived are a little less balanced than those of the training, as any sample is: for $n$ vectors and perfect bits chance alone makes about $\sqrt{2/(\pi n)}$, 0.03 for 600 and 0.08 for the 111 sentences of one package. Beyond that, as where the numbers come in another order, train again, and encode the whole database anew, since **codes of different models cannot be compared**. The check does not catch everything. Noise as large as the vectors leaves the bits balanced, and so, nearly, does a wrong length. Beside `precision_at_2` of a network `evaluate` prints what it had in its validation.
 #
 # ## Use labels where there are any
 #
@@ -398,7 +393,7 @@ for line in (
 # ## Before you trust it
 #
 # * **Cosine or Euclid?** Embeddings are compared by their cosine. If all have length 1, the Euclidean distance ranks alike; else divide them by their lengths first.
-# * **Scale.** A feature in millimetres beside one in kilometres decides alone. Bring the features to one unit, or put a `StandardScaler` before the hash function in a `Pipeline`. A common factor does not matter: each method scales its input as a whole.
+# * **Scale.** A feature in millimetres beside one in kilometres decides alone. Bring the features to one unit, or put a `StandardScaler` before the hash function in a `Pipeline`. A common factor does not matter: each method scales its input as a whole. (What UH-BDNN's weights do not fit is not the unit but how unequal the dimensions are.)
 # * **Duplicates** across training and queries make every figure look better. Remove them first.
 # * **Missing values** are refused, not guessed. Decide what an empty cell means.
 # * **More vectors than memory?** `encode`, `search` and `evaluate` leave a `.npy`, `.fbin` or `.u8bin` file where it is and read it block by block. `train` reads all of its file: give it a random sample of some ten thousand; or open the file with `np.load(path, mmap_mode="r")`, which `fit` and `encode` take as it is (notebook 16).

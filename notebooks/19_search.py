@@ -3,13 +3,13 @@
 #
 # *This page lies off the path (00 to 10, 14, 15). It uses notebooks 02b, 03 and 08.*
 #
-# **What you will do.** You search as programs in use do it: codes make a shortlist, the vectors themselves put it in order. You measure what the list misses, improve it without a bit more memory, and set codes beside the two rivals that a practitioner will name first, product quantisation and HNSW.
+# **What you will do.** You search as programs in use do it: codes make a shortlist, the vectors themselves put it in order. You measure what the list misses, improve it at the same memory, and set codes beside the two rivals that a practitioner will name first, product quantisation and HNSW.
 #
 # **What you will learn**
 #
 # * what recall means, in both definitions in use, and why one curve tells everything about re-ranking;
 # * to keep the query real while the items stay bits, and when that hurts;
-# * what a byte and a millisecond buy, and who sells them cheaper;
+# * what a byte and a millisecond buy, in codes and in their rivals;
 # * to choose the number of bits from a curve, without a label.
 #
 # **What you need.** Notebooks 03 (ITQ) and 08 (UH-BDNN). faiss for the rivals (`pip install ".[search]"`; without it their cells do nothing). About 35 minutes to read, a minute to run.
@@ -85,7 +85,7 @@ import matplotlib.pyplot as plt
 
 # %%
 from bdnn import ITQ, UHBDNN
-from bdnn.course.plotting import COLOURS, save_figure
+from bdnn.course.plotting import COLOURS, recall_axes, save_figure
 from bdnn.data import load, nearest_neighbours
 from bdnn.itq import itq_codes
 from bdnn.metrics import nearest, recall_at
@@ -109,7 +109,7 @@ for name, ten in (("true", truth[0]), ("by code", shortlist[0, :10]), ("re-ranke
     print(f"{name:10}", *(f"{i:5}" for i in ten))
 
 # %% [markdown]
-# By code alone the ten are mostly wrong; after the second stage they are nearly all right.
+# By code alone the ten of this query are mostly wrong; after the second stage they are right.
 #
 # ## Measure what the list misses
 #
@@ -276,7 +276,7 @@ assert abs(RECALL["ITQ", 16, "Hamming", 100] - RECALL["UH-BDNN", 16, "Hamming", 
 print("at 16 bits the two are equal by Hamming distance; with a real query ITQ is ahead")
 
 # %% [markdown]
-# Read the lines of 16 bits. By Hamming distance the two methods are level; with a real query ITQ leads, because its outputs are projections and those of the network are not. With the decoder UH-BDNN catches up. **Which method is better depends on the distance by which you search.** (One seed, 1,000 queries; the standard error of a figure is about half a point.) At 128 and 256 bits ITQ leads by any distance, but there UH-BDNN had no round of DCC.
+# Read the lines of 16 bits, on a list of 100. By Hamming distance the two methods are level; with a real query ITQ leads, because its outputs are projections and those of the network are not. With the decoder UH-BDNN catches up. On a list of 10 it is ahead by Hamming distance and by the decoder, and level with a real query. **Which method is better depends on the distance by which you search, and on the list.** (One seed, 1,000 queries; the standard error of a figure is about half a point.) From 64 bits on ITQ leads by any distance; at 128 and 256 UH-BDNN had no round of DCC.
 #
 # **When it hurts.** Eq. (2) believes that the outputs of all bits are in one unit. Let us break that in two ways: saturate the outputs, as a steep `tanh` at the end of a network does; and give each bit a unit of its own, which changes no code.
 
@@ -297,7 +297,7 @@ by_code = RECALL["ITQ", 32, "Hamming", 10]
 assert (
     abs(broken["saturated"] - by_code) < 0.03 and broken["in units from 1 to 100"] < by_code - 0.02
 )
-print("saturated outputs gain nothing; outputs in different units lose to Hamming")
+print("saturated outputs gain next to nothing; outputs in different units lose to Hamming")
 
 # %% [markdown]
 # And it costs: no bits can be counted any more. What is left is a **look-up**. A byte $v_j$ of a code holds eight bits, hence it has 256 values, and for each of them the query's share of $h^\top b$ can be written into a table beforehand:
@@ -424,22 +424,17 @@ for ax, n in zip(axes, (10, 100)):
         style = {**STYLES[name], "ls": "--" if how in HOW[1:] else "-"}
         label = f"{name}, {how}" if how else name
         _ = ax.plot([L // 8 for L in LENGTHS], values, label=label, **style)
-    _ = ax.set(xscale="log", xlabel="bytes of an item in memory", ylim=(0, 102))
-    _ = ax.set_xticks([L // 8 for L in LENGTHS], [L // 8 for L in LENGTHS])
-    _ = ax.set_xticks([], minor=True)
-_ = axes[0].set(title="codes alone: 10-recall@10 (%)")
-_ = axes[1].set(title="100 items re-ranked: 10-recall@100 (%)")
-_ = axes[1].legend(loc="lower right")
+recall_axes(axes, LENGTHS)
 save_figure(fig, "19_bytes")
 
 # %% [markdown]
-# The left panel asks codes to do all the work, the right one leaves the order to stage two. Product quantisation with 256 centroids is on top in both, at every length: two bytes of it do what four to eight bytes of bits do. The dashed curves, a real query against bits, close a part of the gap and no more; they do pass PQ with 16 centroids, up to 16 bytes. HNSW is not in the picture, because it lies a hundred times to the right: over 3,200 bytes an item, of which the links alone take more than the longest code here.
+# The left panel asks codes to do all the work, the right one leaves the order to stage two. Product quantisation with 256 centroids is on top in both, at every length: two bytes of it do what four to eight bytes of bits do. The dashed curves, a real query against bits, close a part of the gap and no more; the better of them does pass PQ with 16 centroids, up to 16 bytes. HNSW is not in the picture, because it lies a hundred times to the right: over 3,200 bytes an item. Its links alone take more than the longest code here.
 #
-# **What flatters PQ here.** Its centroids were trained on the 4,000 items that are then searched, sixteen to a centroid, and take $256\cdot832$ numbers, as much room as 270 items. Exercise 19.3 trains it on other digits.
+# **What flatters PQ here.** Its centroids were trained on the 4,000 items that are then searched, sixteen to a centroid, and take $256\cdot832$ numbers, as much room as 270 vectors, which is more than all codes of these 4,000 items. So "equal bytes" is meant for databases of millions. Exercise 19.3 trains it on other digits.
 #
 # ## Compare times
 #
-# Five thousand digits are no database for a stopwatch. We repeat them fifty times, which leaves the work of a scan what it is, and search 200,000 codes, one thread, for a list of 100.
+# Four thousand digits are no database for a stopwatch. We repeat them fifty times, which leaves the work of a scan what it is, and search 200,000 codes, one thread, for a list of 100.
 
 # %% tags=["nbval-ignore-output"]
 FIFTY = 50
@@ -514,9 +509,9 @@ if faiss:
     print("at 8 bytes bits are scanned faster than 256 centroids a byte; so are 16 centroids")
 
 # %% [markdown]
-# From four bytes on a scan that counts bits takes a fraction of the time of PQ with 256 centroids, so for the same time one can afford longer codes. (With 16 bits faiss was slower; we suppose that so many ties keep its list busy.) But fast scan beats it at its own game: here it was faster than counting bits, and found more. What remains for bits is **simplicity**. The scan is `bitwise_count(a ^ b)`, exact, the same on every processor and in every language; there is no codebook to ship with the data; a database column and a look-up by hash can hold it. `nearest`, which is NumPy, needs about twice as long as compiled code, and more for long codes.
+# From four bytes on a scan that counts bits takes a fraction of the time of PQ with 256 centroids, so for the same time one can afford longer codes. (With 16 bits faiss was slower; we suppose that so many ties keep its list busy.) But fast scan beats it at its own game: here it was faster than counting bits, and found more. What remains for bits is **simplicity**. The scan is `bitwise_count(a ^ b)`, exact, the same on every processor and in every language; there is no codebook to ship with the data; a database column and a look-up by hash can hold it. `nearest`, which is NumPy, needs two to four times as long as compiled code up to 16 bytes, and seven times for 32.
 #
-# Every time hangs on the machine and on the release of faiss. It is time of the processor, so that other programs count little, though they still take its caches. Two comparisons are asserted, both at 8 bytes: bits, and 16 centroids, are scanned faster than 256 centroids.
+# Every time depends on the machine and on the release of faiss, and is one measurement, without the re-ranking; the recall in the picture is that among 4,000 items. It is time of the processor, so that other programs count little, though they still take its caches. Two comparisons are asserted, both at 8 bytes: bits, and 16 centroids, are scanned faster than 256 centroids.
 #
 # ## Choose the number of bits
 #
@@ -568,8 +563,8 @@ save_figure(fig, "19_bits")
 # On the left the curve to choose from; the grey line is what we want. On the right is what is easily forgotten: **the list grows with the database**. Four times as many items need a list twice as long at 16 bits, and hardly a longer one at 256. A short code has few distances to tell items apart, and strangers crowd into the list. So
 #
 # 1. measure on a database of the size that you will have, or extrapolate $n$ from three sizes;
-# 2. take the $L$ with the smallest $C(L)$ that fits your memory; here 128 bits, and 64 or 256 are not much worse;
-# 3. repeat it with the real query, and with the rivals; the choice of distance is worth as much as a doubling of the bits.
+# 2. take the $L$ with the smallest $C(L)$ that fits your memory; here 128 bits; 256 cost little more, 64 two fifths more;
+# 3. repeat it with the real query, and with the rivals; from 32 bits on the choice of distance is worth about as much as a doubling of the bits.
 #
 # Equation (5) counts bytes as if all cost the same. On a disk a vector of the list costs a seek and a whole page, so the second term weighs more, and longer codes win.
 #

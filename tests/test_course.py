@@ -152,10 +152,11 @@ def test_the_steps_in_order_and_none_twice(course):
 def test_an_extra_is_added_when_a_command_first_needs_it_and_kept(course, folder):
     for command in ("check", "site", "site", "lab"):
         course.main([command])
-    assert course.steps == [*MADE, "uv .[course,scale,site,tools]"]
+    added = ["uv .[course,scale,site,tools]", "uv .[course,scale,search,site,tools]"]
+    assert course.steps == [*MADE, *added]
     (folder / "requirements.lock").write_text(LOCK.format("2"))
     course.main(["check"])
-    assert course.steps[4:] == ["uv .[course,scale,site,tools]"]
+    assert course.steps[5:] == added[1:]
 
 
 @pytest.mark.parametrize("step", ["venv", "pip", "uv"])

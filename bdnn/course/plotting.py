@@ -32,6 +32,7 @@ __all__ = [
     "image_grid",
     "method_style",
     "network_diagram",
+    "recall_axes",
     "save_figure",
 ]
 
@@ -279,6 +280,17 @@ def draw_comparison(rows: list[dict], name: str) -> Path:
     save_figure(fig, name)
     plt.close(fig)
     return _figures_folder() / f"{name}.svg"
+
+
+def recall_axes(axes: Sequence[Axes], lengths: Sequence[int]) -> None:
+    """Label two panels of recall over the bytes of an item: codes alone, and 100 re-ranked."""
+    for ax, what in zip(axes, ("codes alone: 10-recall@10", "100 items re-ranked: 10-recall@100")):
+        ax.set(
+            title=f"{what} (%)", xscale="log", xlabel="bytes of an item in memory", ylim=(0, 102)
+        )
+        ax.set_xticks([L // 8 for L in lengths], [str(L // 8) for L in lengths])
+        ax.set_xticks([], minor=True)
+    axes[1].legend(loc="lower right")
 
 
 def draw_sweep(ax: Axes, sweep: dict[str, Any]) -> None:
