@@ -261,7 +261,7 @@ def codes_of_model(path, args, model):
     if n_bytes != width:
         told = f"not the {width} that {model.n_bits} bits take"
         raise ValueError(f"{path} holds codes of {n_bytes} bytes, {told}")
-    if not np.array_equal(found.get("model", digest(args.model)), digest(args.model)):
+    if "model" in found and found["model"] != digest(args.model):
         raise ValueError(f"{path} holds codes of another model than {args.model}: encode anew")
     return found
 

@@ -210,7 +210,7 @@ def warn(told: str) -> None:
     warnings.warn(told, stacklevel=2)
 
 
-def read_file(path: Path, asked: "Asked") -> dict[str, Any]:
+def read_file(path: Path, asked: Asked) -> dict[str, Any]:
     """The arrays of a file by name, the vectors among them as ``X``, the labels as ``y``."""
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}")
