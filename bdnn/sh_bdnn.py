@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, DTypeLike
 from sklearn.utils._param_validation import StrOptions
 
 from bdnn.hashing import Seed
-from bdnn.itq import itq_codes, itq_rotation, procrustes_rotation
+from bdnn.itq import itq_codes, procrustes_rotation, random_rotation
 from bdnn.lbfgs import minimize
 from bdnn.losses import (
     Groups,
@@ -35,7 +35,7 @@ from bdnn.uh_bdnn import SAMPLE, DeepEncoder, encoder_objective
 
 __all__ = [
     "PARTS", "SAMPLE_LENGTH", "SHBDNN", "State", "WHOLE", "class_codes", "class_vectors",
-    "sh_bdnn", "supervised_objective", "supervised_terms", "turn_to_codes",
+    "codes_near", "sh_bdnn", "supervised_objective", "supervised_terms", "turn_to_codes",
 ]  # fmt: skip
 
 SAMPLE_LENGTH = 10.0  # root mean square length of a scaled sample
@@ -142,17 +142,29 @@ def supervised_terms(
     }
 
 
+def codes_near(A: Array, rng: np.random.Generator) -> Array:
+    """Codes (L, C) near the class vectors A (L, C): ITQ from a random rotation, at most 50 steps.
+
+    With few columns no code changes any more after a few steps, and neither does the rotation.
+    """
+    B = sgn(random_rotation(len(A), rng) @ A)
+    for _ in range(50):
+        B, before = sgn(procrustes_rotation(B, A) @ A), B
+        if np.array_equal(B, before):
+            break
+    return B
+
+
 def class_codes(
     counts: Array, L: int, rng: np.random.Generator, n_init: int = 200, T: Array | None = None
 ) -> Array:
     """One code for each class, (L, C): classes three bits apart and more, of low similarity loss.
 
-    Each of `n_init` random rotations of the class vectors is brought close to codes by ITQ, and the
-    best of these codes is taken. T as for `class_vectors`.
+    They are the best of `n_init` times `codes_near` the class vectors. T as for `class_vectors`.
     """
     A, _ = class_vectors(counts, L, T)
     S = 2 * (np.eye(len(counts)) if T is None else T) - 1  # of the classes, (C, C)
-    tried = [sgn(itq_rotation(A, 50, rng)[0] @ A) for _ in range(n_init)]
+    tried = [codes_near(A, rng) for _ in range(n_init)]
 
     def faults(B):
         inner = B.T @ B  # (C, C)

@@ -196,7 +196,7 @@ save_figure(fig, "00_first_result")
 #
 # ## What UH-BDNN adds
 #
-# Both kinds of bits above are signs of *linear* functions of the picture, and both choose the real numbers first and take signs afterwards. The Unsupervised Hashing Binary Deep Neural Network of Do, Doan and Cheung (ECCV 2016) changes both. A small network computes $L$ real numbers from the picture, and a matrix of *binary* variables $B$ stands inside the network, from which the picture has to be rebuilt.
+# Both kinds of bits above are signs of *linear* functions of the picture. ITQ fits its rotation to the signs, but the directions that it rotates are those of PCA, chosen without them. The Unsupervised Hashing Binary Deep Neural Network of Do, Doan and Cheung (ECCV 2016) changes both. A small network computes $L$ real numbers from the picture, and a matrix of *binary* variables $B$ stands inside the network, from which the picture has to be rebuilt.
 
 # %%
 fig, ax = plt.subplots(figsize=(7.5, 3.4))

@@ -232,13 +232,14 @@ save_figure(fig, "05_decay")
 #
 # The network computes real numbers, the codes are $\pm1$. The two are tied by a penalty:
 #
-# $$ J = \tfrac1{2m}\|H-B\|^2, \tag{6} $$
+# $$ J = \tfrac1{2m}\|H-B\|^2. \tag{6} $$
+#
+# **Stop.** Do exercise 5.A now, in [05_exercises](exercises/05_exercises.ipynb); what follows gives the answer.
 #
 # $$ \mathrm dJ = \tfrac1m\langle H-B, \mathrm d(H-B)\rangle = \tfrac1m\langle H-B, \mathrm dH\rangle \quad\Longrightarrow\quad \frac{\partial J}{\partial H} = \tfrac1m(H-B) . \tag{7} $$
 #
-# $B$ is a variable of its own and fixed while the network learns. This is the point of the method: no $\operatorname{sgn}$ whose derivative is 0 everywhere stands in the way, and $B$ stays binary all the time.
-#
-# **Stop.** Do exercise 5.A now, in [05_exercises](exercises/05_exercises.ipynb); the next cell gives the answer.
+# $B$ is a variable of its own and fixed while the network learns. This is the point of the method: no $\operatorname{sgn}$ whose derivative is 0 wherever it exists stands in the way, and $B$ stays binary all the time.
+
 
 
 # %% tags=["export"]
@@ -302,7 +303,7 @@ verify("independence", lambda rng: (independence, random_codes(rng)[0]))
 #
 # Strictly speaking the term asks for *uncorrelated* bits; independence is more. The last row of the Hadamard matrix is the product of the two before it: it is determined by them, and the term does not see it.
 #
-# *Exact, not relaxed.* The slides stress that this is the **real** independence loss. Deep Hashing (notebook 10) asks for $WW^\top = I$ instead: orthogonal weights. That is not the same thing. Take weights with orthonormal rows, once at random and once the principal directions, and look at their outputs, each scaled to a mean square of 1:
+# *On outputs, not on weights.* The slides stress that this is the **real** independence loss: it looks at the outputs $H$ that become the bits. Deep Hashing (notebook 10) asks for $WW^\top = I$ instead: orthogonal weights. That is not the same thing. Take weights with orthonormal rows, once at random and once the principal directions, and look at their outputs, each scaled to a mean square of 1:
 
 # %%
 rng = np.random.default_rng(0)
@@ -349,7 +350,7 @@ print(f"without the constant bit: {balance(orthogonal[1:])[0]:.1f}")
 verify("balance", lambda rng: (balance, random_codes(rng)[0]))
 
 # %% [markdown]
-# **Slip:** the slides call a term of Deep Hashing "balance loss" that rewards large outputs, $-\frac{\alpha_1}{2m}\operatorname{tr}(HH^\top)$. It cannot tell balanced codes from others: for any $\pm1$ codes it is $-\frac{\alpha_1}2L$.
+# **Slip:** the slides call a term of Deep Hashing "balance loss", and the abstract of Deep Hashing wants codes that "distribute evenly on each bit". The term rewards large outputs, $-\frac{\alpha_1}{2m}\operatorname{tr}(HH^\top)$. It cannot tell balanced codes from others: for any $\pm1$ codes it is $-\frac{\alpha_1}2L$.
 
 # %%
 constant, halves = np.ones((1, 100)), np.repeat([[1.0, -1.0]], 50, axis=1)
@@ -733,11 +734,11 @@ for name, term in terms.items():
 # | $\lambda_3$ | independence | 1 | 1 ($10^{-2}$) | 1 |
 # | $\lambda_4$ | balance | $10^{-4}$ | $0.5\cdot10^{-4}$ ($0.5\cdot10^{-6}$) | $10^{-4}$ |
 #
-# Sources. *Authors' program*: the settings in the two MATLAB programs that the second author has published (`dzungdoan6/uh-bdnn` and `dzungdoan6/sh-bdnn` on GitHub), read for these numbers. *Paper*: the full text was not at hand when this course was written; this column, and nothing else in the course, is quoted from memory and should be checked against the paper before it is cited. *Here*: the defaults of `UHBDNN` and `SHBDNN`.
+# Sources. *Authors' program*: the settings in the two MATLAB programs that the second author has published (`dzungdoan6/uh-bdnn` and `dzungdoan6/sh-bdnn` on GitHub), read for these numbers. *Paper*: the full text was not at hand when this course was written; this column is quoted from memory and should be checked against the paper before it is cited. *Here*: the defaults of `UHBDNN` and `SHBDNN`.
 #
 # **Departure** of the authors' program: for SH-BDNN it gives the similarity a weight of its own, $\lambda_5 = 10^{-2}$, which the objective of the slides does not have. The numbers in brackets are those of the program; divided by $\lambda_5$ they have the slides' form and the same minimiser. `SHBDNN` has no $\lambda_5$.
 #
-# **Departure** of this course: our $\lambda_4$ is twice that of the program. The table at the end of this notebook shows how little the term weighs either way.
+# **Departure** of this course: our $\lambda_4$ is twice that of the program. At 4,000 samples the term weighs little (the table at the end of this notebook). But $\|H\mathbf 1\|^2$ grows with $m^2$: at 60,000 samples $\lambda_4m$ exceeds $\lambda_2$, and what the doubling does there was not measured.
 #
 # ## The whole objective
 #

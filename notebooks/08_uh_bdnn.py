@@ -177,6 +177,8 @@ print(f"layers {sizes}, {theta0.size} parameters in the encoder, {D * (L + 1)} i
 # For $\lambda_1>0$ the matrix $C_{bb}+\lambda_1I$ is positive definite, so the solution is unique;
 # it is the minimum, because (2) is convex. For $\lambda_1=0$ it may be singular. The code takes the
 # pseudoinverse, which is the inverse where there is one.
+#
+# **Stop.** Do exercise 8.A now, in [08_exercises](exercises/08_exercises.ipynb); the next cell gives the answer.
 
 
 # %% tags=["export"]
@@ -296,6 +298,8 @@ def best_codes(X: Array, W: Array, c: Array, H: Array, lambda2: float, B: Array)
 # encoder of a state are fitted to the $B$ beside them. So round 0 is the fit to the codes that the
 # loop starts from, and round $t$ has $t$ updates of the codes behind it. The loop never ends: whoever consumes it
 # decides when to stop.
+#
+# **Stop.** Do exercise 8.B now, in [08_exercises](exercises/08_exercises.ipynb); the next cell gives the answer.
 
 
 # %% tags=["export"]

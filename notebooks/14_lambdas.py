@@ -52,7 +52,7 @@ HTML(explorer_page(grid, dataset))
 #
 # ## The trainings behind the sliders
 #
-# One value of each weight is known, those of Deep Hashing from a re-implementation (notebook 10), and not how much depends on it. For short we call them the paper's. Here each weight takes five or six values: 0, which takes the term away, and others from below the paper's value to far above it. One weight is moved at a time; $\lambda_2$ and $\lambda_3$ of UH-BDNN are moved together as well. Every seed draws its own 1,000 of the 4,000 training digits. The trainings are short, nothing is held out, and the state with the lowest objective is kept. The queries of UH-BDNN and Deep Hashing are judged by their 50 nearest neighbours, those of SH-BDNN by their labels, as in the paper.
+# For each weight one value is known (for Deep Hashing from a re-implementation, notebook 10), but not how much depends on it. For short we call them the paper's. Here each weight takes five or six values: 0, which takes the term away, and others from below the paper's value to far above it. One weight is moved at a time; $\lambda_2$ and $\lambda_3$ of UH-BDNN are moved together as well. Every seed draws its own 1,000 of the 4,000 training digits. The trainings are short, nothing is held out, and the state with the lowest objective is kept. The queries of UH-BDNN and Deep Hashing are judged by their 50 nearest neighbours, those of SH-BDNN by their labels, as in the paper.
 
 # %%
 import matplotlib.pyplot as plt
@@ -220,7 +220,7 @@ assert effect({"alpha3": 1000.0}, P, "DeepHashing") < -40
 print("all of it holds in the recorded grid")
 
 # %% [markdown]
-# ## Why $\lambda_4$ buys nothing
+# ## Why $\lambda_4$ buys nothing at 1,000 samples
 #
 # Divide the two terms that only look at $H$ by their weights, so that the size of the term itself is seen, and put the bits beside it:
 

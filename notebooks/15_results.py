@@ -40,7 +40,7 @@ from bdnn.course.records import changes, read_folder
 from bdnn.data import load, nearest_neighbours, with_ground_truth
 
 # %% [markdown]
-# ## What is not the paper's data
+# ## Which data are not the paper's
 #
 # MNIST is the paper's, pixel for pixel. The rest stands in for what was not at hand when the runs were made: the AlexNet vectors of the paper, and SIFT1M. So only MNIST tests the *numbers*; the other three test whether the *order* of the methods carries over.
 #
@@ -51,7 +51,7 @@ from bdnn.data import load, nearest_neighbours, with_ground_truth
 # | CIFAR-10, histograms of oriented gradients (HOG), 324 | none; the authors' demonstration of UH-BDNN takes GIST, 320 | the same kind of descriptor: gradients in a grid, no learning. No published figure belongs beside it |
 # | SIFT of 500 photographs: learn 100,000, base 300,000, queries 10,000 | SIFT1M: 100,000, 1,000,000, 10,000 | same descriptor and roles, other photographs, a third of the database |
 #
-# Unsupervised methods are judged by the 50 nearest neighbours, on SIFT by the nearest hundredth of the database (the paper's 10,000 of a million; here 3,000), supervised ones by the class. The loaders take the originals, too: SIFT1M from its `.fvecs` files, CIFAR-10 from its binary archive, which `cifar10-hog` also downloads.
+# Unsupervised methods are judged by the 50 nearest neighbours, on SIFT by the nearest hundredth of the database (here 3,000; in the paper, from memory, 10,000 of a million), supervised ones by the class. The loaders take the originals, too: SIFT1M from its `.fvecs` files, CIFAR-10 from its binary archive, which `cifar10-hog` also downloads.
 #
 # ## The runs
 #
@@ -504,7 +504,7 @@ for (method, key, verdict), count in sorted(counts.items()):
 print("no verdict (within a point, or a single seed so far):", "; ".join(map(name, without)))
 
 # %% [markdown]
-# Two or three seeds are few, and the family is large: a claim with $p=0.01$ by itself is open among two dozen. What is confirmed hangs on the deviations and the number of seeds more than on the size of the lead: two points with deviations of a tenth are confirmed, while fifteen points from two seeds are open. More seeds would settle most of it (Exercise 15.1). Nothing is refuted so far. "Open" does not say that two methods are equal.
+# Two or three seeds are few, and the family is large: a claim with $p=0.01$ by itself is open among two dozen. What is confirmed depends on the deviations and the number of seeds more than on the size of the lead: two points with deviations of a tenth are confirmed, while fifteen points from two seeds are open. More seeds would settle most of it (Exercise 15.1). Nothing is refuted so far. "Open" does not say that two methods are equal.
 #
 # Where the lead on MNIST is smaller than published it is not the network that is worse than published, it is the baselines that are better (the differences above). So the size of a lead rests on the baselines as much as on the method.
 #
@@ -579,7 +579,7 @@ for method in ("UHBDNN", "SHBDNN"):
 print("\nnot recorded:", "; ".join(missing) or "none")
 
 # %% [markdown]
-# A row that is missing comes from `course.py run` with `--variant`, `--settings` or `--n-train`, recorded in `results/ablations.jsonl`. Two things no row can show: the class has no stopping by mAP any more, and on SIFT UH-BDNN is validated by the 50 nearest neighbours of its own sample but judged by the nearest hundredth of the database. (`--settings '{"n_neighbors": 1000}'` validates by a hundredth of the training vectors.)
+# A row that is missing comes from `course.py run` with `--variant`, `--settings` or `--n-train`, recorded in `results/ablations.jsonl`. Two things no row can show: `UHBDNN` can no longer stop by mAP, and on SIFT UH-BDNN is validated by the 50 nearest neighbours of its own sample but judged by the nearest hundredth of the database. (`--settings '{"n_neighbors": 1000}'` validates by a hundredth of the training vectors.)
 #
 # ## Where UH-BDNN does not lead
 #

@@ -459,7 +459,7 @@ def test_every_notebook_with_exercises_leads_to_them():
         assert [c for c in lesson.cells if link in c.source and "## Exercises" in c.source]
 
 
-@pytest.mark.parametrize("text", texts(ROOT)[:6], ids=lambda text: text.number)
+@pytest.mark.parametrize("text", texts(ROOT), ids=lambda text: text.number)
 def test_a_lesson_asks_for_each_exercise_before_its_code_gives_the_answer(text):
     (lesson,) = [n for n in find(ROOT, [text.number]) if not n.is_solution]
     sources = [cell.source for cell in lesson.cells]
@@ -467,18 +467,19 @@ def test_a_lesson_asks_for_each_exercise_before_its_code_gives_the_answer(text):
         number: k
         for k, source in enumerate(sources)
         for line in re.findall(r"^\*\*Stop\.\*\*.*", source, re.MULTILINE)
-        for number in re.findall(r"\d\.[A-D]", line)
+        for number in re.findall(r"\d+\.[A-D]", line)
         if f"(exercises/{text.path.stem}.ipynb)" in line
     }
-    asked = re.findall(r"^## (\d\.[A-D]) ", "\n".join(c.source for c in text.cells), re.MULTILINE)
+    asked = re.findall(r"^## (\d+\.[A-D]) ", "\n".join(c.source for c in text.cells), re.MULTILINE)
     assert list(stops) == asked
     solutions = (c.source for _, c in text.code_cells() if "solution" in tags(c))
     for number, solution in zip(asked, solutions):
         name = solution.split("(")[0]  # "def name"
+        name = {"def alternate": "def uh_bdnn"}.get(name, name)
         answers = [
             k for k, s in enumerate(sources) if re.search(rf"^{name}(_rotation)?\(", s, re.M)
         ]
-        assert all(stops[number] < k for k in answers)
+        assert answers and all(stops[number] < k for k in answers)
 
 
 @pytest.mark.slow

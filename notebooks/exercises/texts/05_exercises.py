@@ -13,9 +13,11 @@ from bdnn.course.exercises import check
 # %% [markdown]
 # ## 5.A Equality (10 minutes)
 #
-# By Eqs. (6) and (7) of notebook 05
+# By Eq. (6) of notebook 05
 #
-# $$ J=\tfrac1{2m}\|H-B\|^2,\qquad\frac{\partial J}{\partial H}=\tfrac1m(H-B) . $$
+# $$ J=\tfrac1{2m}\|H-B\|^2 . $$
+#
+# $B$ is fixed. Derive the gradient.
 
 
 # %% tags=["solution"]

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Write the alternation of UH-BDNN
 #
-# Two functions, about an hour. You need notebook 08 up to its section "Alternate", and what you know of notebooks 04 to 07.
+# Two functions, about an hour. Notebook 08 says when to do each: 8.A after Eq. (3), 8.B before the loop. You need what you know of notebooks 04 to 07.
 
 # %%
 from functools import partial

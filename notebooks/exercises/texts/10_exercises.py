@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Write two terms of Deep Hashing
 #
-# Two functions, about an hour. You need the sections of notebook 10 on quantisation and on scatter. Each returns a pair, the value and the gradient with respect to $H$, which is $L\times m$.
+# Two functions, about an hour. Notebook 10 says when to do each: 10.A after Eq. (3), 10.B after Eq. (9). Each returns a pair, the value and the gradient with respect to $H$, which is $L\times m$.
 
 # %%
 import numpy as np
@@ -12,7 +12,7 @@ from bdnn.metrics import sgn
 # %% [markdown]
 # ## 10.A Quantisation (10 minutes)
 #
-# By Eqs. (3) and (4) of notebook 10
+# By Eq. (3) of notebook 10
 #
 # $$ J_q=\tfrac12\|\operatorname{sgn}(H)-H\|^2 . $$
 #
