@@ -58,7 +58,7 @@ for m in (60_000, 1_000_000, 1_000_000_000):
     print(f"{m:13,} pictures: {numbers / 1e6:12,.2f} MB as numbers, {bits / 1e6:8,.2f} MB as bits")
 
 # %% [markdown]
-# As bits, a billion pictures fit into the memory of a phone; as numbers, not into that of most servers. The factor is 784 for numbers of 4 bytes, as most feature vectors come. The pixels of MNIST are whole numbers from 0 to 255, for which one byte is enough; then it is 196. This is the first thing that hashing buys.
+# As bits, a billion pictures fit into the memory of a phone; as numbers, not into that of most servers. The factor is 784 for numbers of 4 bytes, the usual form of feature vectors. The pixels of MNIST are whole numbers from 0 to 255, for which one byte is enough; then it is 196. This is the first thing that hashing buys.
 #
 # The second is time. The distance of two codes is their **Hamming distance**, the number of bits in which they differ. A processor needs two instructions for it: an exclusive or marks the bits that differ, and a population count counts the marks. Here it is for two codes of eight bits.
 
@@ -292,7 +292,7 @@ print("mean average precision stays within about a point of that of ITQ")
 # | run every check | `python3 course.py test` |
 # | rebuild after an edit of notebook 03 | `python3 course.py build 03` |
 #
-# Each notebook shows its formulas, then the lines of code beside them, then the evidence. *The slides* are those of a talk on the paper by Huisu Yun (CS688, November 2018), with which this course began; you do not need them. Where they or the paper slip, a block begins with **Slip**; where we do something else than the paper, with **Departure**. Exercises stand at the end, their solutions in the folder `solutions` under the same number.
+# Each notebook shows its formulas, then the lines of code beside them, then the evidence. *The slides* are those of a talk on the paper by Huisu Yun (CS688, November 2018), with which this course began; you do not need them. Where they or the paper slip, a block begins with **Slip**; where we do something else than the paper, with **Departure**. Where a page says **Stop**, the next thing is yours to write: an exercise in the folder `exercises`, whose `check(...)` tells what is right and names the usual slips. More exercises stand at the end of each page, their solutions in the folder `solutions` under the same number.
 #
 # Work flows in one direction only:
 #

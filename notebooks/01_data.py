@@ -136,7 +136,7 @@ save_figure(fig, "01_pixels", png=True)
 #
 # ## Scale by one number
 #
-# A network with sigmoids wants inputs of moderate size, and a product of λ with a norm depends on the unit of the data. The authors' program (as well as that of the binary autoencoder) scales every vector $x$ in the same way: subtract the smallest value of each dimension over the training set, and divide everything by **one** number, the largest range.
+# A network with sigmoids wants inputs of moderate size, and a product of λ with a norm depends on the unit of the data. The authors' program (as well as that of the binary autoencoder, a rival of notebook 11) scales every vector $x$ in the same way: subtract the smallest value of each dimension over the training set, and divide everything by **one** number, the largest range.
 #
 # $$x'_d=\frac{x_d-\min_i X_{di}}{\rho},\qquad\rho=\max_d\big(\max_i X_{di}-\min_i X_{di}\big)\tag{1}$$
 #
@@ -170,7 +170,7 @@ for name, share in kept.items():
     print(f"{name:28} {100 * share:5.1f} % of the neighbours kept")
 
 # %% [markdown]
-# One number keeps them all, apart from ties that rounding may break. On these pictures the range of each pixel does little harm, because three in four of the ranges are 255 and seven in eight at least 250. Division by the standard deviation, the usual preparation for many methods, exchanges a third of the neighbours: it blows up the ring of seldom inked pixels until it counts as much as the middle, where the strokes are. Data with less uniform columns suffer from both (Exercise 1.1).
+# One number keeps them all, apart from ties that rounding may break. On these pictures the range of each pixel does little harm, because three in four of the pixels that change at all have the range 255, and seven in eight at least 250. Division by the standard deviation, the usual preparation for many methods, exchanges a third of the neighbours: it blows up the ring of seldom inked pixels until it counts as much as the middle, where the strokes are. Data with less uniform columns suffer from both (Exercise 1.1).
 #
 # Three practical points follow from Eq. (1).
 #

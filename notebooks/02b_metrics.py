@@ -81,7 +81,7 @@ save_figure(fig, "02b_trapezoids")
 # %% [markdown]
 # The dots are the six ranks. At an irrelevant item the dashed curve drops straight down; at a relevant one it moves to the right. The standard form is the area of the rectangles, Eq. (1) the area below the dashed curve.
 #
-# **Why the trapezoid is lower.** From $j\le r_j$ follows $(j-1)\,r_j\le j\,(r_j-1)$, hence $\frac{j-1}{r_j-1}\le\frac j{r_j}$: each summand of Eq. (1) is at most that of the standard form, with equality only as long as everything seen is relevant. A trapezoid figure laid beside an ordinary one loses before the race begins.
+# **Why the trapezoid is lower.** $j\le r_j$ implies $(j-1)\,r_j\le j\,(r_j-1)$, hence $\frac{j-1}{r_j-1}\le\frac j{r_j}$: each summand of Eq. (1) is at most that of the standard form, with equality only as long as everything seen is relevant. A trapezoid figure laid beside an ordinary one loses before the race begins.
 #
 # From notebook 02 we take ranks and counts of the relevant items (`_relevant_ranks`), the sum of the standard form, and the blocks of distances and relevance (`_scan`).
 
@@ -214,7 +214,7 @@ def _expected_sum(T, S, form, top):
 #
 # The first divides by what a list of $k$ items **could** hold, as the function `apk` of the package `ml_metrics` does, which competitions on Kaggle use, and NVIDIA's Transformers4Rec. The second divides by what was **found**: so do the programs of HashNet and the collection DeepHash-pytorch, and with them the figures of many papers on hashing. The second has a flaw, which users of both programs have pointed out: relevant items that are missing cost nothing. Of three items, the ranking "relevant, not, not" has AP@3 = 1, and "relevant, not, relevant" only 5/6, although it found more.
 #
-# So the library divides by $\min(R,k)$ unless it is asked for `denominator="found"`, which is needed to lay a figure beside those of the hashing literature. With $k$ as large as the database, both are the AP of the whole ranking. Under `"found"` numerator and denominator both hang on the order of the ties, and the closed form above does not hold.
+# So the library divides by $\min(R,k)$ unless it is asked for `denominator="found"`, which is needed to lay a figure beside those of the hashing literature. With $k$ as large as the database, both are the AP of the whole ranking. Under `"found"` numerator and denominator both depend on the order of the ties, and the closed form above does not hold.
 
 
 # %% tags=["export"]
@@ -376,7 +376,7 @@ save_figure(fig, "02b_expected_ap")
 #
 # ## Look at the first $n$: precision and recall of a list
 #
-# A page of results shows the first $n$ items, however far away they are. No ball can be empty then; what is left to luck are again the ties, of the one group that rank $n$ cuts through. The **precision among the first $n$** is
+# A page of results shows the first $n$ items, however far away they are. No ball can be empty then; only the ties within the one group that rank $n$ cuts through are left to luck. The **precision among the first $n$** is
 #
 # $$ \mathrm P@n=\frac1{n_{\text{query}}}\sum_{q}\frac{|\{i\text{ relevant to }q:\ i\text{ among the first } n\}|}{n} \tag{7} $$
 #

@@ -145,7 +145,7 @@ print(f"standard deviations from {variances[0] ** 0.5:.2f} down to {variances[31
 #
 # $$ J(B,R)=\|B-RV\|^2 \tag{2} $$
 #
-# Why are we free? A rotation changes no length, $\|Rv\|^2=v^\top R^\top Rv=\|v\|^2$, and so no distance between two columns of $V$. It only turns them against the axes, and the axes are where the signs change. (Gong and Lazebnik have samples in rows; our matrices are the transposes of theirs.)
+# Why are we free? A rotation changes no length, $\|Rv\|^2=v^\top R^\top Rv=\|v\|^2$, and so no distance between two columns of $V$. It only turns them relative to the axes, and the axes are where the signs change. (Gong and Lazebnik have samples in rows; our matrices are the transposes of theirs.)
 #
 # **The codes for a given rotation.** Every entry of $B$ stands alone in Eq. (2): $(b-z)^2$ with $b=\pm1$ is smaller for the $b$ that has the sign of $z$. Hence
 #
@@ -230,7 +230,7 @@ for angle in (0, angle_2):
     print(f"{angle:2d} degrees:", *(f"digit {k}: {100 * s:.0f} %" for k, s in zip(digits, shares)))
 
 # %% [markdown]
-# In 32 dimensions there are 496 angles, and trying them all is out of the question.
+# In $L$ dimensions a rotation has $L(L-1)/2$ angles, 496 of them for $L=32$, and trying them all is out of the question.
 #
 # ## Find the best rotation for given codes: the Procrustes problem
 #
@@ -757,7 +757,7 @@ for method, truth in (("ITQ", "knn50"), ("ITQCCA", "labels")):
 #
 # <details><summary>Answer</summary>
 #
-# The values keep their distances, but the code keeps only signs, and signs change at the axes. The rotation turns the cloud against the axes, so that the points come nearer to the corners and less is lost when a corner stands for a point.
+# The values keep their distances, but the code keeps only signs, and signs change at the axes. The rotation turns the cloud relative to the axes, so that the points come nearer to the corners and less is lost when a corner stands for a point.
 #
 # </details>
 #

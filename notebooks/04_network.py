@@ -195,7 +195,7 @@ print("at -1e30, -100, 0, 100, 1e30:", sigmoid(np.float32([-1e30, -100, 0, 100, 
 #
 # $$ \sigma'(z) = \frac{e^{-z}}{(1+e^{-z})^2} = h(1-h) = \tfrac14-\big(h-\tfrac12\big)^2, \qquad \tanh'(z) = 1-h^2, \qquad \operatorname{id}'(z) = 1 . \tag{4} $$
 #
-# The first holds because $1-h = e^{-z}/(1+e^{-z})$. Its last form shows that the slope is at most $\frac14$, and takes each $h$ once, so that it, too, can be computed in place. The slope of $\tanh = \sinh/\cosh$ is $(\cosh^2-\sinh^2)/\cosh^2$. A table of (function, slope in terms of the output) is all that the network needs to know about an activation.
+# The first holds because $1-h = e^{-z}/(1+e^{-z})$. Its last form shows that the slope is at most $\frac14$; since $h$ stands in it only once, it can be computed in place, too. The slope of $\tanh = \sinh/\cosh$ is $(\cosh^2-\sinh^2)/\cosh^2$. A table of (function, slope in terms of the output) is all that the network needs to know about an activation.
 
 
 # %% tags=["export"]
@@ -559,7 +559,7 @@ right.legend(loc="upper left")
 save_figure(fig, "04_gradient_check")
 
 # %% [markdown]
-# Left, read from the right end: the error of the central difference falls with $t^2$, that of the one-sided difference with $t$, until rounding takes over and the error rises as $1/t$. The bottom of the V lies near $t = \varepsilon^{1/3} \approx 6\cdot10^{-6}$ (exercise 4.5 derives it); there the check is good to about ten digits. Right: a right gradient misses what is left by a line of slope 2 down to the rounding; for one that is 1 % off, the line bends to slope 1.
+# Left, read from the right end: the error of the central difference falls with $t^2$, that of the one-sided difference with $t$, until rounding takes over and the error rises as $1/t$. The bottom of the V lies near $t = \varepsilon^{1/3} \approx 6\cdot10^{-6}$ (exercise 4.5 derives it); there the check is good to nine or ten digits. Right: what a right gradient misses falls along a line of slope 2 down to the rounding; for a gradient that is 1 % off, the line bends to slope 1.
 
 # %%
 window = (steps > 1e-4) & (steps < 1e-1)
@@ -730,7 +730,7 @@ for l, (W, H) in enumerate(zip(Ws, Hs), start=2):
     print(f"{l:5d} {kept:18.1%} {first:16.1%} {share:14.1%} {slope:11.3f}")
 
 # %% [markdown]
-# The first 90 directions keep 94 % of the squared length of the images. The sigmoids start in their responsive middle: their mean slope is close to the maximum of 1/4. Orthonormal rows cannot make a vector longer, so no layer sees larger inputs than it was given. Random weights of variance 1 do:
+# The first 90 directions keep 94 % of the squared length of the images. The sigmoids start in their responsive middle: their mean slope is close to the maximum of 1/4. Orthonormal rows cannot make a vector longer, so the inputs of a layer's units are, as a vector, no longer than the outputs of the layer before. Random weights of variance 1 do:
 
 # %%
 random_weights = np.random.default_rng(0).standard_normal(Ws[0].shape, dtype=np.float32)

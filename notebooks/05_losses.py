@@ -85,7 +85,7 @@ D, m = X.shape
 print(f"{m} digits in {D} pixels, codes of {len(B)} bits")
 
 # %% [markdown]
-# All terms but one are squared lengths. One helper computes them; it adds in float64, since a sum of millions of float32 numbers would lose digits that a line search needs.
+# All terms are squared lengths, or sums of them. One helper computes them; it adds in float64, since a sum of millions of float32 numbers would lose digits that the optimiser of notebook 06 needs.
 
 
 # %% tags=["export"]
@@ -205,7 +205,7 @@ verify("weight decay", case_weight_decay)
 #
 # $$ W = \tfrac1mXB^\top\big(\tfrac1mBB^\top + \lambda_1I\big)^{-1}, $$
 #
-# which shrinks the least squares solution by $\beta/(\beta+\lambda_1)$ along an eigenvector of $\frac1mBB^\top$ with eigenvalue $\beta$.
+# which multiplies the least squares solution by $\beta/(\beta+\lambda_1)$ along an eigenvector of $\frac1mBB^\top$ with eigenvalue $\beta$.
 
 # %%
 Xc, Bc = X - mean, B - B.mean(axis=1, keepdims=True)
@@ -239,7 +239,6 @@ save_figure(fig, "05_decay")
 # $$ \mathrm dJ = \tfrac1m\langle H-B, \mathrm d(H-B)\rangle = \tfrac1m\langle H-B, \mathrm dH\rangle \quad\Longrightarrow\quad \frac{\partial J}{\partial H} = \tfrac1m(H-B) . \tag{7} $$
 #
 # $B$ is a variable of its own and fixed while the network learns. This is the point of the method: no $\operatorname{sgn}$ whose derivative is 0 wherever it exists stands in the way, and $B$ stays binary all the time.
-
 
 
 # %% tags=["export"]
@@ -639,7 +638,7 @@ print("eight sets: under 5 % of the memory; a set for nearly every sample: over 
 #
 # $$ J\ \ge\ \frac1{2m}\Big[\big(m-\tfrac{2m}C\big)^2 + \max(0, C-1-L)\,\big(\tfrac{2m}C\big)^2\Big] = \frac m2\big(1-\tfrac2C\big)^2 + \max(0, C-1-L)\,\frac{2m}{C^2} . \tag{16} $$
 #
-# For ten classes this is $0.32\,m$ if $L\ge9$, and $0.02\,m$ more for every class direction that a code does not use. At $L = 8$ one is always missing. At the floor $\frac1LH^\top H - S$ is the constant $1-\frac2C$, so that the similarities are $2-\frac2C$ within a class and $-\frac2C$ between classes: 1.8 and $-0.2$ for ten.
+# For ten classes this is $0.32\,m$ if $L\ge9$, and $0.02\,m$ more for every class direction that a code does not use. At $L = 8$ one is always missing. At the floor, for $L\ge C-1$, $\frac1LH^\top H - S$ is the constant $1-\frac2C$, so that the similarities are $2-\frac2C$ within a class and $-\frac2C$ between classes: 1.8 and $-0.2$ for ten.
 
 
 # %%
@@ -736,7 +735,7 @@ for name, term in terms.items():
 #
 # Sources. *Authors' program*: the settings in the two MATLAB programs that the second author has published (`dzungdoan6/uh-bdnn` and `dzungdoan6/sh-bdnn` on GitHub), read for these numbers. *Paper*: the full text was not at hand when this course was written; this column is quoted from memory and should be checked against the paper before it is cited. *Here*: the defaults of `UHBDNN` and `SHBDNN`.
 #
-# **Departure** of the authors' program: for SH-BDNN it gives the similarity a weight of its own, $\lambda_5 = 10^{-2}$, which the objective of the slides does not have. The numbers in brackets are those of the program; divided by $\lambda_5$ they have the slides' form and the same minimiser. `SHBDNN` has no $\lambda_5$.
+# The authors' program departs from the slides: for SH-BDNN it gives the similarity a weight of its own, $\lambda_5 = 10^{-2}$, which the objective of the slides does not have. The numbers in brackets are those of the program; divided by $\lambda_5$ they have the slides' form and the same minimiser. `SHBDNN` has no $\lambda_5$.
 #
 # **Departure** of this course: our $\lambda_4$ is twice that of the program. At 4,000 samples the term weighs little (the table at the end of this notebook). But $\|H\mathbf 1\|^2$ grows with $m^2$: at 60,000 samples $\lambda_4m$ exceeds $\lambda_2$, and what the doubling does there was not measured.
 #

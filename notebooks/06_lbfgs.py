@@ -15,7 +15,7 @@
 # - what a program must do that a textbook may leave out: NaN, rounding, stopping.
 #
 # **What you need**: notebooks 04 (network) and 05 (loss terms) for the examples; linear algebra with
-# positive definite matrices. 75 minutes to read, half a minute to run.
+# positive definite matrices. 75 minutes to read, about a minute to run.
 #
 # | symbol | meaning |
 # |---|---|
@@ -152,8 +152,8 @@ print(f"largest entry of the gradient: {before:.2f} at x, {after:.0e} after one 
 #    other entries are free, and the norm is smallest if they stay those of $\tilde K$.
 # 3. Without the basis: with the projector $\Pi=I-zz^\top/z^\top z$ this reads
 #    $\tilde K_+=\Pi\tilde K\Pi+zz^\top/z^\top z$.
-# 4. Go back, $K_+=M^{-1/2}\tilde K_+M^{-1/2}$. From $M^{-1/2}z=s$ and
-#    $M^{1/2}\Pi M^{-1/2}=I-ys^\top/s^\top y$ follows, and $M$ has dropped out:
+# 4. Go back, $K_+=M^{-1/2}\tilde K_+M^{-1/2}$. With $M^{-1/2}z=s$ and
+#    $M^{1/2}\Pi M^{-1/2}=I-ys^\top/s^\top y$ this becomes, without $M$,
 #
 # $$
 # K_+=E^\top K\,E+\frac{ss^\top}{s^\top y},\qquad E=I-\frac{ys^\top}{s^\top y}. \tag{5}
@@ -454,6 +454,7 @@ starts = [random_weights(seed, small) for seed in range(10)]
 runs = [list(first_lbfgs(J, theta, max_iter=100)) for theta in starts]
 curvature = [np.array([s @ y for _, _, pairs in run for s, y in pairs[-1:]]) for run in runs]
 print("steps made:         ", " ".join(f"{len(run):5d}" for run in runs))
+print("J at the start:     ", " ".join(f"{J(theta)[0]:5.2f}" for theta in starts))
 print("J at the end:       ", " ".join(f"{run[-1][1]:5.2f}" for run in runs))
 print("first with s'y <= 0:", " ".join(f"{np.argmax(sy <= 0) + 1:5d}" for sy in curvature))
 
@@ -575,7 +576,8 @@ class Trial(NamedTuple):
 # 1-\tau=\frac{2d_2-(d_2+e-w)}{2(d_2+e+w)-(d_1+2e+d_2)}=\frac{d_2+w-e}{d_2-d_1+2w}.
 # $$
 #
-# Between a falling and a rising trial, $d_1<0<d_2$, all parts of this denominator are positive. So
+# Between a falling and a rising trial to its right, $d_1<0<d_2$ and $\Delta>0$, all parts of this denominator
+# are positive; exchange the two trials, and all parts change their sign. So
 #
 # $$
 # a^\star=a_2-\Delta\,\frac{d_2+w-e}{d_2-d_1+2w},\qquad
@@ -1032,7 +1034,7 @@ print(f"median ratio of evaluations over {len(ours)} runs: {np.median(ours / pee
 print("in more than 95 % of the runs no higher than SciPy's minimum")
 
 # %% [markdown]
-# The same minima, with the same number of evaluations. (On Rosenbrock's function from dimension 4 there is a
+# Minima no higher, with about as many evaluations. (On Rosenbrock's function from dimension 4 there is a
 # second minimum; which one a run ends in is chance, for both programs.)
 #
 # ## How many pairs to keep
@@ -1153,7 +1155,7 @@ print(f"NaN was met on the way; x = {result.x.round(6)}, exactly {lowest:.6f}")
 
 # %% [markdown]
 # **Rounding.** Near a minimum (10) compares numbers that differ by less than their rounding errors. If the
-# first interval promises less than that, more trials are noise, and the search says None; so it does after
+# first interval promises less than that, more trials are noise, and the search returns None, as it does after
 # 25 trials. Then the pairs are forgotten and $-g$ is tried once. A pair is kept only if $s^\top y$ is
 # more than rounding error, as (12) promises in exact arithmetic only. If all the same a direction does not lead
 # downhill, $-g$ takes its place.

@@ -527,7 +527,7 @@ def compare(name, X=Z, X_held=Z_held, start=itq_codes, **replaced):
 _, ours = compare("all pixels", X, X_held), compare("baseline")
 
 # %% [markdown]
-# The axes cost no retrieval. ($J$ of all pixels counts also what the axes leave out.) The second line,
+# The axes cost no retrieval. (With all pixels, $J$ also counts what the axes leave out.) The second line,
 # on the axes, is the **baseline** of what follows.
 #
 # ### The decoder in closed form

@@ -217,7 +217,7 @@ one_less = (class_vectors(counts, 8)[1] - class_vectors(counts, 9)[1]) / m
 print(f"a class direction that is not used costs {one_less:.3f} m")
 
 # %% [markdown]
-# With ten classes of equal size the floor is $0.32\,m$, and nine directions are enough to reach it. **This is the yardstick for everything that follows**: the height above the floor, counted in class directions of $0.02\,m$, says what the network has not learned yet. Two classes that share an output cost one direction (Exercise 9.1).
+# With ten classes of equal size the floor is $0.32\,m$ and a direction costs $0.02\,m$; the ninth costs less here, as the classes differ in size and it is the weakest. Nine directions are enough to reach it. **This is the yardstick for everything that follows**: the height above the floor, counted in class directions of $0.02\,m$, says what the network has not learned yet. Two classes that share an output cost one direction (Exercise 9.1).
 #
 # ## Choose the codes, and rotate the code layer first
 #
@@ -882,7 +882,7 @@ for bits in LENGTHS:
         )
 
 # %% [markdown]
-# The lead is larger than the published one. The features may be a reason, although ITQ-CCA comes out near its published figures on ours: a network may gain from better features where a linear method does not. Three of our departures are others: all 50,000 labels where the authors' program takes 30,000; the start from class codes; the centred input. Which of them it is has not been measured here.
+# The lead is larger than the published one. The features may be a reason, although ITQ-CCA comes out near its published figures on ours: a network may gain from better features where a linear method does not. Three of our departures are further candidates: all 50,000 labels where the authors' program takes 30,000; the start from class codes; the centred input. Which of them it is has not been measured here.
 #
 # ## What we have now
 #

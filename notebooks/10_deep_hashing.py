@@ -197,7 +197,7 @@ verify("orthogonality", lambda rng: (of_one_layer(orthogonality), rng.standard_n
 #
 # ## With labels: scatter between and within classes
 #
-# The supervised variant wants outputs of different classes far apart and those of one class close together. Let $\mathcal S$ be the ordered pairs $i\ne j$ of one class, $N_S$ of them, and $\mathcal D$ the $N_D$ pairs of different classes. It adds to the variance
+# The supervised variant wants outputs of different classes far apart and those of one class close together. Let $\mathcal S$ be the ordered pairs $i\ne j$ of one class, $N_S$ of them, and $\mathcal D$ the $N_D$ pairs of different classes. With the scatter matrices $\Sigma_B$ of pairs between and $\Sigma_W$ of pairs within classes it adds to the variance
 #
 # $$ J_s=\operatorname{tr}(\Sigma_B-\Sigma_W)=\frac1{N_D}\sum_{(i,j)\in\mathcal D}\|h_i-h_j\|^2-\frac1{N_S}\sum_{(i,j)\in\mathcal S}\|h_i-h_j\|^2, \tag{9} $$
 #
@@ -427,7 +427,7 @@ def descend(
 # %% [markdown]
 # ## The estimators
 #
-# `DeepHashing()` is DH as we read it: start from principal components, the quantisation as a sum, gradient descent. Three variants have a name, by parameter: `init="itq"`, `reduction="mean"`, `optimizer="lbfgs"`. Scoring, history and Ctrl-C are the loop of notebook 08 in `bdnn.hashing`.
+# `DeepHashing()` is DH as we read it: start from principal components, the quantisation as a sum, gradient descent. Three parameters give variants of it: `init="itq"`, `reduction="mean"`, `optimizer="lbfgs"`. Scoring, history and Ctrl-C are the loop of notebook 08 in `bdnn.hashing`.
 
 
 # %% tags=["export"]
@@ -719,7 +719,7 @@ print("in each of three seeds: an ITQ start is worth more than 5 points of mAP t
 print("and mean with L-BFGS more than 20 to the supervised variant")
 
 # %% [markdown]
-# With the default, the start decides: an ITQ start is worth more than any other change. In the supervised variant with the printed sum the labels weigh $\alpha_1/m$ against the quantisation, and under gradient descent little comes of them. If the quantisation is divided by $m$, they have the weight that 100 suggests. These are *variants of ours*, and where the course compares DH with BDNN it names the one that it takes.
+# With the default, the start decides: to DH without labels an ITQ start is worth more than any other change. In the supervised variant with the printed sum the labels weigh $\alpha_1/m$ against the quantisation, and under gradient descent little comes of them. If the quantisation is divided by $m$, they have the weight that 100 suggests. These are *variants of ours*, and where the course compares DH with BDNN it names the one that it takes.
 #
 # ## The model, and its optimiser
 #
@@ -1117,7 +1117,7 @@ print("ITQ, which trains no network, has a higher mAP than this DH in every entr
 # %% [markdown]
 # So the answer depends on the data, on the measure, and on which Deep Hashing is meant. **By neighbours** UH-BDNN is ahead on MNIST from 16 bits on, and in precision on HOG; on SIFT it falls behind at 32 bits, and on the CNN features it is behind at most lengths: there its weights may not suit the scale of the data (notebook 15). **By class labels** it is ahead wherever the runs were made, although neither method is trained for classes. But part of that lead is the start. This DH begins with principal components, and ITQ alone beats it in mAP. Started from ITQ's codes it gained more than ten points of mAP in the table of variants above. Against *that* DH the tables above, on 1,500 digits, show no lead of UH-BDNN in mAP by class, and one of some points in precision.
 #
-# **What has been published.** Its text is not among the sources that we could read, so no number of the BDNN paper on DH stands here. DH's own mAP on CIFAR-10, under class labels, is repeated in the README of DeepBit (Lin and others, CVPR 2016), with that of ITQ beside it. The features are others than ours, so only the difference can be set beside ours:
+# **What has been published.** The text of the BDNN paper is not among the sources that we could read, so none of its numbers on DH stands here. DH's own mAP on CIFAR-10, under class labels, is repeated in the README of DeepBit (Lin and others, CVPR 2016), with that of ITQ beside it. The features are others than ours, so only the difference can be set beside ours:
 
 # %%
 DH_PAPER = {16: (16.17, 15.67), 32: (16.62, 16.20), 64: (16.96, 16.64)}  # mAP of DH and of ITQ

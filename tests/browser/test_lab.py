@@ -2,7 +2,7 @@
 
 
 def test_a_notebook_runs_from_top_to_bottom(page, lab, expect):
-    lab.open(page, "notebooks/07_dcc.ipynb")
+    lab.open(page, "notebooks/01_data.ipynb")
     page.evaluate("() => window.jupyterapp.commands.execute('notebook:clear-all-cell-outputs')")
     expect(page.locator(".jp-OutputArea-output")).to_have_count(0)
     lab.run_all(page)

@@ -20,7 +20,7 @@ PAGES = [
 # One page of each kind, for the checks of accessibility: what they look at is the theme's and ours.
 KINDS = [
     *("index", "lecturer", "lineage", "formulas", "search", "reference/index", "reference/losses"),
-    *("notebooks/05_losses", "notebooks/14_lambdas", "notebooks/15_results"),
+    *("notebooks/05_losses", "notebooks/14_lambdas"),
     *("notebooks/solutions/05_solutions", f"{FOLDER.as_posix()}/05_exercises"),
 ]
 MATHEMATICS = "() => window.MathJax?.startup?.promise.then(() => true) ?? true"

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Write the loss terms of notebook 05
 #
-# Four functions, about an hour and a half; the last one takes half of it. Notebook 05 says when to do each: after it has stated the term, and before it derives the gradient. Derive it on paper first.
+# Four functions, about an hour and a half; the last one takes half of it. Notebook 05 says when to do each: after it has stated the term, and before it gives the gradient (5.D: before it gives the form without pairs). Derive it on paper first.
 #
 # Each returns a pair, the value and the gradient with respect to $H$. $H$ is $L\times m$ with samples in columns, and so is its gradient. If a gradient is wrong in a way that no hint explains, `gradient_error` of notebook 04 tells whether it belongs to your value.
 

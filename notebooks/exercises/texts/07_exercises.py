@@ -12,7 +12,7 @@ from bdnn.metrics import sgn
 # %% [markdown]
 # ## 7.A One row of bits (25 minutes)
 #
-# All rows of $B$ are fixed but row $k$. By Eqs. (4) and (6) of notebook 07 the best one is
+# All rows of $B$ are fixed but row $k$. By Eqs. (4) and (5) of notebook 07 the best one is
 #
 # $$ b_k=\operatorname{sgn}\big(w_k^\top R_k+\lambda_2h_k\big),\qquad R_k=X-c\mathbf 1^\top-W_{\setminus k}B_{\setminus k}, $$
 #
