@@ -156,7 +156,8 @@ def train(args):
         dataset, columns = data.load(args.data, labels=args.labels, ground_truth=None), None
         X, y = dataset.train, dataset.labels and dataset.labels.train
     else:
-        X, y, columns = readers.read_columns(args.data, args.labels, left_out(args), args.vectors)
+        asked = readers.Asked(args.labels, left_out(args), args.vectors)
+        X, y, columns = readers.read_columns(args.data, asked)
     compare.check_settings(args.settings, [args.method])
     estimator = compare.make(args.method, args.bits, args.seed, args.settings)
     if y is None and compare.supervised([args.method]):
@@ -180,13 +181,13 @@ def read(args, model, path, labels, vectors=None, optional=False, text=False):
     What may be larger than the memory stays in the file. Labels that are `optional` may be missing;
     as `text` they are ids.
     """
-    asked = left_out(args, labels=text), vectors or args.vectors, True, text
+    asked = readers.Asked(labels, left_out(args, labels=text), vectors or args.vectors, True, text)
     try:
-        X, y, columns = readers.read_columns(path, labels, *asked)
+        X, y, columns = readers.read_columns(path, asked)
     except readers.MissingLabelsError:
         if not optional:
             raise
-        X, y, columns = readers.read_columns(path, None, *asked)
+        X, y, columns = readers.read_columns(path, asked._replace(labels=None))
     known = getattr(model, "columns_", None)
     if known is None or columns is None or columns == known:
         return X, y

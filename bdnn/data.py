@@ -43,7 +43,6 @@ from bdnn.readers import (
     read_file,
     read_vecs,
     read_vectors,
-    warn,
 )
 
 __all__ = [
@@ -302,9 +301,10 @@ def nearest_neighbours(query: np.ndarray, database: np.ndarray, k: int) -> np.nd
             rows, squares = (np.take_along_axis(A, order, axis=1) for A in (rows, squares))
     n_ties = np.count_nonzero(squares[:, k:] == squares[:, k - 1 : k])
     if n_ties > len(query) / 2:
-        warn(
+        warnings.warn(
             f"for {n_ties} of {len(query)} queries more vectors are as near as neighbour {k}, such "
-            "as duplicates: which of them count is decided by their order"
+            "as duplicates: which of them count is decided by their order",
+            stacklevel=2,
         )
     return np.ascontiguousarray(rows[:, :k])
 
