@@ -80,8 +80,9 @@ code is compared, which serves for some millions of items; larger collections wa
 those of faiss."""
 
 REMOVE = """\
-example:
+examples:
   python -m bdnn remove codes.npz rose tulip
+  python -m bdnn remove codes.npz --file gone.txt
 
 The items are named by the ids that encode --id wrote into the file. The rows after them move up."""
 
@@ -122,7 +123,7 @@ def main(argv: list[str] | None = None) -> int:
     """Do what the command line says; return the exit code."""
     argv = sys.argv[1:] if argv is None else argv
     prepare_output()
-    args = parser("--model" in {word.partition("=")[0] for word in argv}).parse_args(argv)
+    args = parser().parse_args(argv)
     args.line = "python -m bdnn " + shlex.join(argv)
     try:
         args.do(args)
@@ -131,7 +132,7 @@ def main(argv: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ValueError, OSError, ImportError, MemoryError) as error:
         told = str(error) or type(error).__name__
-        told = "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in told)
+        told = "".join(c if c.isprintable() else repr(c)[1:-1] for c in told)
         print(f"bdnn {args.command}: {told}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -141,7 +142,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def prepare_output():
-    """Let everything be printed: where output is closed, and what a terminal has no signs for."""
+    """Let everything be printed: where output is closed, and what a terminal cannot show."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))
@@ -262,7 +263,7 @@ def codes_of_model(path, args, model):
     if n_bytes != width:
         told = f"not the {width} that {model.n_bits} bits take"
         raise ValueError(f"{path} holds codes of {n_bytes} bytes, {told}")
-    if "model" in found and found["model"] != digest(args.model):
+    if str(found.get("model", digest(args.model))) != digest(args.model):
         raise ValueError(f"{path} holds codes of another model than {args.model}: encode anew")
     return found
 
@@ -270,13 +271,17 @@ def codes_of_model(path, args, model):
 def remove(args):
     """Take items out of a file of codes."""
     writable(args, "codes")
+    lines = Path(args.file).read_text(encoding="utf-8").splitlines() if args.file else []
+    ids = {*args.ids, *filter(None, lines)}
+    if not ids:
+        raise ValueError("name the items to take out, or a file of them: --file FILE")
     with only_writer(args.codes):
         found = read_codes(args.codes)
         if "ids" not in found:
             raise ValueError(f"{args.codes} has no ids: encode with --id NAME into an .npz file")
-        if unknown := set(args.ids) - set(found["ids"].tolist()):
+        if unknown := ids - set(found["ids"].tolist()):
             raise ValueError(f"{args.codes} has no item {str(min(unknown))!r}")
-        keep = ~np.isin(found["ids"], args.ids)
+        keep = ~np.isin(found["ids"], [*ids])
         if not keep.any():
             raise ValueError(f"no item would be left in {args.codes}: remove the file")
         write_arrays(args.codes, found | {name: found[name][keep] for name in ("codes", "ids")})
@@ -461,7 +466,7 @@ def writable(args, *targets):
         check_writable(path)
         for other, value in files.items():
             a_file = other == "model" or other in targets or readers.is_data_file(value)
-            if a_file and os.path.realpath(path) == os.path.realpath(os.path.expanduser(value)):
+            if a_file and os.path.realpath(path) == os.path.realpath(readers.expanded(value)):
                 raise ValueError(f"{path} is the {other} too, and would be lost: write elsewhere")
 
 
@@ -471,8 +476,8 @@ def write_arrays(path, found, alone=None):
         np.savez(file, **found) if alone is None else np.save(file, found[alone])
 
 
-def parser(model_named=False):
-    """The command line; where --model names the model, it is no argument by position."""
+def parser():
+    """The command line."""
     root = argparse.ArgumentParser(
         prog="python -m bdnn",
         usage="python -m bdnn COMMAND ...",
@@ -481,14 +486,14 @@ def parser(model_named=False):
     )
     options = {"dest": "command", "required": True, "prog": "python -m bdnn"}
     commands = root.add_subparsers(**options, help=argparse.SUPPRESS)
+    file: Any = {"type": os.path.expanduser}
 
     def command(name, do, epilog, *positional):
         """A subcommand with its positional arguments, all of them files."""
         sub = commands.add_parser(name, description=do.__doc__, epilog=epilog, **FORMAT)
         sub.set_defaults(do=do)
         for argument, text in positional:
-            options = {"dest": "model", "required": True} if argument == "--model" else {}
-            sub.add_argument(argument, help=text, **options)
+            sub.add_argument(argument, help=text, **file)
         text = "array or column that holds the labels, or a file of its own"
         sub.add_argument("--labels", metavar="NAME", help=text)
         text = "column of a table that is no feature; may be given several times"
@@ -499,7 +504,7 @@ def parser(model_named=False):
         sub.add_argument("--vectors", metavar="NAME", help=text)
         return sub
 
-    model = "--model" if model_named else "model", "what train wrote; or as --model FILE"
+    model = "model", "what train wrote"
     database = "database", "file that is searched"
     own = ("data", f"file of vectors, or a set: {', '.join(data.DATASETS)}")
     query = ("query", "file of queries")
@@ -509,13 +514,17 @@ def parser(model_named=False):
     sub = command("train", train, TRAIN, own)
     sub.add_argument("--method", default="uhbdnn", help=f"{listed}; default uhbdnn", **methods)
     sub.add_argument("--bits", type=int, default=32, help="length of the code; default 32")
-    sub.add_argument("--model", default="model.bdnn", help="file to write; default model.bdnn")
+    sub.add_argument(
+        "--model", default="model.bdnn", help="file to write; default model.bdnn", **file
+    )
     text = "keep the state of the training here; the same command goes on from it"
-    sub.add_argument("--checkpoint", metavar="FILE", help=text)
+    sub.add_argument("--checkpoint", metavar="FILE", help=text, **file)
     add_training(sub)
 
     sub = command("encode", encode, ENCODE, model, ("data", "file of vectors"))
-    sub.add_argument("--output", default="codes.npy", help="file to write; default codes.npy")
+    sub.add_argument(
+        "--output", default="codes.npy", help="file to write; default codes.npy", **file
+    )
     sub.add_argument("--append", action="store_true", help="add to the codes of that file")
 
     sub = command("search", search, SEARCH, model, database, query)
@@ -525,18 +534,19 @@ def parser(model_named=False):
     size.add_argument("--radius", type=int, metavar="R", help=text)
     sub.add_argument("--encoded", action="store_true", help="database holds codes, from encode")
     text = "sort the candidates by the vectors of the database, in this file"
-    sub.add_argument("--rerank", metavar="FILE", help=text)
+    sub.add_argument("--rerank", metavar="FILE", help=text, **file)
     text = "N * k candidates are sorted; default 10"
     sub.add_argument("--oversample", type=int, default=10, metavar="N", help=text)
     text = "compare real outputs for the query with bits"
     sub.add_argument("--float-query", action="store_true", help=text)
     add_query(sub)
-    sub.add_argument("--output", metavar="FILE", help="write .npz instead of printing")
+    sub.add_argument("--output", metavar="FILE", help="write .npz instead of printing", **file)
 
     sub = commands.add_parser("remove", description=remove.__doc__, epilog=REMOVE, **FORMAT)
     sub.set_defaults(do=remove)
-    sub.add_argument("codes", help=".npz file that encode wrote")
-    sub.add_argument("ids", nargs="+", metavar="ID", help="items to take out")
+    sub.add_argument("codes", help=".npz file that encode wrote", **file)
+    sub.add_argument("ids", nargs="*", metavar="ID", help="items to take out")
+    sub.add_argument("--file", help="file of more items, an id in each line", **file)
 
     sub = command("evaluate", evaluate, EVALUATE, model, database, query)
     text = "those of the queries, where --labels is a file or names another array or column"
@@ -551,7 +561,9 @@ def parser(model_named=False):
     text = f"{listed}; {' '.join(compare.DEFAULT_METHODS)} if not given"
     sub.add_argument("--methods", nargs="+", help=text, **methods)
     sub.add_argument("--bits", type=int, nargs="+", default=[16, 32], help="default 16 32")
-    sub.add_argument("--report", default="report.html", help="file to write; default report.html")
+    sub.add_argument(
+        "--report", default="report.html", help="file to write; default report.html", **file
+    )
     add_training(sub)
     add_truth(sub)
     return root
