@@ -115,7 +115,6 @@ as queries; the rest is both training set and database. A .npz with `train` and 
 folder of .fvecs, comes split and stays so."""
 
 
-FORMAT: Any = {"formatter_class": argparse.RawDescriptionHelpFormatter}
 CHECKPOINTED = ("uhbdnn", "shbdnn", "dh", "supdh")
 
 
@@ -263,7 +262,7 @@ def codes_of_model(path, args, model):
     if n_bytes != width:
         told = f"not the {width} that {model.n_bits} bits take"
         raise ValueError(f"{path} holds codes of {n_bytes} bytes, {told}")
-    if str(found.get("model", digest(args.model))) != digest(args.model):
+    if "model" in found and str(found["model"]) != digest(args.model):
         raise ValueError(f"{path} holds codes of another model than {args.model}: encode anew")
     return found
 
@@ -303,38 +302,35 @@ def search(args):
         database = model.encode(X)
     labels = None if readers.is_data_file(args.labels) else args.labels
     Q, _ = read(args, model, args.query, labels, args.query_vectors, optional=True)
-    found, told = {}, f"{min(args.k, len(database))} items for each of {len(Q)} queries"
     if args.radius is not None:
         indices, distances = within(model.encode(Q), database, args.radius)
-        found["limits"] = np.cumsum([0, *map(len, indices)])
-        told = f"{found['limits'][-1]} items within radius {args.radius} of {len(Q)} queries"
+        limits = np.cumsum([0, *map(len, indices)])
+        told = f"{limits[-1]} items within radius {args.radius} of {len(Q)} queries"
     else:
-        n = args.k * args.oversample if args.rerank else args.k
-        find = by_real_query if args.float_query else by_code
-        indices, distances = find(model, Q, database, min(n, len(database)))
+        n = min(args.k * args.oversample if args.rerank else args.k, len(database))
+        if args.float_query:
+            indices, distances = by_real_query(model, Q, database, n)
+        else:
+            indices, distances = metrics.nearest(model.encode(Q), database, n)
         if args.rerank:
             indices, distances = reranked(Q, indices, args, model, names, len(database))
-    if args.output:
-        if args.radius is not None:
-            indices, distances = np.concatenate(indices), np.concatenate(distances)
-        found |= {"indices": indices, "distances": distances}
-        found |= {} if names is None else {"ids": names[indices]}
-        write_arrays(args.output, found)
-        print(f"{told} in {args.output}")
+        told = f"{indices.shape[1]} items for each of {len(Q)} queries"
+    if args.output is None:
+        print("query: item (distance) ...")
+        for query, (row, distance) in enumerate(zip(indices, distances)):
+            items = row if names is None else names[row]
+            print(f"{query}:", " ".join(f"{i} ({d:.5g})" for i, d in zip(items, distance)))
         return
-    print("query: item (distance) ...")
-    for query, (row, distance) in enumerate(zip(indices, distances)):
-        items = row if names is None else names[row]
-        print(f"{query}:", " ".join(f"{i} ({d:.5g})" for i, d in zip(items, distance)))
-
-
-def by_code(model, Q, codes, n):
-    """The n nearest codes of every query by Hamming distance."""
-    return metrics.nearest(model.encode(Q), codes, n)
+    found = {"indices": indices, "distances": distances}
+    if args.radius is not None:
+        found = {name: np.concatenate(A) for name, A in found.items()} | {"limits": limits}
+    found |= {} if names is None else {"ids": names[found["indices"]]}
+    write_arrays(args.output, found)
+    print(f"{told} in {args.output}")
 
 
 def by_real_query(model, Q, codes, n):
-    """The same by the real outputs for the query, or to what the model decodes from the bits."""
+    """The n nearest codes by the real outputs, or to what the model decodes from the bits."""
     H, W = model.decision_function(Q), getattr(model, "decoder_W_", None)  # this checks Q
     if W is None:
         return nearest_asymmetric(H, codes, n)
@@ -478,117 +474,103 @@ def write_arrays(path, found, alone=None):
 
 def parser():
     """The command line."""
-    root = argparse.ArgumentParser(
-        prog="python -m bdnn",
-        usage="python -m bdnn COMMAND ...",
-        description=INTRODUCTION,
-        **FORMAT,
+    layout = {"formatter_class": argparse.RawDescriptionHelpFormatter}
+    usage, program = "python -m bdnn COMMAND ...", "python -m bdnn"
+    root = argparse.ArgumentParser(program, usage, INTRODUCTION, **layout)
+    commands = root.add_subparsers(
+        dest="command", required=True, prog=program, help=argparse.SUPPRESS
     )
-    options = {"dest": "command", "required": True, "prog": "python -m bdnn"}
-    commands = root.add_subparsers(**options, help=argparse.SUPPRESS)
-    file: Any = {"type": os.path.expanduser}
+    file = {"type": os.path.expanduser}
+    method = {"type": str.lower, "choices": list(compare.METHODS), "metavar": "METHOD"}
+    methods = ", ".join(compare.METHODS)
+    model, database = ("model", "what train wrote"), ("database", "file that is searched")
+    query = ("query", "file of queries")
+    own = ("data", f"file of vectors, or a set: {', '.join(data.DATASETS)}")
 
-    def command(name, do, epilog, *positional):
-        """A subcommand with its positional arguments, all of them files."""
-        sub = commands.add_parser(name, description=do.__doc__, epilog=epilog, **FORMAT)
+    def command(do, name, epilog, *positional):
+        """A subcommand with its positional arguments, which are files."""
+        sub = commands.add_parser(name, description=do.__doc__, epilog=epilog, **layout)
         sub.set_defaults(do=do)
         for argument, text in positional:
             sub.add_argument(argument, help=text, **file)
-        text = "array or column that holds the labels, or a file of its own"
-        sub.add_argument("--labels", metavar="NAME", help=text)
-        text = "column of a table that is no feature; may be given several times"
-        sub.add_argument("--ignore", metavar="NAME", action="append", default=[], help=text)
-        text = "column that names the rows: no feature; search gives these names"
-        sub.add_argument("--id", metavar="NAME", help=text)
-        text = "array that holds the vectors, if not X; or the one column of a table"
-        sub.add_argument("--vectors", metavar="NAME", help=text)
         return sub
 
-    model = "model", "what train wrote"
-    database = "database", "file that is searched"
-    own = ("data", f"file of vectors, or a set: {', '.join(data.DATASETS)}")
-    query = ("query", "file of queries")
-    methods = {"type": str.lower, "choices": list(compare.METHODS), "metavar": "METHOD"}
-    listed = ", ".join(compare.METHODS)
+    def reads(add):
+        text = "array or column that holds the labels, or a file of its own"
+        add("--labels", metavar="NAME", help=text)
+        text = "column of a table that is no feature; may be given several times"
+        add("--ignore", metavar="NAME", action="append", default=[], help=text)
+        add("--id", metavar="NAME", help="column that names the rows; search gives these names")
+        text = "array that holds the vectors, if not X; or the one column of a table"
+        add("--vectors", metavar="NAME", help=text)
 
-    sub = command("train", train, TRAIN, own)
-    sub.add_argument("--method", default="uhbdnn", help=f"{listed}; default uhbdnn", **methods)
-    sub.add_argument("--bits", type=int, default=32, help="length of the code; default 32")
-    sub.add_argument(
-        "--model", default="model.bdnn", help="file to write; default model.bdnn", **file
-    )
+    def reads_queries(add):
+        reads(add)
+        text = "array of the queries' vectors, if it has another name than --vectors says"
+        add("--query-vectors", metavar="NAME", help=text)
+
+    def trains(add):
+        add("--seed", type=int, default=0, help="the same seed gives the same codes")
+        text = "parameters of the method, such as '{\"max_iter\": 50}'"
+        add("--settings", type=compare.json_object, default={}, metavar="JSON", help=text)
+
+    def measures(add):
+        text = "what counts as relevant; auto: labels where there are any"
+        add("--ground-truth", default="auto", choices=["auto", "labels", "knn"], help=text)
+        text = "Euclidean neighbours that count as relevant; default 50"
+        add("--neighbours", type=int, default=50, metavar="K", help=text)
+
+    add = command(train, "train", TRAIN, own).add_argument
+    reads(add)
+    add("--method", default="uhbdnn", help=f"{methods}; default uhbdnn", **method)
+    add("--bits", type=int, default=32, help="length of the code; default 32")
+    add("--model", default="model.bdnn", help="file to write; default model.bdnn", **file)
     text = "keep the state of the training here; the same command goes on from it"
-    sub.add_argument("--checkpoint", metavar="FILE", help=text, **file)
-    add_training(sub)
+    add("--checkpoint", metavar="FILE", help=text, **file)
+    trains(add)
 
-    sub = command("encode", encode, ENCODE, model, ("data", "file of vectors"))
-    sub.add_argument(
-        "--output", default="codes.npy", help="file to write; default codes.npy", **file
-    )
-    sub.add_argument("--append", action="store_true", help="add to the codes of that file")
+    add = command(encode, "encode", ENCODE, model, ("data", "file of vectors")).add_argument
+    reads(add)
+    add("--output", default="codes.npy", help="file to write; default codes.npy", **file)
+    add("--append", action="store_true", help="add to the codes of that file")
 
-    sub = command("search", search, SEARCH, model, database, query)
-    size = sub.add_mutually_exclusive_group()
+    sub = command(search, "search", SEARCH, model, database, query)
+    add, size = sub.add_argument, sub.add_mutually_exclusive_group()
+    reads_queries(add)
     size.add_argument("-k", type=int, default=10, help="how many items to find; default 10")
     text = "find instead all items that differ in at most R bits"
     size.add_argument("--radius", type=int, metavar="R", help=text)
-    sub.add_argument("--encoded", action="store_true", help="database holds codes, from encode")
+    add("--encoded", action="store_true", help="database holds codes, from encode")
     text = "sort the candidates by the vectors of the database, in this file"
-    sub.add_argument("--rerank", metavar="FILE", help=text, **file)
+    add("--rerank", metavar="FILE", help=text, **file)
     text = "N * k candidates are sorted; default 10"
-    sub.add_argument("--oversample", type=int, default=10, metavar="N", help=text)
+    add("--oversample", type=int, default=10, metavar="N", help=text)
     text = "compare real outputs for the query with bits"
-    sub.add_argument("--float-query", action="store_true", help=text)
-    add_query(sub)
-    sub.add_argument("--output", metavar="FILE", help="write .npz instead of printing", **file)
+    add("--float-query", action="store_true", help=text)
+    add("--output", metavar="FILE", help="write .npz instead of printing", **file)
 
-    sub = commands.add_parser("remove", description=remove.__doc__, epilog=REMOVE, **FORMAT)
-    sub.set_defaults(do=remove)
-    sub.add_argument("codes", help=".npz file that encode wrote", **file)
-    sub.add_argument("ids", nargs="*", metavar="ID", help="items to take out")
-    sub.add_argument("--file", help="file of more items, an id in each line", **file)
+    add = command(remove, "remove", REMOVE, ("codes", ".npz file that encode wrote")).add_argument
+    add("ids", nargs="*", metavar="ID", help="items to take out")
+    add("--file", help="file of more items, an id in each line", **file)
 
-    sub = command("evaluate", evaluate, EVALUATE, model, database, query)
+    add = command(evaluate, "evaluate", EVALUATE, model, database, query).add_argument
+    reads_queries(add)
     text = "those of the queries, where --labels is a file or names another array or column"
-    sub.add_argument("--query-labels", metavar="NAME", help=text)
-    sub.add_argument("--top", type=int, metavar="K", help="mAP@K as well, the mAP of the first K")
+    add("--query-labels", metavar="NAME", help=text)
+    add("--top", type=int, metavar="K", help="mAP@K as well, the mAP of the first K")
     text = "share of the K nearest neighbours in shortlists as well"
-    sub.add_argument("--recall", type=int, metavar="K", help=text)
-    add_query(sub)
-    add_truth(sub)
+    add("--recall", type=int, metavar="K", help=text)
+    measures(add)
 
-    sub = command("compare", compare_methods, COMPARE, own)
-    text = f"{listed}; {' '.join(compare.DEFAULT_METHODS)} if not given"
-    sub.add_argument("--methods", nargs="+", help=text, **methods)
-    sub.add_argument("--bits", type=int, nargs="+", default=[16, 32], help="default 16 32")
-    sub.add_argument(
-        "--report", default="report.html", help="file to write; default report.html", **file
-    )
-    add_training(sub)
-    add_truth(sub)
+    add = command(compare_methods, "compare", COMPARE, own).add_argument
+    reads(add)
+    text = f"{methods}; {' '.join(compare.DEFAULT_METHODS)} if not given"
+    add("--methods", nargs="+", help=text, **method)
+    add("--bits", type=int, nargs="+", default=[16, 32], help="default 16 32")
+    add("--report", default="report.html", help="file to write; default report.html", **file)
+    trains(add)
+    measures(add)
     return root
-
-
-def add_query(sub):
-    """Options of the commands that read queries."""
-    text = "array of the queries' vectors, if it has another name than --vectors says"
-    sub.add_argument("--query-vectors", metavar="NAME", help=text)
-
-
-def add_training(sub):
-    """Options of the commands that train."""
-    sub.add_argument("--seed", type=int, default=0, help="the same seed gives the same codes")
-    text = "parameters of the method, such as '{\"max_iter\": 50}'"
-    sub.add_argument("--settings", type=compare.json_object, default={}, metavar="JSON", help=text)
-
-
-def add_truth(sub):
-    """Options of the commands that measure."""
-    choices = ["auto", "labels", "knn"]
-    text = "what counts as relevant; auto: labels where there are any"
-    sub.add_argument("--ground-truth", default="auto", choices=choices, help=text)
-    text = "Euclidean neighbours that count as relevant; default 50"
-    sub.add_argument("--neighbours", type=int, default=50, metavar="K", help=text)
 
 
 if __name__ == "__main__":

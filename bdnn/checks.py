@@ -8,22 +8,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 __all__ = [
-    "Seed",
-    "as_classes",
-    "as_generator",
-    "capped",
-    "check_classes",
-    "check_code_pair",
-    "check_codes",
-    "check_kind",
-    "check_missing",
-    "check_option",
-    "check_range",
-    "check_relevance",
-    "check_zero_one",
-    "check_whole_number",
-    "numbered",
-]
+    "Seed", "as_classes", "as_generator", "capped", "check_classes", "check_code_pair",
+    "check_codes", "check_kind", "check_missing", "check_option", "check_range", "check_relevance",
+    "check_zero_one", "check_whole_number", "numbered",
+]  # fmt: skip
 
 Seed = int | np.random.Generator | np.random.RandomState | None
 

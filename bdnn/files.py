@@ -29,19 +29,9 @@ if TYPE_CHECKING:
     from bdnn.hashing import Hasher
 
 __all__ = [
-    "Checkpoint",
-    "ModelFileError",
-    "StrPath",
-    "atomic_path",
-    "check_writable",
-    "learned",
-    "load",
-    "only_writer",
-    "release",
-    "save",
-    "show_versions",
-    "versions",
-]
+    "Checkpoint", "ModelFileError", "StrPath", "atomic_path", "check_writable", "learned", "load",
+    "only_writer", "release", "save", "show_versions", "versions",
+]  # fmt: skip
 
 StrPath = str | os.PathLike[str]
 FORMAT, CHECKPOINT_FORMAT = "bdnn-model-2", "bdnn-checkpoint-2"

@@ -27,21 +27,10 @@ from bdnn.files import StrPath
 from bdnn.hashing import is_mapped
 
 __all__ = [
-    "READERS",
-    "Asked",
-    "MissingLabelsError",
-    "as_labels",
-    "as_vectors",
-    "expanded",
-    "is_data_file",
-    "listed",
-    "read_archive",
-    "read_array",
-    "read_columns",
-    "read_file",
-    "read_vecs",
-    "read_vectors",
-]
+    "READERS", "Asked", "MissingLabelsError", "as_labels", "as_vectors", "expanded",
+    "is_data_file", "listed", "read_archive", "read_array", "read_columns", "read_file",
+    "read_vecs", "read_vectors",
+]  # fmt: skip
 
 HDF5_MARK = b"\x89HDF\r\n\x1a\n"
 MISSING_WORDS = ("NA", "N/A", "n/a", "NULL", "null", "None")  # which may be names of classes

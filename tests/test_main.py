@@ -769,6 +769,7 @@ def test_stopped_while_packages_load():
         "train",
         "train x --method nonsense",
         "search m",
+        "search m X Q -k 3 --radius 2",
     ],
 )
 def test_a_wrong_command_line_ends_with_2(line, capsys):
