@@ -10,7 +10,6 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import Any
 
 try:
     import numpy as np
@@ -20,6 +19,7 @@ try:
     from bdnn.checks import check_whole_number
     from bdnn.course import compare
     from bdnn.files import atomic_path, check_writable, load, only_writer, release
+    from bdnn.hashing import NetworkHasher
     from bdnn.search import nearest_asymmetric, rerank
 except KeyboardInterrupt:  # this takes a second or two
     sys.exit(130)
@@ -115,9 +115,6 @@ as queries; the rest is both training set and database. A .npz with `train` and 
 folder of .fvecs, comes split and stays so."""
 
 
-CHECKPOINTED = ("uhbdnn", "shbdnn", "dh", "supdh")
-
-
 def main(argv: list[str] | None = None) -> int:
     """Do what the command line says; return the exit code."""
     argv = sys.argv[1:] if argv is None else argv
@@ -165,8 +162,8 @@ def train(args):
             f"{args.method} learns from labels, and {args.data} has none; see --labels"
         )
     options = {"checkpoint": args.checkpoint} if args.checkpoint else {}
-    if options and args.method not in CHECKPOINTED:
-        raise ValueError(f"--checkpoint is for {', '.join(CHECKPOINTED)}; {args.method} is quick")
+    if options and not isinstance(estimator, NetworkHasher):
+        raise ValueError(f"--checkpoint is for networks; {args.method} is quick")
     estimator.fit(X, y, **options)
     if columns is not None:
         estimator.columns_ = columns

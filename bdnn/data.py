@@ -175,12 +175,8 @@ def load(
         How many queries to hold out, where the split is ours (for your own vectors a tenth of
         them, at most 1,000, if not given); else how many of the official queries to keep, from
         the first. Not with the protocol dh, which fixes the number.
-    labels : str or path, optional
-        Where the labels of a file of your own are, as for :func:`read_vectors`.
-    ignore : names, optional
-        Columns of a table of your own that are no features.
-    vectors : str, optional
-        Another name of the array of vectors, where a file of your own has no split.
+    labels, ignore, vectors : optional
+        Of a file of your own, as for :func:`read_vectors`.
     data_home : path, optional
         Folder for downloads and computed neighbours.
 

@@ -190,7 +190,7 @@ class Hasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         table = {key: known.get(key, [object]) for key in values}
         for key, value in values.items():
             if isinstance(value, (bool, np.bool_)) and "boolean" not in table[key]:
-                raise ValueError(f"{key!r} of {name} is no truth value, got {value!r}")
+                raise ValueError(f"{key!r} of {name} must not be a truth value, got {value!r}")
         validate_parameter_constraints(table, values, caller_name=name)
         for units in values.get("hidden") or ():
             checks.check_whole_number("every entry of hidden", units, 1)

@@ -133,7 +133,9 @@ def as_vectors(X: Any, what: str) -> tuple[np.ndarray, tuple[int, ...] | None]:
     """Finite float32 vectors in rows, and the shape of one sample if it was an image."""
     X = np.asarray(X)
     if X.dtype.kind not in "buif" or X.ndim < 2 or X.size == 0:
-        raise ValueError(f"{what} must be a filled matrix of numbers, got {X.dtype} {X.shape}")
+        raise ValueError(
+            f"{what} must be a matrix of numbers that is not empty, got {X.dtype} {X.shape}"
+        )
     image_shape, given = X.shape[1:] if X.ndim > 2 else None, X.reshape(len(X), -1)
     with np.errstate(over="ignore"):
         X = np.ascontiguousarray(given, dtype=np.float32)
@@ -247,8 +249,9 @@ def _reading(path, kind):
         if isinstance(error, UnicodeError):
             raise ValueError(f"{path} is not UTF-8 text: save it as UTF-8 ({told})") from error
         if told.startswith(("Object arrays", "Array can't be memory-mapped")):
-            mend = "save what array.astype(str) or array.astype(float) gives"
-            raise ValueError(f"{path} holds an array of objects, not unpickled: {mend}") from error
+            told = f"{path} holds an array of objects, which are never unpickled"
+            mend = "save array.astype(str) or array.astype(float)"
+            raise ValueError(f"{told}: {mend}") from error
         raise ValueError(f"{path} is damaged or not {kind}: {told}") from error
 
 
@@ -299,7 +302,7 @@ def _read_bin(path, asked):
     with _reading(path, f"a {path.suffix} file"):
         n, D = (*np.fromfile(path, "<u4", 2).tolist(), 0, 0)[:2]
         if path.stat().st_size != 8 + n * D * entry.itemsize or not n * D:
-            raise ValueError(f"its head tells of {n} vectors of length {D}")
+            raise ValueError(f"its header promises {n} vectors of length {D}")
         X = np.memmap(path, entry, "r", 8, (n, D))
         return X if asked.mapped else np.array(X)
 
@@ -338,11 +341,11 @@ def _read_elsewhere(path, asked):
         try:
             done = subprocess.run(line, timeout=limit, **options)
         except subprocess.TimeoutExpired:
-            raise ValueError(f"what reads it has not ended after {limit} seconds") from None
+            raise ValueError(f"its reader has not ended after {limit} seconds") from None
         if "can't open directory" in done.stderr:
             raise ImportError(f"{path} is compressed by a plug-in: pip install hdf5plugin")
         if done.returncode:
-            raise ValueError((done.stderr.splitlines() or ["what reads it crashes"])[-1])
+            raise ValueError((done.stderr.splitlines() or ["its reader crashed"])[-1])
         found = read_archive(target)
     arrays = {name: found.get(f"arr_{k}") for k, name in enumerate(found["names"].tolist())}
     return _named(path, arrays, asked)
@@ -517,26 +520,27 @@ def _read_frame(path, asked):
 def _read_text(path, asked):
     """The table of a text, whatever separates it, with decimal points or commas.
 
-    The labels stay text (all columns do, if `asked.labels` is None), if `asked.text` says so, or if
-    some of them begin with 0, as 007 does.
+    Labels (any column, if `asked.labels` is None) stay as they stand, if `asked.text` says so, or
+    if some of them begin with 0, as 007 does.
     """
     from pandas import read_csv, to_numeric
     from pandas.errors import ParserWarning
 
     options = _form(path) | {"index_col": False, "skipinitialspace": True}
-    options |= {"keep_default_na": False, "na_values": ["", "nan", "NaN"]}
     with warnings.catch_warnings(action="error", category=ParserWarning):  # rows of other lengths
         first = read_csv(path, header=None, nrows=1, **options).iloc[0]
         named = "names" not in options and _are_names(first, path, asked)
         names = first if named else options.get("names", range(len(first)))
         wanted = [k for k, name in enumerate(names) if asked.labels in (None, str(name))]
-        options |= {"header": 0 if named else None, "dtype": dict.fromkeys(wanted, str)}
+        as_text = dict.fromkeys(wanted, "={}".format)  # else NA would be taken for nothing
+        options |= {"header": 0 if named else None, "converters": as_text}
         table = read_csv(path, **options)
     for k in wanted:
-        y = table.iloc[:, k]
+        y = table.iloc[:, k].str[1:]
         if (words := y[y.isin(MISSING_WORDS)]).size:
             told = f"{path}: {words.iloc[0]!r} in column {names[k]!r} is a word, and not missing"
             warnings.warn(told, stacklevel=2)
+        y = y.mask(y.isin(["", "nan", "NaN"]))
         if not asked.text and not y.str.match(r"0\d", na=False).any():
             with suppress(ValueError):
                 y = to_numeric(y)
@@ -554,10 +558,10 @@ def _form(path):
     encoding = "utf-16" if mark in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     with unpacked(path, "rt", encoding=encoding) as file:
         lines = file.read(2**20).splitlines()
-    told = (k for k, line in enumerate(lines) if line.strip() and not line.startswith("# "))
-    start = next(told, 0)  # behind remarks
+    rows = [k for k, line in enumerate(lines) if line.strip() and not line.startswith("# ")]
+    start = rows[0] if rows else 0
     remarks = [line for line in lines[:start] if line.strip()]
-    lines = [line for line in lines[start:] if line.strip()][:2] or [""]
+    lines = [lines[k] for k in rows[:2]] or [""]
     first = re.sub('"[^"]*"', "", lines[0])
     separator = next((sign for sign in "\t;," if sign in first), ",")
     if separator not in first:

@@ -664,7 +664,7 @@ def test_compare_leaves_out_what_needs_labels(files, tmp_path, capsys):
         ('train train.npy --settings {"lambda2":-1}', "'lambda2'"),
         (
             "train train.npy --method itq --checkpoint c",
-            "--checkpoint is for uhbdnn, shbdnn, dh, supd",
+            "--checkpoint is for networks; itq is",
         ),
         ("encode train.npy train.npy", "train.npy is no model file of bdnn: another kind"),
         ("encode absent.bdnn train.npy", "No such file"),

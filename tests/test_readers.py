@@ -142,7 +142,7 @@ def test_mapped_files_stay_as_they_are(tmp_path, vectors):
     np.testing.assert_array_equal(found, images.reshape(10, 12))
     np.save(tmp_path / "bad.npy", np.array(["a", "b"]))
     np.save(tmp_path / "objects.npy", np.array([[1, None]]))
-    for name, message in (("bad", "filled matrix of numbers"), ("objects", "array of objects")):
+    for name, message in (("bad", "matrix of numbers that"), ("objects", "array of objects")):
         with pytest.raises(ValueError, match=message):
             read_vectors(tmp_path / f"{name}.npy", mapped=True)
 
@@ -505,7 +505,7 @@ def test_labels_one_in_a_line(name, head, tmp_path, vectors):
         ("a,label\n1,x\n2,\n", "column 'label' has no label in row 1"),
         (",a\n0,1\n1,2\n", "column 0 has no name. If it counts the rows"),
         (",0,1\n0,1,2\n1,2,3\n", "column 0 has no name. If it counts the rows"),
-        ("NA,2,3\n4,5,6\n", "column '0' does not hold numbers, but 'NA' in row 0"),
+        ("NA,2,3\n4,5,6\n", "column '0' holds NaN, or nothing, in row 0"),
         ("name,2019,2020\nx,1,2\n", "column '0' does not hold numbers, but 'name' in row 0"),
         ("1.0,,3.0\n4,5,6\n", "NaN"),
         ("nan,nan\n4,5\n", "NaN"),
