@@ -32,14 +32,18 @@ COUNTED = {
 
 @pytest.fixture
 def few_starts(monkeypatch):
-    """Codes of classes that are the best of 2, not of 200, where their quality does not matter."""
+    """Trainings start from the best of 2 codes, not of 20 or 200: where quality does not matter."""
     from functools import partial
 
-    from bdnn import sh_bdnn
+    from bdnn import sh_bdnn, uh_bdnn
     from bdnn.baselines import kernels
 
-    for module in (sh_bdnn, kernels):
-        monkeypatch.setattr(module, "class_codes", partial(module.class_codes, n_init=2))
+    for module, name in (
+        (uh_bdnn, "initial_codes"),
+        (sh_bdnn, "class_codes"),
+        (kernels, "class_codes"),
+    ):
+        monkeypatch.setattr(module, name, partial(getattr(module, name), n_init=2))
 
 
 def pytest_terminal_summary(terminalreporter):
