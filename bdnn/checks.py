@@ -193,7 +193,8 @@ def check_relevance(
         raise ValueError(f"relevant must be a matrix, a list or a pair, got {kind}")
     pair = not isinstance(relevant, np.ndarray) and len(relevant) == 2
     if pair and (isinstance(relevant, tuple) or n_query != 2 or np.ndim(relevant[0]) == 2):
-        form, rows_of = "labels", _rows_from_labels(*relevant, n_query, n_database)
+        query, database = relevant
+        form, rows_of = "labels", _rows_from_labels(query, database, n_query, n_database)
     elif (R := _zero_one_matrix(relevant, n_query, n_database)) is not None:
         form, rows_of = "a 0/1 matrix", R.__getitem__
     else:
