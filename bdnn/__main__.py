@@ -10,7 +10,6 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import Any
 
 try:
     import numpy as np
@@ -20,6 +19,7 @@ try:
     from bdnn.checks import check_whole_number
     from bdnn.course import compare
     from bdnn.files import atomic_path, check_writable, load, only_writer, release
+    from bdnn.hashing import NetworkHasher
     from bdnn.search import nearest_asymmetric, rerank
 except KeyboardInterrupt:  # this takes a second or two
     sys.exit(130)
@@ -80,8 +80,9 @@ code is compared, which serves for some millions of items; larger collections wa
 those of faiss."""
 
 REMOVE = """\
-example:
+examples:
   python -m bdnn remove codes.npz rose tulip
+  python -m bdnn remove codes.npz --file gone.txt
 
 The items are named by the ids that encode --id wrote into the file. The rows after them move up."""
 
@@ -114,15 +115,11 @@ as queries; the rest is both training set and database. A .npz with `train` and 
 folder of .fvecs, comes split and stays so."""
 
 
-FORMAT: Any = {"formatter_class": argparse.RawDescriptionHelpFormatter}
-CHECKPOINTED = ("uhbdnn", "shbdnn", "dh", "supdh")
-
-
 def main(argv: list[str] | None = None) -> int:
     """Do what the command line says; return the exit code."""
     argv = sys.argv[1:] if argv is None else argv
     prepare_output()
-    args = parser("--model" in {word.partition("=")[0] for word in argv}).parse_args(argv)
+    args = parser().parse_args(argv)
     args.line = "python -m bdnn " + shlex.join(argv)
     try:
         args.do(args)
@@ -131,7 +128,7 @@ def main(argv: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ValueError, OSError, ImportError, MemoryError) as error:
         told = str(error) or type(error).__name__
-        told = "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in told)
+        told = "".join(c if c.isprintable() else repr(c)[1:-1] for c in told)
         print(f"bdnn {args.command}: {told}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -141,7 +138,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def prepare_output():
-    """Let everything be printed: where output is closed, and what a terminal has no signs for."""
+    """Let everything be printed: where output is closed, and what a terminal cannot show."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))
@@ -156,7 +153,8 @@ def train(args):
         dataset, columns = data.load(args.data, labels=args.labels, ground_truth=None), None
         X, y = dataset.train, dataset.labels and dataset.labels.train
     else:
-        X, y, columns = readers.read_columns(args.data, args.labels, left_out(args), args.vectors)
+        asked = readers.Asked(args.labels, left_out(args), args.vectors)
+        X, y, columns = readers.read_columns(args.data, asked)
     compare.check_settings(args.settings, [args.method])
     estimator = compare.make(args.method, args.bits, args.seed, args.settings)
     if y is None and compare.supervised([args.method]):
@@ -164,8 +162,8 @@ def train(args):
             f"{args.method} learns from labels, and {args.data} has none; see --labels"
         )
     options = {"checkpoint": args.checkpoint} if args.checkpoint else {}
-    if options and args.method not in CHECKPOINTED:
-        raise ValueError(f"--checkpoint is for {', '.join(CHECKPOINTED)}; {args.method} is quick")
+    if options and not isinstance(estimator, NetworkHasher):
+        raise ValueError(f"--checkpoint is for networks; {args.method} is quick")
     estimator.fit(X, y, **options)
     if columns is not None:
         estimator.columns_ = columns
@@ -180,13 +178,13 @@ def read(args, model, path, labels, vectors=None, optional=False, text=False):
     What may be larger than the memory stays in the file. Labels that are `optional` may be missing;
     as `text` they are ids.
     """
-    asked = left_out(args, labels=text), vectors or args.vectors, True, text
+    asked = readers.Asked(labels, left_out(args, labels=text), vectors or args.vectors, True, text)
     try:
-        X, y, columns = readers.read_columns(path, labels, *asked)
+        X, y, columns = readers.read_columns(path, asked)
     except readers.MissingLabelsError:
         if not optional:
             raise
-        X, y, columns = readers.read_columns(path, None, *asked)
+        X, y, columns = readers.read_columns(path, asked._replace(labels=None))
     known = getattr(model, "columns_", None)
     if known is None or columns is None or columns == known:
         return X, y
@@ -261,7 +259,7 @@ def codes_of_model(path, args, model):
     if n_bytes != width:
         told = f"not the {width} that {model.n_bits} bits take"
         raise ValueError(f"{path} holds codes of {n_bytes} bytes, {told}")
-    if "model" in found and found["model"] != digest(args.model):
+    if "model" in found and str(found["model"]) != digest(args.model):
         raise ValueError(f"{path} holds codes of another model than {args.model}: encode anew")
     return found
 
@@ -269,13 +267,17 @@ def codes_of_model(path, args, model):
 def remove(args):
     """Take items out of a file of codes."""
     writable(args, "codes")
+    lines = Path(args.file).read_text(encoding="utf-8").splitlines() if args.file else []
+    ids = {*args.ids, *filter(None, lines)}
+    if not ids:
+        raise ValueError("name the items to take out, or a file of them: --file FILE")
     with only_writer(args.codes):
         found = read_codes(args.codes)
         if "ids" not in found:
             raise ValueError(f"{args.codes} has no ids: encode with --id NAME into an .npz file")
-        if unknown := set(args.ids) - set(found["ids"].tolist()):
+        if unknown := ids - set(found["ids"].tolist()):
             raise ValueError(f"{args.codes} has no item {str(min(unknown))!r}")
-        keep = ~np.isin(found["ids"], args.ids)
+        keep = ~np.isin(found["ids"], [*ids])
         if not keep.any():
             raise ValueError(f"no item would be left in {args.codes}: remove the file")
         write_arrays(args.codes, found | {name: found[name][keep] for name in ("codes", "ids")})
@@ -297,38 +299,35 @@ def search(args):
         database = model.encode(X)
     labels = None if readers.is_data_file(args.labels) else args.labels
     Q, _ = read(args, model, args.query, labels, args.query_vectors, optional=True)
-    found, told = {}, f"{min(args.k, len(database))} items for each of {len(Q)} queries"
     if args.radius is not None:
         indices, distances = within(model.encode(Q), database, args.radius)
-        found["limits"] = np.cumsum([0, *map(len, indices)])
-        told = f"{found['limits'][-1]} items within radius {args.radius} of {len(Q)} queries"
+        limits = np.cumsum([0, *map(len, indices)])
+        told = f"{limits[-1]} items within radius {args.radius} of {len(Q)} queries"
     else:
-        n = args.k * args.oversample if args.rerank else args.k
-        find = by_real_query if args.float_query else by_code
-        indices, distances = find(model, Q, database, min(n, len(database)))
+        n = min(args.k * args.oversample if args.rerank else args.k, len(database))
+        if args.float_query:
+            indices, distances = by_real_query(model, Q, database, n)
+        else:
+            indices, distances = metrics.nearest(model.encode(Q), database, n)
         if args.rerank:
             indices, distances = reranked(Q, indices, args, model, names, len(database))
-    if args.output:
-        if args.radius is not None:
-            indices, distances = np.concatenate(indices), np.concatenate(distances)
-        found |= {"indices": indices, "distances": distances}
-        found |= {} if names is None else {"ids": names[indices]}
-        write_arrays(args.output, found)
-        print(f"{told} in {args.output}")
+        told = f"{indices.shape[1]} items for each of {len(Q)} queries"
+    if args.output is None:
+        print("query: item (distance) ...")
+        for query, (row, distance) in enumerate(zip(indices, distances)):
+            items = row if names is None else names[row]
+            print(f"{query}:", " ".join(f"{i} ({d:.5g})" for i, d in zip(items, distance)))
         return
-    print("query: item (distance) ...")
-    for query, (row, distance) in enumerate(zip(indices, distances)):
-        items = row if names is None else names[row]
-        print(f"{query}:", " ".join(f"{i} ({d:.5g})" for i, d in zip(items, distance)))
-
-
-def by_code(model, Q, codes, n):
-    """The n nearest codes of every query by Hamming distance."""
-    return metrics.nearest(model.encode(Q), codes, n)
+    found = {"indices": indices, "distances": distances}
+    if args.radius is not None:
+        found = {name: np.concatenate(A) for name, A in found.items()} | {"limits": limits}
+    found |= {} if names is None else {"ids": names[found["indices"]]}
+    write_arrays(args.output, found)
+    print(f"{told} in {args.output}")
 
 
 def by_real_query(model, Q, codes, n):
-    """The same by the real outputs for the query, or to what the model decodes from the bits."""
+    """The n nearest codes by the real outputs, or to what the model decodes from the bits."""
     H, W = model.decision_function(Q), getattr(model, "decoder_W_", None)  # this checks Q
     if W is None:
         return nearest_asymmetric(H, codes, n)
@@ -460,7 +459,7 @@ def writable(args, *targets):
         check_writable(path)
         for other, value in files.items():
             a_file = other == "model" or other in targets or readers.is_data_file(value)
-            if a_file and os.path.realpath(path) == os.path.realpath(os.path.expanduser(value)):
+            if a_file and os.path.realpath(path) == os.path.realpath(readers.expanded(value)):
                 raise ValueError(f"{path} is the {other} too, and would be lost: write elsewhere")
 
 
@@ -470,112 +469,105 @@ def write_arrays(path, found, alone=None):
         np.savez(file, **found) if alone is None else np.save(file, found[alone])
 
 
-def parser(model_named=False):
-    """The command line; where --model names the model, it is no argument by position."""
-    root = argparse.ArgumentParser(
-        prog="python -m bdnn",
-        usage="python -m bdnn COMMAND ...",
-        description=INTRODUCTION,
-        **FORMAT,
+def parser():
+    """The command line."""
+    layout = {"formatter_class": argparse.RawDescriptionHelpFormatter}
+    usage, program = "python -m bdnn COMMAND ...", "python -m bdnn"
+    root = argparse.ArgumentParser(program, usage, INTRODUCTION, **layout)
+    commands = root.add_subparsers(
+        dest="command", required=True, prog=program, help=argparse.SUPPRESS
     )
-    options = {"dest": "command", "required": True, "prog": "python -m bdnn"}
-    commands = root.add_subparsers(**options, help=argparse.SUPPRESS)
+    file = {"type": os.path.expanduser}
+    method = {"type": str.lower, "choices": list(compare.METHODS), "metavar": "METHOD"}
+    methods = ", ".join(compare.METHODS)
+    model, database = ("model", "what train wrote"), ("database", "file that is searched")
+    query = ("query", "file of queries")
+    own = ("data", f"file of vectors, or a set: {', '.join(data.DATASETS)}")
 
-    def command(name, do, epilog, *positional):
-        """A subcommand with its positional arguments, all of them files."""
-        sub = commands.add_parser(name, description=do.__doc__, epilog=epilog, **FORMAT)
+    def command(do, name, epilog, *positional):
+        """A subcommand with its positional arguments, which are files."""
+        sub = commands.add_parser(name, description=do.__doc__, epilog=epilog, **layout)
         sub.set_defaults(do=do)
         for argument, text in positional:
-            options = {"dest": "model", "required": True} if argument == "--model" else {}
-            sub.add_argument(argument, help=text, **options)
-        text = "array or column that holds the labels, or a file of its own"
-        sub.add_argument("--labels", metavar="NAME", help=text)
-        text = "column of a table that is no feature; may be given several times"
-        sub.add_argument("--ignore", metavar="NAME", action="append", default=[], help=text)
-        text = "column that names the rows: no feature; search gives these names"
-        sub.add_argument("--id", metavar="NAME", help=text)
-        text = "array that holds the vectors, if not X; or the one column of a table"
-        sub.add_argument("--vectors", metavar="NAME", help=text)
+            sub.add_argument(argument, help=text, **file)
         return sub
 
-    model = "--model" if model_named else "model", "what train wrote; or as --model FILE"
-    database = "database", "file that is searched"
-    own = ("data", f"file of vectors, or a set: {', '.join(data.DATASETS)}")
-    query = ("query", "file of queries")
-    methods = {"type": str.lower, "choices": list(compare.METHODS), "metavar": "METHOD"}
-    listed = ", ".join(compare.METHODS)
+    def reads(add):
+        text = "array or column that holds the labels, or a file of its own"
+        add("--labels", metavar="NAME", help=text)
+        text = "column of a table that is no feature; may be given several times"
+        add("--ignore", metavar="NAME", action="append", default=[], help=text)
+        add("--id", metavar="NAME", help="column that names the rows; search gives these names")
+        text = "array that holds the vectors, if not X; or the one column of a table"
+        add("--vectors", metavar="NAME", help=text)
 
-    sub = command("train", train, TRAIN, own)
-    sub.add_argument("--method", default="uhbdnn", help=f"{listed}; default uhbdnn", **methods)
-    sub.add_argument("--bits", type=int, default=32, help="length of the code; default 32")
-    sub.add_argument("--model", default="model.bdnn", help="file to write; default model.bdnn")
+    def reads_queries(add):
+        reads(add)
+        text = "array of the queries' vectors, if it has another name than --vectors says"
+        add("--query-vectors", metavar="NAME", help=text)
+
+    def trains(add):
+        add("--seed", type=int, default=0, help="the same seed gives the same codes")
+        text = "parameters of the method, such as '{\"max_iter\": 50}'"
+        add("--settings", type=compare.json_object, default={}, metavar="JSON", help=text)
+
+    def measures(add):
+        text = "what counts as relevant; auto: labels where there are any"
+        add("--ground-truth", default="auto", choices=["auto", "labels", "knn"], help=text)
+        text = "Euclidean neighbours that count as relevant; default 50"
+        add("--neighbours", type=int, default=50, metavar="K", help=text)
+
+    add = command(train, "train", TRAIN, own).add_argument
+    reads(add)
+    add("--method", default="uhbdnn", help=f"{methods}; default uhbdnn", **method)
+    add("--bits", type=int, default=32, help="length of the code; default 32")
+    add("--model", default="model.bdnn", help="file to write; default model.bdnn", **file)
     text = "keep the state of the training here; the same command goes on from it"
-    sub.add_argument("--checkpoint", metavar="FILE", help=text)
-    add_training(sub)
+    add("--checkpoint", metavar="FILE", help=text, **file)
+    trains(add)
 
-    sub = command("encode", encode, ENCODE, model, ("data", "file of vectors"))
-    sub.add_argument("--output", default="codes.npy", help="file to write; default codes.npy")
-    sub.add_argument("--append", action="store_true", help="add to the codes of that file")
+    add = command(encode, "encode", ENCODE, model, ("data", "file of vectors")).add_argument
+    reads(add)
+    add("--output", default="codes.npy", help="file to write; default codes.npy", **file)
+    add("--append", action="store_true", help="add to the codes of that file")
 
-    sub = command("search", search, SEARCH, model, database, query)
-    size = sub.add_mutually_exclusive_group()
+    sub = command(search, "search", SEARCH, model, database, query)
+    add, size = sub.add_argument, sub.add_mutually_exclusive_group()
+    reads_queries(add)
     size.add_argument("-k", type=int, default=10, help="how many items to find; default 10")
     text = "find instead all items that differ in at most R bits"
     size.add_argument("--radius", type=int, metavar="R", help=text)
-    sub.add_argument("--encoded", action="store_true", help="database holds codes, from encode")
+    add("--encoded", action="store_true", help="database holds codes, from encode")
     text = "sort the candidates by the vectors of the database, in this file"
-    sub.add_argument("--rerank", metavar="FILE", help=text)
+    add("--rerank", metavar="FILE", help=text, **file)
     text = "N * k candidates are sorted; default 10"
-    sub.add_argument("--oversample", type=int, default=10, metavar="N", help=text)
+    add("--oversample", type=int, default=10, metavar="N", help=text)
     text = "compare real outputs for the query with bits"
-    sub.add_argument("--float-query", action="store_true", help=text)
-    add_query(sub)
-    sub.add_argument("--output", metavar="FILE", help="write .npz instead of printing")
+    add("--float-query", action="store_true", help=text)
+    add("--output", metavar="FILE", help="write .npz instead of printing", **file)
 
-    sub = commands.add_parser("remove", description=remove.__doc__, epilog=REMOVE, **FORMAT)
-    sub.set_defaults(do=remove)
-    sub.add_argument("codes", help=".npz file that encode wrote")
-    sub.add_argument("ids", nargs="+", metavar="ID", help="items to take out")
+    add = command(remove, "remove", REMOVE, ("codes", ".npz file that encode wrote")).add_argument
+    add("ids", nargs="*", metavar="ID", help="items to take out")
+    add("--file", help="file of more items, an id in each line", **file)
 
-    sub = command("evaluate", evaluate, EVALUATE, model, database, query)
+    add = command(evaluate, "evaluate", EVALUATE, model, database, query).add_argument
+    reads_queries(add)
     text = "those of the queries, where --labels is a file or names another array or column"
-    sub.add_argument("--query-labels", metavar="NAME", help=text)
-    sub.add_argument("--top", type=int, metavar="K", help="mAP@K as well, the mAP of the first K")
+    add("--query-labels", metavar="NAME", help=text)
+    add("--top", type=int, metavar="K", help="mAP@K as well, the mAP of the first K")
     text = "share of the K nearest neighbours in shortlists as well"
-    sub.add_argument("--recall", type=int, metavar="K", help=text)
-    add_query(sub)
-    add_truth(sub)
+    add("--recall", type=int, metavar="K", help=text)
+    measures(add)
 
-    sub = command("compare", compare_methods, COMPARE, own)
-    text = f"{listed}; {' '.join(compare.DEFAULT_METHODS)} if not given"
-    sub.add_argument("--methods", nargs="+", help=text, **methods)
-    sub.add_argument("--bits", type=int, nargs="+", default=[16, 32], help="default 16 32")
-    sub.add_argument("--report", default="report.html", help="file to write; default report.html")
-    add_training(sub)
-    add_truth(sub)
+    add = command(compare_methods, "compare", COMPARE, own).add_argument
+    reads(add)
+    text = f"{methods}; {' '.join(compare.DEFAULT_METHODS)} if not given"
+    add("--methods", nargs="+", help=text, **method)
+    add("--bits", type=int, nargs="+", default=[16, 32], help="default 16 32")
+    add("--report", default="report.html", help="file to write; default report.html", **file)
+    trains(add)
+    measures(add)
     return root
-
-
-def add_query(sub):
-    """Options of the commands that read queries."""
-    text = "array of the queries' vectors, if it has another name than --vectors says"
-    sub.add_argument("--query-vectors", metavar="NAME", help=text)
-
-
-def add_training(sub):
-    """Options of the commands that train."""
-    sub.add_argument("--seed", type=int, default=0, help="the same seed gives the same codes")
-    text = "parameters of the method, such as '{\"max_iter\": 50}'"
-    sub.add_argument("--settings", type=compare.json_object, default={}, metavar="JSON", help=text)
-
-
-def add_truth(sub):
-    """Options of the commands that measure."""
-    choices = ["auto", "labels", "knn"]
-    text = "what counts as relevant; auto: labels where there are any"
-    sub.add_argument("--ground-truth", default="auto", choices=choices, help=text)
-    text = "Euclidean neighbours that count as relevant; default 50"
-    sub.add_argument("--neighbours", type=int, default=50, metavar="K", help=text)
 
 
 if __name__ == "__main__":

@@ -8,22 +8,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 __all__ = [
-    "Seed",
-    "as_classes",
-    "as_generator",
-    "capped",
-    "check_classes",
-    "check_code_pair",
-    "check_codes",
-    "check_kind",
-    "check_missing",
-    "check_option",
-    "check_range",
-    "check_relevance",
-    "check_zero_one",
-    "check_whole_number",
-    "numbered",
-]
+    "Seed", "as_classes", "as_generator", "capped", "check_classes", "check_code_pair",
+    "check_codes", "check_kind", "check_missing", "check_option", "check_range", "check_relevance",
+    "check_zero_one", "check_whole_number", "numbered",
+]  # fmt: skip
 
 Seed = int | np.random.Generator | np.random.RandomState | None
 
@@ -203,7 +191,8 @@ def check_relevance(
     if not isinstance(relevant, (np.ndarray, Sequence)) or isinstance(relevant, str):
         kind = type(relevant).__name__
         raise ValueError(f"relevant must be a matrix, a list or a pair, got {kind}")
-    if _is_pair(relevant, n_query):
+    pair = not isinstance(relevant, np.ndarray) and len(relevant) == 2
+    if pair and (isinstance(relevant, tuple) or n_query != 2 or np.ndim(relevant[0]) == 2):
         query, database = relevant
         form, rows_of = "labels", _rows_from_labels(query, database, n_query, n_database)
     elif (R := _zero_one_matrix(relevant, n_query, n_database)) is not None:
@@ -213,13 +202,6 @@ def check_relevance(
     if k is not None:
         raise ValueError(f"k={k} wants relevant as indices, nearest first, but it holds {form}")
     return rows_of
-
-
-def _is_pair(relevant, n_query):
-    """True for a tuple of two, and for a list of two that cannot be the rows of two queries."""
-    if isinstance(relevant, np.ndarray) or len(relevant) != 2:
-        return False
-    return isinstance(relevant, tuple) or n_query != 2 or np.ndim(relevant[0]) == 2
 
 
 def _zero_one_matrix(relevant, n_query, n_database):
@@ -232,7 +214,7 @@ def _zero_one_matrix(relevant, n_query, n_database):
     shape = getattr(relevant, "shape", None)
     told = f"has shape {shape}" if shape else f"names items for {len(rows)} queries"
     misfit = f"relevant {told}, but there are {n_query} queries and {n_database} items"
-    if len(rows) != n_query:
+    if len(rows) != n_query or any(row.ndim != 1 for row in rows):
         raise ValueError(
             f"{misfit}: give a 0/1 matrix of this shape, an array of indices for each query, or "
             "a pair (labels_query, labels_database)"
@@ -240,8 +222,6 @@ def _zero_one_matrix(relevant, n_query, n_database):
     widths = {row.size for row in rows}
     whole = all(row.dtype.kind in "iu" for row in rows if row.size)
     marks = len(widths) == 1 and all(map(_is_zero_one, rows))
-    if any(row.ndim != 1 for row in rows):
-        raise ValueError(f"{misfit}: each query needs a row of its own")
     if marks and widths == {n_database}:
         if whole and all(sorted(row.tolist()) == [0, 1][:n_database] for row in rows):
             raise ValueError("relevant may name items or mark them by 0 and 1: mark by booleans")

@@ -28,33 +28,16 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from tqdm import tqdm
 
+from bdnn import readers
 from bdnn.checks import Seed, as_generator, check_option, check_whole_number
 from bdnn.files import StrPath, atomic_path, release
 from bdnn.hashing import is_mapped
-from bdnn.readers import (
-    READERS,
-    Asked,
-    as_labels,
-    as_vectors,
-    expanded,
-    is_data_file,
-    listed,
-    read_archive,
-    read_file,
-    read_vecs,
-    read_vectors,
-    warn,
-)
+from bdnn.readers import READERS, as_labels, as_vectors, expanded, read_archive, read_vectors
 
 __all__ = [
-    "DATASETS",
-    "Dataset",
-    "Labels",
-    "load",
-    "nearest_neighbours",
-    "read_vectors",
+    "DATASETS", "Dataset", "Labels", "load", "nearest_neighbours", "read_vectors",
     "with_ground_truth",
-]
+]  # fmt: skip
 
 # The four files of MNIST, with the SHA-256 of each as published.
 MNIST_FILES = {
@@ -192,12 +175,8 @@ def load(
         How many queries to hold out, where the split is ours (for your own vectors a tenth of
         them, at most 1,000, if not given); else how many of the official queries to keep, from
         the first. Not with the protocol dh, which fixes the number.
-    labels : str or path, optional
-        Where the labels of a file of your own are, as for :func:`read_vectors`.
-    ignore : names, optional
-        Columns of a table of your own that are no features.
-    vectors : str, optional
-        Another name of the array of vectors, where a file of your own has no split.
+    labels, ignore, vectors : optional
+        Of a file of your own, as for :func:`read_vectors`.
     data_home : path, optional
         Folder for downloads and computed neighbours.
 
@@ -228,7 +207,7 @@ def load(
             raise ValueError(f"labels={labels!r} is for files of your own; {name} has its own")
         dataset = DATASETS[name](rng, n_query, cache)
     else:
-        dataset = _read_path(name, rng, n_query, Asked(labels, ignore, vectors))
+        dataset = _read_path(name, rng, n_query, readers.Asked(labels, ignore, vectors))
     if protocol == "dh":
         dataset = _deep_hashing_split(dataset, rng)
     if ground_truth == "auto":
@@ -302,9 +281,10 @@ def nearest_neighbours(query: np.ndarray, database: np.ndarray, k: int) -> np.nd
             rows, squares = (np.take_along_axis(A, order, axis=1) for A in (rows, squares))
     n_ties = np.count_nonzero(squares[:, k:] == squares[:, k - 1 : k])
     if n_ties > len(query) / 2:
-        warn(
+        warnings.warn(
             f"for {n_ties} of {len(query)} queries more vectors are as near as neighbour {k}, such "
-            "as duplicates: which of them count is decided by their order"
+            "as duplicates: which of them count is decided by their order",
+            stacklevel=2,
         )
     return np.ascontiguousarray(rows[:, :k])
 
@@ -646,7 +626,7 @@ def _fetch(addresses, digest, folder, by_hand):
 def _read_path(name, rng, n_query, asked):
     """A data set of one's own: a file with a matrix or with a split, or a folder of .fvecs."""
     path = expanded(name)
-    if not is_data_file(path) and not path.exists():
+    if not readers.is_data_file(path) and not path.exists():
         raise ValueError(
             f"data set {str(name)!r} is not known. Known are: {', '.join(DATASETS)}; or give the "
             f"path of a file ({', '.join(READERS)}), or of a folder with .fvecs files"
@@ -656,7 +636,7 @@ def _read_path(name, rng, n_query, asked):
             told = f"labels={asked.labels!r} is for files"
             raise ValueError(f"{told}; a folder of .fvecs has no labels")
         return _read_fvecs_folder(path, n_query)
-    arrays = read_file(path, asked)
+    arrays = readers.read_file(path, asked)
     if "X" in arrays:
         X, image_shape = as_vectors(arrays["X"], f"{path.stem}: X")
         X = X.reshape(len(X), *image_shape) if image_shape else X
@@ -665,7 +645,7 @@ def _read_path(name, rng, n_query, asked):
     if "train" not in arrays or "query" not in arrays:
         raise ValueError(
             f"{path} must hold X (and perhaps y), or train and query (and perhaps database and "
-            f"labels of each as train_labels, ...); it holds {listed(arrays)}"
+            f"labels of each as train_labels, ...); it holds {readers.listed(arrays)}"
         )
     database = "database" if "database" in arrays else "train"
     keys = [f"{part}_labels" for part in ("train", database, "query")]
@@ -685,7 +665,7 @@ def _read_fvecs_folder(folder, n_query):
             raise FileNotFoundError(
                 f"{folder} must hold one *_{part}.fvecs file, found {len(found)}"
             )
-        parts[part] = read_vecs(found[0]) if found else None
+        parts[part] = readers.read_vecs(found[0]) if found else None
     learn, base, query = parts.values()
     train, database = (base, None) if learn is None else (learn, base)
     description = f"Vectors of {folder.name}: learn, base and query as they come."

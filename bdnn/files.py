@@ -6,6 +6,7 @@ over both, by which damage is found.
 
 import errno
 import hashlib
+import importlib
 import importlib.metadata
 import json
 import mmap
@@ -22,23 +23,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+fcntl = importlib.import_module("fcntl") if os.name == "posix" else None
+
 if TYPE_CHECKING:
     from bdnn.hashing import Hasher
 
 __all__ = [
-    "Checkpoint",
-    "ModelFileError",
-    "StrPath",
-    "atomic_path",
-    "check_writable",
-    "learned",
-    "load",
-    "only_writer",
-    "release",
-    "save",
-    "show_versions",
-    "versions",
-]
+    "Checkpoint", "ModelFileError", "StrPath", "atomic_path", "check_writable", "learned", "load",
+    "only_writer", "release", "save", "show_versions", "versions",
+]  # fmt: skip
 
 StrPath = str | os.PathLike[str]
 FORMAT, CHECKPOINT_FORMAT = "bdnn-model-2", "bdnn-checkpoint-2"
@@ -87,6 +80,7 @@ class atomic_path:
 
     Gives a temporary path beside the target; renames it to the target when the block ends
     well, and removes it when the block or the renaming raises (a full disk, an interruption).
+    What a process that was killed has left is removed by the next write to the same target.
     A link stays a link: the file that it names is written. A file that is replaced hands on its
     permissions. What exists and is no file is refused with an OSError before the block begins.
     """
@@ -100,11 +94,18 @@ class atomic_path:
             self.mode = os.lstat(self.path).st_mode  # an OSError for a name that is too long
         if self.mode is not None and not stat.S_ISREG(self.mode):
             raise OSError(f"{path} is not a regular file, and is not replaced: give another path")
-        self.temporary = self.path.with_name(f".{secrets.token_hex(8)}")
+        target = hashlib.sha256(os.fsencode(self.path.name)).hexdigest()[:16]
+        self.temporary = self.path.with_name(f".{target}-{secrets.token_hex(8)}")
+        self.left = self.path.parent.glob(f".{target}-*")  # by writes that were killed, perhaps
 
     def __enter__(self) -> Path:
-        if self.mode is not None:
-            self.temporary.touch(0o600)  # for nobody else to read until it has its permissions
+        for other in self.left:
+            if (lock := _lock(other)) is not None:
+                other.unlink(missing_ok=True)
+                os.close(lock)
+        # for nobody else to read until it has the permissions of the target
+        self.temporary.touch(0o666 if self.mode is None else 0o600)
+        self.lock = _lock(self.temporary)
         return self.temporary
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
@@ -114,7 +115,26 @@ class atomic_path:
                     self.temporary.chmod(stat.S_IMODE(self.mode))
                 os.replace(self.temporary, self.path)
         finally:
+            if self.lock is not None:
+                os.close(self.lock)
             self.temporary.unlink(missing_ok=True)
+
+
+def _lock(path):
+    """A descriptor of a file, locked as long as it is open, or None if a living process has it.
+
+    None, too, on Windows: what a write that was killed has left stays there.
+    """
+    if fcntl is None:
+        return None
+    with suppress(OSError):
+        file = os.open(path, os.O_RDWR)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return file
+        except OSError:
+            os.close(file)
+    return None
 
 
 @contextmanager

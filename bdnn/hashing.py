@@ -32,7 +32,7 @@ from tqdm import tqdm
 
 from bdnn import checks
 from bdnn.checks import Seed, as_generator
-from bdnn.files import Checkpoint, StrPath, learned, release, save
+from bdnn.files import SPENT, Checkpoint, StrPath, learned, release, save
 from bdnn.metrics import pack_codes, precision_at_radius, sgn
 
 __all__ = ["Hasher", "NetworkHasher", "Seed", "StoppedEarly", "as_generator", "whole_training"]
@@ -61,12 +61,7 @@ CONSTRAINTS: dict[str, list] = {
         Options(type, {np.float32, np.float64}),
         Options(np.dtype, {np.dtype("float32"), np.dtype("float64")}),
     ],
-    "random_state": [
-        *at_least(0, Integral),
-        *(np.random.Generator, np.random.RandomState),
-        *(np.random.BitGenerator, np.random.SeedSequence),
-        None,
-    ],
+    "random_state": [*at_least(0, Integral), *SPENT, None],
     "verbose": ["boolean"],
 }
 
@@ -195,7 +190,7 @@ class Hasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         table = {key: known.get(key, [object]) for key in values}
         for key, value in values.items():
             if isinstance(value, (bool, np.bool_)) and "boolean" not in table[key]:
-                raise ValueError(f"{key!r} of {name} is no truth value, got {value!r}")
+                raise ValueError(f"{key!r} of {name} must not be a truth value, got {value!r}")
         validate_parameter_constraints(table, values, caller_name=name)
         for units in values.get("hidden") or ():
             checks.check_whole_number("every entry of hidden", units, 1)
@@ -262,16 +257,17 @@ class Hasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     def _in_blocks(self, rows, encode, dtype):
         """The same for rows, block by block, so that what is computed stays in the cache."""
-        parts, ones = [], np.ones(rows.shape[1], self.dtype)
+        parts = []
         for start in range(0, max(1, len(rows)), BLOCK):
             with np.errstate(over="ignore", invalid="ignore"):
                 block = np.asarray(rows[start : start + BLOCK], dtype=self.dtype)
-                finite = all_finite(block @ ones) or all_finite(block)  # sums: quick, seldom wrong
-                H = self._project(block.T).T if finite else block
-            if not all_finite(H):
-                row = start + int(np.isfinite(H).all(axis=1).argmin())
-                told = f"infinity or a value too large for the arithmetic of {block.dtype}"
-                raise ValueError(f"row {row} of X holds NaN, {told}")
+                H = self._project(block.T).T if np.isfinite(block).all() else block
+            finite = np.isfinite(H).all(axis=1)
+            if not finite.all():
+                raise ValueError(
+                    f"row {start + finite.argmin()} of X holds NaN, infinity or a value too large "
+                    f"for the arithmetic of {block.dtype}"
+                )
             parts.append(encode(H).astype(dtype, copy=False))
             release(rows)
         return np.concatenate(parts)
@@ -298,11 +294,6 @@ class Hasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             tags.classifier_tags = ClassifierTags(multi_label=self._several_labels)
         tags.transformer_tags.preserves_dtype = []
         return tags
-
-
-def all_finite(A: Array) -> bool:
-    """Whether A holds neither NaN nor infinity."""
-    return bool(np.isfinite(A).all())
 
 
 def packed(H: Array) -> Array:

@@ -27,25 +27,12 @@ from bdnn.files import StrPath
 from bdnn.hashing import is_mapped
 
 __all__ = [
-    "READERS",
-    "Asked",
-    "MissingLabelsError",
-    "as_labels",
-    "as_vectors",
-    "expanded",
-    "is_data_file",
-    "listed",
-    "read_archive",
-    "read_array",
-    "read_columns",
-    "read_file",
-    "read_vecs",
-    "read_vectors",
-    "warn",
-]
+    "READERS", "Asked", "MissingLabelsError", "as_labels", "as_vectors", "expanded",
+    "is_data_file", "listed", "read_archive", "read_array", "read_columns", "read_file",
+    "read_vecs", "read_vectors",
+]  # fmt: skip
 
 HDF5_MARK = b"\x89HDF\r\n\x1a\n"
-BIN_ENTRIES = {".fbin": np.dtype("<f4"), ".u8bin": np.dtype("u1")}
 MISSING_WORDS = ("NA", "N/A", "n/a", "NULL", "null", "None")  # which may be names of classes
 READ_SECONDS = 120  # for a file that is read in a process of its own, and one more for each MB
 
@@ -124,13 +111,13 @@ def read_vectors(
     FileNotFoundError
         If there is no such file.
     """
-    return read_columns(path, labels, ignore, vectors, mapped, text)[:2]
+    return read_columns(path, Asked(labels, ignore, vectors, mapped, text))[:2]
 
 
-def read_columns(path: StrPath, *asked: Any) -> tuple[np.ndarray, np.ndarray | None, list | None]:
+def read_columns(path: StrPath, asked: Asked) -> tuple[np.ndarray, np.ndarray | None, list | None]:
     """The same as :func:`read_vectors`, and the names of the columns, if a table has any."""
-    path, wanted = expanded(path), Asked(*asked)
-    arrays = read_file(path, wanted)
+    path = expanded(path)
+    arrays = read_file(path, asked)
     if "X" not in arrays:
         mend = "; if one of these holds the vectors, name it (--vectors NAME, or vectors=NAME)"
         raise ValueError(f"{path} must hold the array X; it holds {listed(arrays)}{mend}")
@@ -138,7 +125,7 @@ def read_columns(path: StrPath, *asked: Any) -> tuple[np.ndarray, np.ndarray | N
     if isinstance(X, np.memmap) and X.ndim > 2:
         X = X.reshape(len(X), -1)
     X = X if is_mapped(X) else as_vectors(X, f"{path.name}: X")[0]
-    y = None if y is None else as_labels(y, X, f"{path.name}: labels", wanted.text)
+    y = None if y is None else as_labels(y, X, f"{path.name}: labels", asked.text)
     return X, y, arrays.get("columns")
 
 
@@ -146,7 +133,9 @@ def as_vectors(X: Any, what: str) -> tuple[np.ndarray, tuple[int, ...] | None]:
     """Finite float32 vectors in rows, and the shape of one sample if it was an image."""
     X = np.asarray(X)
     if X.dtype.kind not in "buif" or X.ndim < 2 or X.size == 0:
-        raise ValueError(f"{what} must be a filled matrix of numbers, got {X.dtype} {X.shape}")
+        raise ValueError(
+            f"{what} must be a matrix of numbers that is not empty, got {X.dtype} {X.shape}"
+        )
     image_shape, given = X.shape[1:] if X.ndim > 2 else None, X.reshape(len(X), -1)
     with np.errstate(over="ignore"):
         X = np.ascontiguousarray(given, dtype=np.float32)
@@ -154,12 +143,14 @@ def as_vectors(X: Any, what: str) -> tuple[np.ndarray, tuple[int, ...] | None]:
         place = "row {}, column {}".format(*np.argwhere(~np.isfinite(X))[0])
         raise ValueError(f"{what} holds NaN, infinity or values beyond float32, first in {place}")
     if not np.can_cast(given.dtype, np.float32):
-        spread, offset = np.ptp(given, axis=0), np.abs(given[0])
-        if len(lost := np.flatnonzero((0 < spread) & (spread < 1e-5 * offset))):
-            warn(
+        spread = np.ptp(given, axis=0)
+        lost = np.flatnonzero((0 < spread) & (spread < 1e-5 * np.abs(given[0])))
+        if len(lost):
+            warnings.warn(
                 f"{what}: column {lost[0]} differs from sample to sample by no more than "
                 f"{spread[lost[0]]:.3g} around {given[0, lost[0]]:.9g}, of which single precision "
-                "keeps little: subtract the mean first"
+                "keeps little: subtract the mean first",
+                stacklevel=2,
             )
     return X, image_shape
 
@@ -205,23 +196,23 @@ def listed(arrays: Iterable, most: int = 10) -> str:
     return ", ".join(names[:most]) + more or "nothing"
 
 
-def warn(told: str) -> None:
-    """A remark that does not stop the reading."""
-    warnings.warn(told, stacklevel=2)
-
-
 def read_file(path: Path, asked: Asked) -> dict[str, Any]:
     """The arrays of a file by name, the vectors among them as ``X``, the labels as ``y``."""
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}")
-    reader = READERS.get(_ending(path))
-    if reader is None:
+    if not is_data_file(path):
         raise ValueError(f"{path}: a data file must be one of {', '.join(READERS)}")
-    if asked.labels is None or not is_data_file(asked.labels):
-        return reader(path, asked)
-    arrays = reader(path, asked._replace(labels=None))
-    y = _read_labels(expanded(asked.labels), len(arrays.get("X", ())), asked.text)
-    return arrays | {"y": y}
+    if asked.labels is not None and is_data_file(asked.labels):
+        arrays = read_file(path, asked._replace(labels=None))
+        y = _read_labels(expanded(asked.labels), len(arrays.get("X", ())), asked.text)
+        return arrays | {"y": y}
+    found = READERS[_ending(path)](path, asked)
+    if not isinstance(found, np.ndarray):
+        return found
+    if asked.labels is not None:
+        told = f"{path} holds vectors alone, no {asked.labels!r}"
+        raise MissingLabelsError(f"{told}; give the labels as a file of their own")
+    return {"X": found}
 
 
 def _read_labels(path, n, text):
@@ -248,6 +239,8 @@ def _reading(path, kind):
         yield
     except ImportError:  # what reads .parquet or .h5 is not installed
         raise
+    except FileNotFoundError:
+        raise FileNotFoundError(f"there is no file {path}") from None
     except Exception as error:  # a damaged file can raise nearly anything
         told = " ".join(str(error).split())[:300]
         if isinstance(error, MemoryError) or re.search("MemoryError|out of memory", told):
@@ -256,25 +249,13 @@ def _reading(path, kind):
         if isinstance(error, UnicodeError):
             raise ValueError(f"{path} is not UTF-8 text: save it as UTF-8 ({told})") from error
         if told.startswith(("Object arrays", "Array can't be memory-mapped")):
-            mend = "save what array.astype(str) or array.astype(float) gives"
-            raise ValueError(f"{path} holds an array of objects, not unpickled: {mend}") from error
+            told = f"{path} holds an array of objects, which are never unpickled"
+            mend = "save array.astype(str) or array.astype(float)"
+            raise ValueError(f"{told}: {mend}") from error
         raise ValueError(f"{path} is damaged or not {kind}: {told}") from error
 
 
 # --- files of arrays -------------------------------------------------------------------------
-
-
-def _read_matrix(path, asked):
-    """The matrix of a file that holds nothing else."""
-    if asked.labels is not None:
-        raise MissingLabelsError(
-            f"{path} holds vectors alone, no {asked.labels!r}; give the labels as a file of their "
-            "own"
-        )
-    kind = path.suffix.lower()
-    if kind == ".npy":
-        return {"X": read_array(path, asked.mapped)}
-    return {"X": _read_bin(path, asked.mapped) if kind in BIN_ENTRIES else read_vecs(path)}
 
 
 def read_array(path: StrPath, mapped: bool = False) -> np.ndarray:
@@ -282,33 +263,23 @@ def read_array(path: StrPath, mapped: bool = False) -> np.ndarray:
 
     Raises a ValueError if the file is damaged or of another format, and a FileNotFoundError.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"there is no file {path}")
     with _reading(path, "an .npy file"):
-        _check_beginning(path, b"\x93NUMPY")
-        return np.load(path, allow_pickle=False, mmap_mode="r" if mapped else None)
+        if mapped:
+            return np.lib.format.open_memmap(path, mode="r")
+        with open(path, "rb") as file:  # np.load would take it for a pickle, or an archive
+            return np.lib.format.read_array(file, allow_pickle=False)
 
 
 def read_archive(path: StrPath, names: Collection[str] = ()) -> dict[str, np.ndarray]:
     """The arrays of a .npz file, those of the names among them; never unpickles."""
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"there is no file {path}")
-    with _reading(path, "an .npz file"):
-        _check_beginning(path, b"PK\x03\x04", b"PK\x05\x06")
-        with np.load(path, allow_pickle=False) as archive:
+    with _reading(path, "an .npz file"), open(path, "rb") as file:
+        with np.lib.npyio.NpzFile(file, allow_pickle=False) as archive:
             arrays = dict(archive)
         if len(set(archive.files)) < len(archive.files):
             raise ValueError("two arrays have the same name")
     if not set(names) <= set(arrays):
         raise ValueError(f"{path} must be an .npz file with the arrays {', '.join(names)}")
     return arrays
-
-
-def _check_beginning(path, *marks):
-    """Raise a ValueError unless a file begins so: else NumPy would speak of pickles."""
-    with open(path, "rb") as file:
-        if not file.read(8).startswith(marks):
-            raise ValueError("its first bytes are others")
 
 
 def read_vecs(path: Path) -> np.ndarray:
@@ -325,32 +296,31 @@ def read_vecs(path: Path) -> np.ndarray:
     return np.ascontiguousarray(rows[:, 4:]).view(entry)
 
 
-def _read_bin(path, mapped):
+def _read_bin(path, asked):
     """Vectors of a .fbin or .u8bin file: their number and their length, then all entries."""
-    entry = BIN_ENTRIES[path.suffix.lower()]
+    entry = np.dtype("<f4" if path.suffix.lower() == ".fbin" else "u1")
     with _reading(path, f"a {path.suffix} file"):
         n, D = (*np.fromfile(path, "<u4", 2).tolist(), 0, 0)[:2]
         if path.stat().st_size != 8 + n * D * entry.itemsize or not n * D:
-            raise ValueError(f"its head tells of {n} vectors of length {D}")
-        if not mapped:
-            return np.fromfile(path, entry, offset=8).reshape(n, D)
-        return np.memmap(path, entry, "r", 8, (n, D))
+            raise ValueError(f"its header promises {n} vectors of length {D}")
+        X = np.memmap(path, entry, "r", 8, (n, D))
+        return X if asked.mapped else np.array(X)
 
 
-def _read_named(path, asked):
-    """Arrays of a .npz, .mat or .h5 file."""
-    arrays = read_archive(path) if _ending(path) == ".npz" else _read_elsewhere(path, asked)
-    found = {}
-    for key, name, what, error in (
-        ("y", asked.labels, "labels", MissingLabelsError),
-        ("X", asked.vectors, "vectors", ValueError),
-    ):
-        if name is not None and name not in arrays:
-            raise error(f"{path} holds no {name!r} for {what}; it holds {listed(arrays)}")
-        if name is not None:
-            found[key] = arrays[name]
-    others = {k: A for k, A in arrays.items() if k not in (asked.labels, asked.vectors)}
-    return others | found  # the name of one may be the key of the other
+def _named(path, arrays, asked):
+    """The arrays of a file, those that are asked for as X and y."""
+    if asked.labels is not None and asked.labels not in arrays:
+        told = f"{path} holds no {asked.labels!r} for labels; it holds {listed(arrays)}"
+        raise MissingLabelsError(told)
+    if asked.vectors is not None and asked.vectors not in arrays:
+        told = f"{path} holds no {asked.vectors!r} for vectors; it holds {listed(arrays)}"
+        raise ValueError(told)
+    found = {k: A for k, A in arrays.items() if k not in (asked.labels, asked.vectors)}
+    if asked.labels is not None:
+        found["y"] = arrays[asked.labels]
+    if asked.vectors is not None:
+        found["X"] = arrays[asked.vectors]
+    return found  # the name of one may be the key of the other
 
 
 def _read_elsewhere(path, asked):
@@ -371,13 +341,14 @@ def _read_elsewhere(path, asked):
         try:
             done = subprocess.run(line, timeout=limit, **options)
         except subprocess.TimeoutExpired:
-            raise ValueError(f"what reads it has not ended after {limit} seconds") from None
+            raise ValueError(f"its reader has not ended after {limit} seconds") from None
         if "can't open directory" in done.stderr:
             raise ImportError(f"{path} is compressed by a plug-in: pip install hdf5plugin")
         if done.returncode:
-            raise ValueError((done.stderr.splitlines() or ["what reads it crashes"])[-1])
+            raise ValueError((done.stderr.splitlines() or ["its reader crashed"])[-1])
         found = read_archive(target)
-    return {name: found.get(f"arr_{k}") for k, name in enumerate(found["names"].tolist())}
+    arrays = {name: found.get(f"arr_{k}") for k, name in enumerate(found["names"].tolist())}
+    return _named(path, arrays, asked)
 
 
 # The arrays of a .mat file, and its cells of texts, without what is neither. On some files that are
@@ -401,7 +372,7 @@ np.savez(target, *arrays.values(), names=np.array([*arrays], str))
 
 
 # The arrays of an HDF5 file that are looked for, and the names of all. MATLAB turns its matrices,
-# and writes texts as numbers of signs.
+# and writes texts as codes of characters.
 HDF5_TO_NPZ = """
 import sys, h5py, numpy as np
 try:
@@ -412,8 +383,8 @@ except ImportError:
 path, target, labels, vectors = sys.argv[1:]
 wanted, arrays, others = {labels, vectors, "train", "database", "query"}, {}, []
 
-def text(signs):
-    return "".join(map(chr, signs)).rstrip()
+def text(codes):
+    return "".join(map(chr, codes)).rstrip()
 
 def read(name, item):
     if not isinstance(item, h5py.Dataset) or name.startswith("#"):
@@ -441,96 +412,60 @@ np.savez(target, *arrays.values(), names=np.array([*arrays, *others], str))
 
 def _read_table(path, asked):
     """Numbers and labels of a table, and the names of its columns of numbers."""
-    column = "label" if asked.labels is None else asked.labels
-    table, arrays, lists, numbers = _read_frame(path, asked._replace(labels=column)), {}, [], []
-    if column in table:
-        arrays["y"] = _labels_of(table.pop(column), path)
-    elif asked.labels is not None:
-        raise MissingLabelsError(f"{path} has no column {column!r}; it has {listed(table)}")
-    for name in set(asked.ignore) - set(table) - {column}:
-        warn(f"{path} has no column {_shown(name)} to leave out; it has {listed(table)}")
+    label = "label" if asked.labels is None else asked.labels
+    table, arrays = _read_frame(path, asked._replace(labels=label)), {}
+    if asked.labels is not None and label not in table:
+        raise MissingLabelsError(f"{path} has no column {label!r}; it has {listed(table)}")
     if asked.vectors is not None and asked.vectors not in table:
         raise ValueError(f"{path} has no column {asked.vectors!r}; it has {listed(table)}")
-    for k, name in enumerate(table):
-        if name == "label" or name in asked.ignore or asked.vectors not in (None, name):
-            continue
-        part, told = _stacked(table[name], path), f"{path}: column {_shown(name)}"
-        if part.dtype.kind not in "buif":
-            row = next((row for row, value in enumerate(part) if not _is_number(value)), 0)
-            raise ValueError(
-                f"{told} does not hold numbers, but {_shown(part[row])} in row {row}; write "
-                "1234.5, leave it out (--ignore NAME, or ignore=[NAME]), or name it as the labels"
-            )
-        if name.startswith("Unnamed:"):
-            raise ValueError(
-                f"{path}: column {k} has no name. If it counts the rows, leave it out (pandas: "
-                "to_csv(path, index=False))"
-            )
-        if part.ndim > 1:
-            lists.append(part.reshape(len(table), -1))
-            continue
-        numbers.append(name)
-        if part.isna().any():
-            raise ValueError(f"{told} holds NaN, or nothing, in row {part.isna().argmax()}")
-        if _seems_to_count(part):
-            warn(
-                f"{told} seems to count the rows, and is taken as a feature; if it is none, leave "
-                "it out (--ignore NAME, or ignore=[NAME])"
-            )
-    if lists or numbers:
-        arrays["X"] = np.hstack([*lists, table[numbers].to_numpy(np.float64)])
-    if not lists and [*numbers] != [str(k) for k in range(len(numbers))]:
-        arrays["columns"] = numbers
+    for name in set(asked.ignore) - set(table):
+        told = f"{path} has no column {_shown(name)} to leave out; it has {listed(table)}"
+        warnings.warn(told, stacklevel=2)
+    if label in table:
+        arrays["y"] = _labels_of(table[label], path)
+    left_out = {label, "label", *asked.ignore}
+    names = [name for name in table if name not in left_out and asked.vectors in (None, name)]
+    parts = {name: _numbers(table[name], path) for name in names}
+    columns = [name for name in names if parts[name].ndim == 1]
+    lists = [parts[name].reshape(len(table), -1) for name in names if parts[name].ndim > 1]
+    if names:
+        numbers = [np.asarray(parts[name], np.float64)[:, None] for name in columns]
+        arrays["X"] = np.hstack([*lists, *numbers])
+    if not lists and columns != [str(k) for k in range(len(columns))]:
+        arrays["columns"] = columns
     return arrays
 
 
-def _read_frame(path, asked):
-    """A table as pandas has it; labels as they stand in a text, all columns if these are None."""
-    from pandas import read_parquet  # here: it takes a while to import
+def _numbers(column, path):
+    """A column of numbers, or the matrix of one of lists; an error or a warning if it is neither.
 
-    with _reading(path, "a table"):
-        if _ending(path) == ".parquet":
-            table = read_parquet(path, engine="pyarrow")
-            if asked.labels in table.index.names and asked.labels not in table:
-                table[asked.labels] = table.index.get_level_values(asked.labels)
-        else:
-            table = _read_csv(path, asked)
-        table = table.set_axis(table.columns.astype(str), axis=1).reset_index(drop=True)
-        if not table.columns.is_unique:
-            raise ValueError("two columns have the same name")
-        for name in table.columns[[dtype.kind == "O" for dtype in table.dtypes]]:
-            table[name] = table[name].astype(object)  # what is damaged in a text shows here
-    if table.empty:
-        raise ValueError(f"{path} holds no rows")
-    return table
+    A warning, too, if it seems to count the rows: whole numbers with hardly a gap.
+    """
+    from pandas import to_numeric
 
-
-def _stacked(column, path):
-    """A column of lists of one length as an array; any other column as it is."""
-    first = next((value for value in column if value is not None), None)
-    if isinstance(first, Decimal):
-        return column.astype(float)
-    if not isinstance(first, list | np.ndarray):
-        return column
-    other = next((row for row, x in enumerate(column) if np.shape(x) != np.shape(first)), None)
-    if other is not None and _is_number(np.ravel(first)[0]):
-        n = 0 if column[other] is None else np.size(column[other])
-        told = f"has {np.size(first)} numbers in a cell, and {n} in row {other}"
-        raise ValueError(f"{path}: column {_shown(column.name)} {told}")
-    return column if other is not None else np.stack(column.tolist())
-
-
-def _is_number(value):
-    """Whether a cell holds a number, or nothing."""
-    with suppress(ValueError, TypeError):
-        return value is None or float(value) is not None
-    return False
-
-
-def _seems_to_count(column):
-    """Whether the numbers of a column are whole and all different, with hardly a gap."""
-    whole = column.dtype.kind in "iu" and len(column) >= 20 and column.is_unique
-    return whole and int(column.max()) - int(column.min()) < 2 * len(column)
+    part, told = _stacked(column, path), f"{path}: column {_shown(column.name)}"
+    if part.dtype.kind not in "buif":
+        bad = to_numeric(column.astype(str), errors="coerce").isna() & column.notna()
+        raise ValueError(
+            f"{told} does not hold numbers, but {_shown(column[bad.argmax()])} in row "
+            f"{bad.argmax()}; write 1234.5, leave it out (--ignore NAME, or ignore=[NAME]), or "
+            "name it as the labels"
+        )
+    if column.name.startswith("Unnamed:"):
+        raise ValueError(
+            f"{path}: column {column.name.split()[-1]} has no name. If it counts the rows, leave "
+            "it out (pandas: to_csv(path, index=False))"
+        )
+    if part.ndim == 1 and part.isna().any():
+        raise ValueError(f"{told} holds NaN, or nothing, in row {part.isna().argmax()}")
+    whole = part.ndim == 1 and part.dtype.kind in "iu" and len(part) >= 20 and part.is_unique
+    if whole and int(part.max()) - int(part.min()) < 2 * len(part):
+        warnings.warn(
+            f"{told} seems to count the rows, and is taken as a feature; if it is none, leave it "
+            "out (--ignore NAME, or ignore=[NAME])",
+            stacklevel=2,
+        )
+    return part
 
 
 def _labels_of(column, path):
@@ -544,39 +479,46 @@ def _labels_of(column, path):
     return np.asarray(y) if y.dtype.kind in "buif" else np.asarray(y).astype(str)
 
 
-def _read_csv(path, asked):
-    """The table of a text, whatever separates it, with decimal points or commas."""
-    from pandas import read_csv
-
-    unpacked = gzip.open if path.suffix.lower() == ".gz" else open
-    with unpacked(path, "rb") as file:
-        mark = file.read(2)
-    encoding = "utf-16" if mark in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-    with unpacked(path, "rt", encoding=encoding) as file:
-        lines = file.read(2**20).splitlines()
-    told = (k for k, line in enumerate(lines) if line.strip() and not line.startswith("# "))
-    start = next(told, 0)  # behind remarks
-    remarks = [line for line in lines[:start] if line.strip()]
-    lines = [line for line in lines[start:] if line.strip()][:2] or [""]
-    first = re.sub('"[^"]*"', "", lines[0])
-    separator = next((sign for sign in "\t;," if sign in first), ",")
-    if separator not in first:
-        with suppress(ValueError):  # numbers with spaces in between, as np.savetxt writes them
-            separator = r"\s+" if np.array(lines[-1].split(), float).size > 1 else ","
-    options = {"sep": separator, "encoding": encoding, "skiprows": start}
-    names = re.split(separator, remarks[-1][2:].strip()) if remarks else []
-    if len(names) == len(re.split(separator, lines[0].strip())):  # as np.savetxt writes them
-        options["names"] = [name.strip() for name in names]
-    if separator != "," and len(lines) > 1:  # the decimal sign by which more columns are numbers
-        some = options | {"header": None, "nrows": 100, "skiprows": start + 1}
-        tables = {sign: read_csv(path, decimal=sign, **some) for sign in ".,"}
-        n_numbers = {sign: len([*A.select_dtypes("number")]) for sign, A in tables.items()}
-        options["decimal"] = max(".,", key=n_numbers.get)
-    return _parse_csv(path, asked, options)
+def _stacked(column, path):
+    """A column of lists of one length as an array; any other column as it is."""
+    first = next((value for value in column if value is not None), None)
+    if isinstance(first, Decimal):
+        return column.astype(float)
+    if not isinstance(first, list | np.ndarray):
+        return column
+    other = next((row for row, x in enumerate(column) if np.shape(x) != np.shape(first)), None)
+    if other is None:
+        return np.stack(column.tolist())
+    if np.asarray(first).dtype.kind in "buif":
+        n = 0 if column[other] is None else np.size(column[other])
+        told = f"has {np.size(first)} numbers in a cell, and {n} in row {other}"
+        raise ValueError(f"{path}: column {_shown(column.name)} {told}")
+    return column
 
 
-def _parse_csv(path, asked, options):
-    """The table of a text that is read so; with names or without, as its first line tells.
+def _read_frame(path, asked):
+    """A table as pandas has it; labels as they stand in a text, all columns if these are None."""
+    from pandas import read_parquet  # here: it takes a while to import
+
+    with _reading(path, "a table"):
+        if _ending(path) == ".parquet":
+            table = read_parquet(path, engine="pyarrow")
+            if asked.labels in table.index.names and asked.labels not in table:
+                table[asked.labels] = table.index.get_level_values(asked.labels)
+        else:
+            table = _read_text(path, asked)
+        table = table.set_axis(table.columns.astype(str), axis=1).reset_index(drop=True)
+        if not table.columns.is_unique:
+            raise ValueError("two columns have the same name")
+        for name in table.columns[[dtype.kind == "O" for dtype in table.dtypes]]:
+            table[name] = table[name].astype(object)  # what is damaged in a text shows here
+    if table.empty:
+        raise ValueError(f"{path} holds no rows")
+    return table
+
+
+def _read_text(path, asked):
+    """The table of a text, whatever separates it, with decimal points or commas.
 
     Labels (any column, if `asked.labels` is None) stay as they stand, if `asked.text` says so, or
     if some of them begin with 0, as 007 does.
@@ -584,19 +526,20 @@ def _parse_csv(path, asked, options):
     from pandas import read_csv, to_numeric
     from pandas.errors import ParserWarning
 
-    options |= {"index_col": False, "skipinitialspace": True}
-    first = read_csv(path, header=None, nrows=1, **options)
-    named = "names" not in options and _are_names(first.iloc[0], path, asked)
-    names = first.iloc[0] if named else first.columns
-    wanted = [k for k, name in enumerate(names) if asked.labels in (None, str(name))]
-    as_text = dict.fromkeys(wanted, "={}".format)  # with the sign, as NA would be taken for nothing
-    options |= {"header": 0 if named else None, "converters": as_text}
+    options = _form(path) | {"index_col": False, "skipinitialspace": True}
     with warnings.catch_warnings(action="error", category=ParserWarning):  # rows of other lengths
+        first = read_csv(path, header=None, nrows=1, **options).iloc[0]
+        named = "names" not in options and _are_names(first, path, asked)
+        names = first if named else options.get("names", range(len(first)))
+        wanted = [k for k, name in enumerate(names) if asked.labels in (None, str(name))]
+        as_text = dict.fromkeys(wanted, "={}".format)  # else NA would be taken for nothing
+        options |= {"header": 0 if named else None, "converters": as_text}
         table = read_csv(path, **options)
     for k in wanted:
         y = table.iloc[:, k].str[1:]
         if (words := y[y.isin(MISSING_WORDS)]).size:
-            warn(f"{path}: {words.iloc[0]!r} in column {names[k]!r} is a word, and not missing")
+            told = f"{path}: {words.iloc[0]!r} in column {names[k]!r} is a word, and not missing"
+            warnings.warn(told, stacklevel=2)
         y = y.mask(y.isin(["", "nan", "NaN"]))
         if not asked.text and not y.str.match(r"0\d", na=False).any():
             with suppress(ValueError):
@@ -605,40 +548,72 @@ def _parse_csv(path, asked, options):
     return table
 
 
-def _are_names(row, path, asked):
-    """Whether the first line of a text names the columns; a warning where that is a guess."""
-    cells = row.dropna().tolist()
-    words = [cell for cell in cells if isinstance(cell, str)]
-    numbers = [float(cell) for cell in cells if not isinstance(cell, str)]
-    if words and (not numbers or {"label", asked.labels, asked.vectors, *asked.ignore} & {*words}):
+def _form(path):
+    """The form of a text, as arguments of pandas.read_csv: encoding, separator, decimal sign."""
+    from pandas import read_csv
+
+    unpacked = gzip.open if path.suffix.lower() == ".gz" else open
+    with unpacked(path, "rb") as file:
+        mark = file.read(2)
+    encoding = "utf-16" if mark in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    with unpacked(path, "rt", encoding=encoding) as file:
+        lines = file.read(2**20).splitlines()
+    rows = [k for k, line in enumerate(lines) if line.strip() and not line.startswith("# ")]
+    start = rows[0] if rows else 0
+    remarks = [line for line in lines[:start] if line.strip()]
+    lines = [lines[k] for k in rows[:2]] or [""]
+    first = re.sub('"[^"]*"', "", lines[0])
+    separator = next((sign for sign in "\t;," if sign in first), ",")
+    if separator not in first:
+        with suppress(ValueError):  # numbers with spaces in between, as np.savetxt writes them
+            separator = r"\s+" if np.array(lines[-1].split(), float).size > 1 else ","
+    form = {"sep": separator, "encoding": encoding, "skiprows": start}
+    names = re.split(separator, remarks[-1][2:].strip()) if remarks else []
+    if len(names) == len(re.split(separator, lines[0].strip())):  # as np.savetxt writes them
+        form["names"] = [name.strip() for name in names]
+    if separator != "," and len(lines) > 1:  # the decimal sign by which more columns are numbers
+        some = form | {"header": None, "nrows": 100, "skiprows": start + 1}
+        tables = {sign: read_csv(path, decimal=sign, **some) for sign in ".,"}
+        n_numbers = {sign: len([*A.select_dtypes("number")]) for sign, A in tables.items()}
+        form["decimal"] = max(".,", key=n_numbers.get)
+    return form
+
+
+def _are_names(first, path, asked):
+    """Whether the first line of a text names the columns.
+
+    It does if it holds words alone, or one that is asked for; and if it holds 0, 1, ..., the names
+    that pandas gives.
+    """
+    words = [cell for cell in first if isinstance(cell, str)]
+    numbers = [float(cell) for cell in first.dropna() if not isinstance(cell, str)]
+    if words:
+        wanted = {"label", asked.labels, asked.vectors, *asked.ignore}
+        return not numbers or not wanted.isdisjoint(words)
+    if len(numbers) > 1 and numbers == [*range(len(numbers))]:
         return True
-    if not words and len(numbers) > 1 and numbers == [*range(len(numbers))]:
-        return True  # the names that pandas gives
-    steps, whole = np.diff(numbers), all(number % 1 == 0 for number in numbers)
-    ordered = whole and (steps > 0).all()
-    if words:  # and numbers, such as years or wavelengths
-        ordered |= len(steps) > 1 and abs(np.sign(steps).sum()) == len(steps)
-    told = f"{path}: the first line, {_shown(', '.join(map(str, cells)))}, is taken for"
-    if ordered and words and not (len(steps) and (steps == 1).all()):
-        warn(f"{told} the names of the columns; if it is a sample, put a line of names before it")
-    if ordered and not words and len(steps) > 1:
-        warn(f"{told} a vector; if it names the columns, give them names that are no numbers")
-    return ordered and bool(words)
+    if len(numbers) > 2 and np.all(np.diff(numbers) > 0) and np.all(np.mod(numbers, 1) == 0):
+        warnings.warn(
+            f"{path}: the first line, {_shown(', '.join(map(str, first)))}, is taken for a vector; "
+            "if it names the columns, give them names that are no numbers",
+            stacklevel=2,
+        )
+    return False
 
 
-READERS: dict[str, Callable] = {
-    ".npy": _read_matrix,
-    ".npz": _read_named,
+READERS: dict[str, Callable] = {  # a matrix, or arrays by name, of a path and what is asked for
+    ".npy": lambda path, asked: read_array(path, asked.mapped),
+    ".npz": lambda path, asked: _named(path, read_archive(path), asked),
     ".csv": _read_table,
     ".csv.gz": _read_table,
     ".tsv": _read_table,
     ".txt": _read_table,
     ".parquet": _read_table,
-    ".fvecs": _read_matrix,
-    ".bvecs": _read_matrix,
-    ".fbin": _read_matrix,
-    ".u8bin": _read_matrix,
-    ".mat": _read_named,
-    ".h5": _read_named,
-    ".hdf5": _read_named,
+    ".fvecs": lambda path, asked: read_vecs(path),
+    ".bvecs": lambda path, asked: read_vecs(path),
+    ".fbin": _read_bin,
+    ".u8bin": _read_bin,
+    ".mat": _read_elsewhere,
+    ".h5": _read_elsewhere,
+    ".hdf5": _read_elsewhere,
 }

@@ -6,7 +6,8 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 os.environ["MPLBACKEND"] = "Agg"
 
-from hypothesis import settings  # noqa: E402  (after the variables, which NumPy reads once)
+import pytest  # noqa: E402  (after the variables, which NumPy reads once)
+from hypothesis import settings  # noqa: E402
 
 settings.register_profile("course", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("course")
@@ -23,10 +24,26 @@ COUNTED = {
         "test_data.py::test_a_damaged_copy",
         "test_data.py::test_content_is_checked",
         "test_data.py::test_a_full_disk",
-        "test_data.py::test_two_processes",
+        "test_data.py::test_two_fetch",
     ),
     "command lines and files of one's own": ("test_main.py::",),
 }
+
+
+@pytest.fixture
+def few_starts(monkeypatch):
+    """Trainings start from the best of 2 codes, not of 20 or 200: where quality does not matter."""
+    from functools import partial
+
+    from bdnn import sh_bdnn, uh_bdnn
+    from bdnn.baselines import kernels
+
+    for module, name in (
+        (uh_bdnn, "initial_codes"),
+        (sh_bdnn, "class_codes"),
+        (kernels, "class_codes"),
+    ):
+        monkeypatch.setattr(module, name, partial(getattr(module, name), n_init=2))
 
 
 def pytest_terminal_summary(terminalreporter):

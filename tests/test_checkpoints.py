@@ -18,6 +18,8 @@ import bdnn
 from bdnn import files, hashing, sh_bdnn, uh_bdnn
 from bdnn.data import load
 
+pytestmark = pytest.mark.usefixtures("few_starts")
+
 NETWORK = {"hidden": (12, 10), "max_iter": 8, "max_alternations": 4, "patience": 9}
 DESCENT = {"hidden": (12, 10), "max_iter": 30}
 CASES = {
@@ -247,15 +249,9 @@ import bdnn
 from bdnn import files
 from bdnn.data import load
 files.CHECKPOINT_SECONDS = 0
-d = load("digits", ground_truth="labels")
-est = bdnn.{}(8, hidden=(12, 10), max_iter=40, max_alternations=12, patience=20)
-est.fit(d.train, d.labels.train, checkpoint=sys.argv[1])
-est.save(sys.argv[2])
+X = load("digits", ground_truth=None).train
+bdnn.UHBDNN(8, hidden=(12, 10), max_iter=40, patience=20).fit(X, checkpoint=sys.argv[1])
 """
-
-
-def start_training(name, *paths):
-    return subprocess.Popen([sys.executable, "-c", TRAIN.format(name), *map(str, paths)])
 
 
 def wait_for_change(path, before, process):
@@ -267,21 +263,21 @@ def wait_for_change(path, before, process):
 
 
 @pytest.mark.slow
-def test_killed_processes(tmp_path, name="UHBDNN"):
+def test_killed_processes(tmp_path):
     """SIGKILL at moments that nobody chose; then the training is finished and compared."""
-    path, model = tmp_path / "run.checkpoint", tmp_path / "model.bdnn"
-    rng = np.random.default_rng(0)
+    path, rng = tmp_path / "run.checkpoint", np.random.default_rng(0)
     for _ in range(2):
         before = path.stat().st_mtime_ns if path.exists() else 0
-        process = start_training(name, path, model)
+        process = subprocess.Popen([sys.executable, "-c", TRAIN, str(path)])
         wait_for_change(path, before, process)
         time.sleep(rng.random() * 0.05)
         process.kill()
         process.wait()
         files._read_archive(path, files.CHECKPOINT_FORMAT, "checkpoint")  # whole, whenever it was
-    assert start_training(name, path, model).wait(300) == 0
-    assert start_training(name, tmp_path / "other.checkpoint", tmp_path / "whole").wait(300) == 0
-    same(bdnn.load(model), bdnn.load(tmp_path / "whole"))
+    X = load("digits", ground_truth=None).train
+    make = partial(bdnn.UHBDNN, 8, hidden=(12, 10), max_iter=40, patience=20)
+    assert same(make().fit(X, checkpoint=path), make().fit(X))
+    assert os.listdir(tmp_path) == [path.name]  # nothing is left of a write that was killed
 
 
 def interrupt_at(share):
@@ -346,13 +342,7 @@ PACKAGE = os.path.dirname(bdnn.__file__)
 LINES = 20  # of each method, where Ctrl-C comes
 
 
-SLOW = ("SHBDNN", "SupervisedDiscreteHashing")
-
-
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in zoo.SETTINGS],
-)
+@pytest.mark.parametrize("name", zoo.SETTINGS)
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_ctrl_c_at_any_line_leaves_a_whole_estimator(name, digits, tmp_path):
     """What was fitted before, or a training that ended early; never some of each."""

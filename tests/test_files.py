@@ -1,6 +1,8 @@
 """bdnn.files: writes that happen whole or not at all, and what a model file may hold."""
 
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -60,6 +62,32 @@ def test_a_rename_that_fails_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(PermissionError, match="refused"):
         write(tmp_path / "file")
     assert not os.listdir(tmp_path)
+
+
+WRITE = """
+import sys
+from bdnn.files import atomic_path
+with atomic_path(sys.argv[1]) as temporary:
+    temporary.write_text("half")
+    print("writing", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="locks of POSIX")
+def test_the_next_write_clears_what_a_killed_one_left(tmp_path):
+    (tmp_path / "other").write_text("of somebody else")
+    line, pipe = [sys.executable, "-c", WRITE, str(tmp_path / "file")], subprocess.PIPE
+    with subprocess.Popen(line, stdin=pipe, stdout=pipe) as process:
+        assert process.stdout.read(7) == b"writing"
+        write(tmp_path / "file")  # while the other lives
+        assert len(os.listdir(tmp_path)) == 3
+        process.kill()
+    assert len(os.listdir(tmp_path)) == 3
+    write(tmp_path / "another")
+    assert len(os.listdir(tmp_path)) == 4
+    write(tmp_path / "file")
+    assert sorted(os.listdir(tmp_path)) == ["another", "file", "other"]
 
 
 @pytest.mark.parametrize("there", [True, False])

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zoo
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -23,7 +23,7 @@ from bdnn.files import BEFORE, CHECKPOINT_FORMAT, _digest
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(40, 5)), np.arange(40) % 2
-MUTATIONS = 10_000
+MUTATIONS = 5_000
 DANGEROUS = ("pickle.find_class", "os.system", "os.exec", "os.posix_spawn", "subprocess.Popen")
 SEEN = []
 
@@ -79,9 +79,9 @@ def mutate(whole, rng):
     return bytes(data)
 
 
-@pytest.mark.parametrize("part", [0, *(pytest.param(k, marks=pytest.mark.slow) for k in (1, 2, 3))])
+@pytest.mark.parametrize("part", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_mutations(part, saved, tmp_path, record_property):
-    """10,000 damaged files in all: each is refused, or read as exactly what was saved."""
+    """5,000 damaged files in all: each is refused, or read as exactly what was saved."""
     rng = np.random.default_rng(part)
     path = tmp_path / "model.bdnn"
     originals = {}
@@ -90,7 +90,7 @@ def test_mutations(part, saved, tmp_path, record_property):
         originals[name] = state(bdnn.load(path))
     refused = 0
     with watched():
-        for k in range(MUTATIONS // 4):
+        for k in range(MUTATIONS // 2):
             name = list(saved)[k % len(saved)]
             path.write_bytes(mutate(saved[name], rng))
             try:
@@ -100,8 +100,8 @@ def test_mutations(part, saved, tmp_path, record_property):
                 refused += 1
             else:
                 assert state(found) == originals[name]
-    assert refused > 0.8 * MUTATIONS / 4
-    record_property("mutations", MUTATIONS // 4)
+    assert refused > 0.8 * MUTATIONS / 2
+    record_property("mutations", MUTATIONS // 2)
 
 
 def forge(whole, path, change_header=None, change_arrays=None, seal=True):
@@ -288,6 +288,7 @@ ARRAYS = hnp.arrays(
 FITTED = bdnn.ITQ(4).fit(X)
 
 
+@settings(max_examples=40)
 @given(VALUES, ARRAYS)
 def test_every_state_survives_the_file(value, array):
     """Whatever an estimator may have learned comes back with its type, shape and bytes."""

@@ -1,5 +1,6 @@
 """bdnn.readers: files of one's own in every format; what is damaged or misleading is told."""
 
+import io
 import os
 import re
 import sys
@@ -109,13 +110,11 @@ def test_formats_without_labels(ending, tmp_path):
     found, labels = read_vectors(path)
     np.testing.assert_array_equal(found, X)
     assert labels is None
-    if ending != ".npy":
-        whole = path.read_bytes()
-        path.write_bytes(whole[:-1])
-        with pytest.raises(ValueError, match="mine.*is damaged"):
-            read_vectors(path)
     with pytest.raises(ValueError, match="holds vectors alone, no 'y'"):
         read_vectors(path, "y")
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(ValueError, match="mine.*is damaged"):
+        read_vectors(path)
 
 
 def test_fbin_and_u8bin(tmp_path):
@@ -143,7 +142,7 @@ def test_mapped_files_stay_as_they_are(tmp_path, vectors):
     np.testing.assert_array_equal(found, images.reshape(10, 12))
     np.save(tmp_path / "bad.npy", np.array(["a", "b"]))
     np.save(tmp_path / "objects.npy", np.array([[1, None]]))
-    for name, message in (("bad", "filled matrix of numbers"), ("objects", "array of objects")):
+    for name, message in (("bad", "matrix of numbers that"), ("objects", "array of objects")):
         with pytest.raises(ValueError, match=message):
             read_vectors(tmp_path / f"{name}.npy", mapped=True)
 
@@ -382,7 +381,6 @@ def test_text_in_other_encodings(tmp_path):
         ("a,label\n1,None\n2,NA\n3,cat\n", "'None' in .*'label' is a word", 3, "None NA cat"),
         ("1,2,3\n4,5,6\n", "first line, '1, 2, 3', is taken for a vector", 2, None),
         ("3,7,9\n4,5.5,6\n", "first line, '3, 7, 9', is taken for a vector", 2, None),
-        ("3,7,x\n5.5,6,1\n", "first line, '3, 7, x', is taken for the names", 1, None),
         (
             "a,id\n" + "".join(f"1,{k + k // 3}\n" for k in range(30)),
             "'id' seems to count",
@@ -390,7 +388,7 @@ def test_text_in_other_encodings(tmp_path):
             None,
         ),
     ],
-    ids=["words", "counted names", "rising names", "names beside a word", "counter"],
+    ids=["words", "counted names", "rising names", "counter"],
 )
 def test_tables_that_may_be_misread(text, message, X, y, tmp_path):
     (tmp_path / "t.csv").write_text(text)
@@ -507,7 +505,8 @@ def test_labels_one_in_a_line(name, head, tmp_path, vectors):
         ("a,label\n1,x\n2,\n", "column 'label' has no label in row 1"),
         (",a\n0,1\n1,2\n", "column 0 has no name. If it counts the rows"),
         (",0,1\n0,1,2\n1,2,3\n", "column 0 has no name. If it counts the rows"),
-        ("NA,2,3\n4,5,6\n", "NaN"),
+        ("NA,2,3\n4,5,6\n", "column '0' holds NaN, or nothing, in row 0"),
+        ("name,2019,2020\nx,1,2\n", "column '0' does not hold numbers, but 'name' in row 0"),
         ("1.0,,3.0\n4,5,6\n", "NaN"),
         ("nan,nan\n4,5\n", "NaN"),
         ("a,b\n1,2,3\n4,5,6\n", "damaged or not a table: Length of header"),
@@ -548,18 +547,20 @@ def test_text_that_is_damaged_in_a_table(tmp_path):
 
 
 @pytest.mark.parametrize("ending", [".npy", ".npz", ".h5"])
-def test_files_that_are_larger_than_the_memory(ending, tmp_path, vectors, monkeypatch):
+def test_files_that_are_larger_than_the_memory(ending, tmp_path):
     path = tmp_path / f"large{ending}"
+    shape = (2**40, 2**10)
     if ending == ".h5":
         with pytest.importorskip("h5py", reason="needs the extra `hdf5`").File(path, "w") as file:
-            file.create_dataset("X", (2**40, 2**10), "f4", chunks=(9, 9))  # no room on the disk
+            file.create_dataset("X", shape, "f4", chunks=(9, 9))  # no room on the disk
     else:
-        np.save(path, vectors[0]) if ending == ".npy" else np.savez(path, X=vectors[0])
-
-        def full(*args, **options):
-            raise MemoryError("Unable to allocate 8. PiB")
-
-        monkeypatch.setattr(np, "load", full)
+        head = {"descr": "<f4", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(raw := io.BytesIO(), head)
+        if ending == ".npy":
+            path.write_bytes(raw.getvalue())
+        else:
+            with zipfile.ZipFile(path, "w") as archive:
+                archive.writestr("X.npy", raw.getvalue())
     with pytest.raises(MemoryError, match="large.* does not fit into memory; .* give a .*sample"):
         read_vectors(path)
 
@@ -586,7 +587,7 @@ def test_files_that_are_not_what_they_are_called(tmp_path, vectors):
         read_vectors(tmp_path / "a.npy")
     np.save(tmp_path / "b.npy", vectors[0])
     (tmp_path / "b.npy").rename(tmp_path / "b.npz")
-    with pytest.raises(ValueError, match="b.npz is damaged or not an .npz file: its first bytes"):
+    with pytest.raises(ValueError, match="b.npz is damaged or not an .npz file: .* not a zip"):
         read_vectors(tmp_path / "b.npz")
 
 
