@@ -32,6 +32,14 @@ show_versions()
 """Classical unsupervised methods: spectral, spherical, K-means hashing, binary autoencoder.
 
 Samples stand in columns in the functions, X is (D, m), and in rows at the face of the estimators.
+What these share are parameters and attributes::
+
+    n_bits, dtype  length L of the code; "float32" or "float64", the precision of the arithmetic
+    random_state   int, Generator, RandomState or None; draws samples and start
+    verbose        show a progress bar
+    codes_         (n_samples, n_bits), int8, of the training samples
+    n_iter_        rounds made
+
 Sources: Weiss, Torralba and Fergus, "Spectral Hashing", NIPS 2008; Heo, Lee, He, Chang and Yoon,
 "Spherical Hashing", CVPR 2012; He, Wen and Sun, "K-means Hashing", CVPR 2013; Carreira-Perpinan
 and Raziperchikolaei, "Hashing with Binary Autoencoders", CVPR 2015.
@@ -212,21 +220,10 @@ print(f"all {rows * columns} eigenvalues of the grid are sums of two eigenvalues
 
 # %% tags=["export"]
 def slowest_waves(R: Array, L: int) -> tuple[Array, Array]:
-    """The L slowest waves along the sides of a box: the smallest omega = k pi / R_j.
+    """The L slowest waves along the sides R (r,) of a box: the smallest omega = k pi / R_j.
 
-    Parameters
-    ----------
-    R : array (r,)
-        Sides of the box, at least one of them positive. Along a side of 0 there is no wave.
-    L : int
-        Number of waves.
-
-    Returns
-    -------
-    k : array (L,), int
-        Numbers of half waves, from 1 on.
-    j : array (L,), int
-        The sides that they run along; Eqs. (5) and (6) of notebook 11.
+    Numbers k (L,) of half waves, from 1 on, and the sides j (L,) that they run along: Eqs. (5) and
+    (6) of notebook 11. Along a side of 0 there is no wave; one side at least is positive.
     """
     with np.errstate(divide="ignore"):
         omega = np.pi * np.arange(1, L + 1)[:, None] / R
@@ -260,30 +257,21 @@ print("20 random boxes: the eight slowest waves are those of the full enumeratio
 class SpectralHashing(Hasher):
     """Spectral hashing: signs of the slowest waves along principal directions.
 
-    Deterministic: there is no random_state.
+    Weiss, Torralba and Fergus, NIPS 2008; derived in notebook 11. Deterministic: there is no
+    random_state.
 
     Parameters
     ----------
-    n_bits : int
-        Length L of the code.
-    dtype : {"float32", "float64"}
-        Precision of the arithmetic.
+    n_bits, dtype : see :mod:`bdnn.baselines.classical`
 
     Attributes
     ----------
-    W_ : array (n_bits, n_features)
-    c_ : array (n_bits, 1)
+    W_, c_ : arrays (n_bits, n_features), (n_bits, 1)
         The hash function: sgn(cos(W_ x + c_)), Eq. (7) of notebook 11.
     half_waves_, directions_ : arrays (n_bits,), int
         Number of half waves of each bit, and the principal direction that it runs along.
-    codes_ : array (n_samples, n_bits), int8
-        Codes of the training samples.
     history_ : list
         Empty: nothing is iterated.
-
-    Notes
-    -----
-    Weiss, Torralba and Fergus, NIPS 2008; derived in notebook 11.
     """
 
     def __init__(self, n_bits: int = 16, *, dtype: DTypeLike = "float32") -> None:
@@ -451,28 +439,11 @@ def balanced_spheres(
 ) -> tuple[Array, Array, list[dict]]:
     """Balls that hold half of the samples each, and any two of them a quarter in common.
 
-    Parameters
-    ----------
-    X : array (D, m)
-        Samples in columns.
-    L : int
-        Number of balls.
-    rng : numpy.random.Generator
-        Draws the centres to start from.
-    max_iter : int
-        Moves of the centres at most.
-    mean_tol, std_tol : float
-        Stop when over all pairs the mean of |r| and the standard deviation of r, the
-        correlations of Eq. (10) of notebook 11, are no larger.
-
-    Returns
-    -------
-    P : array (D, L)
-        Centres; the state that is closest to the tolerances, the last one if it meets them.
-    radii : array (L, 1)
-        Medians of the distances.
-    history : list of dicts
-        ``mean`` of |r| and ``std`` of r before the first move and after each.
+    The L balls move `max_iter` times at most, until over all pairs the mean of |r| and the standard
+    deviation of r, the correlations of Eq. (10) of notebook 11, are no larger than the tolerances.
+    Returned are the centres P (D, L) that come closest to these, the last ones if they meet them;
+    the radii (L, 1), medians of the distances; and `mean` of |r| and `std` of r before the first
+    move and after each.
     """
     m = X.shape[1]
     draws = [rng.choice(m, min(_SAMPLES_PER_CENTRE, m), replace=False) for _ in range(L)]
@@ -497,10 +468,12 @@ def balanced_spheres(
 class SphericalHashing(Hasher):
     """Spherical hashing: every bit tells the inside of a ball from its outside.
 
+    Heo, Lee, He, Chang and Yoon, CVPR 2012; derived in notebook 11. The authors also define a
+    spherical Hamming distance; here codes are compared by the plain one, as all others are.
+
     Parameters
     ----------
-    n_bits : int
-        Length L of the code.
+    n_bits, dtype, random_state : see :mod:`bdnn.baselines.classical`
     n_samples : int
         Training samples, drawn at random, that the balls are fitted to; all if there are fewer.
     max_iter : int
@@ -508,27 +481,13 @@ class SphericalHashing(Hasher):
     mean_tol, std_tol : float
         Stop when the mean absolute correlation of two bits, and the standard deviation of the
         correlations, are no larger.
-    dtype : {"float32", "float64"}
-        Precision of the arithmetic.
-    random_state : int, Generator, RandomState or None
-        Draws the samples, and the centres to start from.
 
     Attributes
     ----------
-    centres_ : array (n_features, n_bits)
-    radii_ : array (n_bits, 1)
+    centres_, radii_ : arrays (n_features, n_bits), (n_bits, 1)
         The hash function: bit k is sgn(radii_[k] - ||x - centres_[:, k]||), Eq. (8) of notebook 11.
-    codes_ : array (n_samples, n_bits), int8
-        Codes of the training samples.
     history_ : list of n_iter_ + 1 dicts
         As in `balanced_spheres`.
-    n_iter_ : int
-        Moves made.
-
-    Notes
-    -----
-    Heo, Lee, He, Chang and Yoon, CVPR 2012; derived in notebook 11. The authors also define a
-    spherical Hamming distance; here codes are compared by the plain one, as all others are.
     """
 
     _parameter_constraints = {
@@ -643,26 +602,11 @@ def affinity_error(C: Array, w: Array, d: Array) -> float:
 
 
 def move_centre(C: Array, j: int, mu: Array, w: Array, d: Array, lambda_: float) -> Array:
-    """The centre j after one step of Eq. (16) of notebook 11.
+    """The centre j (D,) after one step of Eq. (16) of notebook 11.
 
-    Parameters
-    ----------
-    C : array (D, K)
-        Centres.
-    j : int
-        The one to be moved.
-    mu : array (D,)
-        Mean of the samples of its cell; not looked at if the cell is empty, w[j] = 0.
-    w : array (K,)
-        Share of the samples in each cell.
-    d : array (K, K)
-        Rest lengths of the springs.
-    lambda_ : float
-        Weight of the springs.
-
-    Returns
-    -------
-    array (D,)
+    C (D, K) are the centres, w (K,) the shares of the samples in their cells, d (K, K) the rest
+    lengths of the springs and lambda_ their weight; mu (D,) is the mean of the samples in cell j,
+    not looked at where w[j] = 0.
     """
     others = np.arange(C.shape[1]) != j
     apart = C[:, [j]] - C[:, others]
@@ -718,25 +662,10 @@ def named_kmeans(
 ) -> tuple[Array, list[tuple[float, float]]]:
     """Centres whose indices, as numbers of b bits, have distances like the centres: Eq. (13).
 
-    Parameters
-    ----------
-    V : array (D, m)
-        Samples in principal coordinates, centred, by falling variance; D >= b.
-    b : int
-        Bits of a name: 2^b centres.
-    lambda_ : float
-        Weight of the affinity error.
-    max_iter : int
-        Rounds of assigning samples and moving every centre.
-    tol : float
-        Stop when a round lowers the error by no more than this share.
-
-    Returns
-    -------
-    C : array (D, 2^b), float64
-        Centres; bit k of the index i is ``(i >> k) & 1``.
-    history : list of (float, float)
-        Quantisation and affinity error after each round.
+    V (D, m) are samples in principal coordinates, centred, by falling variance, D >= b; lambda_ is
+    the weight of the affinity error. A round assigns the samples and moves every centre; the last
+    one lowers the error by no more than the share `tol`. Returns C (D, 2^b), float64, bit k of
+    the index i being ``(i >> k) & 1``, and quantisation and affinity error after each round.
     """
     names, m = np.arange(2**b), V.shape[1]
     s = float(np.abs(V[:b]).mean(dtype=np.float64))
@@ -784,17 +713,8 @@ print("the names that KMH learnt are the best of the 24")
 def deal_directions(variances: Array, M: int) -> list[list[int]]:
     """Deal principal directions to M subspaces such that the products of variances are alike.
 
-    Parameters
-    ----------
-    variances : array (D,)
-        By falling size.
-    M : int
-        Number of subspaces; each gets at most ceil(D / M) directions.
-
-    Returns
-    -------
-    list of M lists of int
-        Indices of the directions, rising in each list.
+    The variances (D,) fall. Each subspace gets at most ceil(D / M) directions: their indices,
+    rising.
     """
     floor = max(1e-12 * variances[0], np.finfo(float).tiny)
     logs = np.log(np.maximum(variances, floor) / floor)  # at least 0: a product never shrinks
@@ -820,12 +740,12 @@ print("variances in each hand:", *(variances[hand].tolist() for hand in hands))
 class KMeansHashing(Hasher):
     """K-means hashing: the name of the nearest centre, in each of n_bits / b subspaces.
 
-    Deterministic: there is no random_state.
+    He, Wen and Sun, CVPR 2013; derived in notebook 11. Deterministic: there is no random_state.
+    Bits beyond the number of features say nothing.
 
     Parameters
     ----------
-    n_bits : int
-        Length L of the code.
+    n_bits, dtype : see :mod:`bdnn.baselines.classical`
     bits_per_subspace : int
         Bits b of the names in a subspace; the last one has fewer if b does not divide n_bits.
     affinity_weight : float
@@ -834,29 +754,17 @@ class KMeansHashing(Hasher):
         Rounds in each subspace at most.
     tol : float
         Stop when a round lowers the error of a subspace by no more than this share.
-    dtype : {"float32", "float64"}
-        Precision of the arithmetic.
 
     Attributes
     ----------
-    W_ : array (sum of 2^b, n_features)
-    c_ : array (sum of 2^b, 1)
+    W_, c_ : arrays (sum of 2^b, n_features), (sum of 2^b, 1)
         W_ x + c_ are the squared distances of x from all centres, in each subspace up to a number
         that is the same for all its centres.
     names_ : list of int
         Bits of the names in each subspace.
-    codes_ : array (n_samples, n_bits), int8
-        Codes of the training samples.
-    history_ : list of dicts
-        ``quantisation``, ``affinity`` and ``objective`` after each round, summed over the
-        subspaces; one that has stopped keeps its last values.
-    n_iter_ : int
-        Rounds made.
-
-    Notes
-    -----
-    He, Wen and Sun, CVPR 2013; derived in notebook 11.  Bits beyond the number of features say
-    nothing.
+    history_ : list of n_iter_ dicts
+        `quantisation`, `affinity` and `objective` after each round, summed over the subspaces; one
+        that has stopped keeps its last values.
     """
 
     _parameter_constraints = {
@@ -966,26 +874,11 @@ _ENUMERATED_BITS = 10  # up to this length all codes are compared
 
 
 def nearest_codes(X: Array, W: Array, c: Array, H: Array, mu: float, B: Array) -> Array:
-    """Codes that lower ||X - W B - c 1^T||^2 + mu ||B - H||^2: Eq. (18) of notebook 11.
+    """Codes (L, m) that lower ||X - W B - c 1^T||^2 + mu ||B - H||^2: Eq. (18) of notebook 11.
 
-    Parameters
-    ----------
-    X : array (D, m)
-        Samples.
-    W, c : arrays (D, L), (D, 1)
-        Decoder.
-    H : array (L, m)
-        Codes that the encoder gives.
-    mu : float
-        Weight of the penalty.
-    B : array (L, m)
-        Codes to start from, where L is too large to compare all.
-
-    Returns
-    -------
-    array (L, m)
-        Up to ten bits the global minimum; beyond, no bit can be changed for the better, and the
-        value is not above that of `B`.
+    X (D, m) are samples, W (D, L) and c (D, 1) the decoder, H (L, m) the encoder's codes. Up to ten
+    bits the result is the global minimum. Beyond, codes start from B, no bit can be changed for the
+    better, and the value is not above that of B.
     """
     if len(B) > _ENUMERATED_BITS:
         return coordinate_descent(X, W, c, H, mu, B)
@@ -1041,14 +934,8 @@ print(f"share of the possible gain: {gains[1] / gains[0]:.1%}")
 def separating_hyperplane(U: Array, b: Array, C: float) -> tuple[Array, float]:
     """Linear support vector machine: w (r,) and w0 such that sgn(w^T u + w0) is mostly b.
 
-    Parameters
-    ----------
-    U : array (n, r), float64
-        Samples in rows, as LIBLINEAR takes them.
-    b : array (n,)
-        -1 or +1, both of them present.
-    C : float
-        Weight of the squared hinge loss against the squared length of w.
+    Samples U (n, r), float64, stand in rows, as LIBLINEAR takes them; b (n,) holds both -1 and +1.
+    C is the weight of the squared hinge loss against the squared length of w.
     """
     svm = LinearSVC(C=C, dual=False, tol=0.1).fit(U, b)
     return svm.coef_[0], float(svm.intercept_[0])
@@ -1058,10 +945,11 @@ def separating_hyperplane(U: Array, b: Array, C: float) -> tuple[Array, float]:
 class BinaryAutoencoder(Hasher):
     """Binary autoencoder: hyperplanes whose codes let a linear decoder draw the samples again.
 
+    Carreira-Perpinan and Raziperchikolaei, CVPR 2015; derived in notebook 11.
+
     Parameters
     ----------
-    n_bits : int
-        Length L of the code.
+    n_bits, dtype, random_state, verbose : see :mod:`bdnn.baselines.classical`
     mu : float
         Weight of the penalty in the first round, for inputs scaled to a range of 1.
     growth : float
@@ -1070,35 +958,20 @@ class BinaryAutoencoder(Hasher):
         Rounds at most; training ends when the codes are those of the encoder, or when no
         hyperplane gets better.
     C : float
-        Of the support vector machines.
+        Of the support vector machines, as for :class:`sklearn.svm.LinearSVC`.
     n_axes : int
         Principal coordinates that the support vector machines see.
     n_samples : int
         Samples, drawn at random, that they are trained on; all if there are fewer.
-    dtype : {"float32", "float64"}
-        Precision of the arithmetic.
-    random_state : int, Generator, RandomState or None
-        Draws the rotation of ITQ that training starts from, and the samples.
-    verbose : bool
-        Show a progress bar.
 
     Attributes
     ----------
-    W_ : array (n_bits, n_features)
-    c_ : array (n_bits, 1)
+    W_, c_ : arrays (n_bits, n_features), (n_bits, 1)
         The hash function: sgn(W_ x + c_).
-    codes_ : array (n_samples, n_bits), int8
-        Codes of the training samples under the hash function.
     history_ : list of n_iter_ + 1 dicts
-        ``error`` per sample with the encoder's codes and their best decoder; in each round
-        also ``mu``, ``objective``, Eq. (17) of notebook 11 at its end, ``disagreement``, the
-        share of bits in which B and h(X) differ, and ``improved``, how many hyperplanes did.
-    n_iter_ : int
-        Rounds made.
-
-    Notes
-    -----
-    Carreira-Perpinan and Raziperchikolaei, CVPR 2015; derived in notebook 11.
+        `error` per sample with the encoder's codes and their best decoder; in each round also
+        `mu`, `objective`, Eq. (17) of notebook 11 at its end, `disagreement`, the share of bits in
+        which B and h(X) differ, and `improved`, how many hyperplanes did.
     """
 
     _parameter_constraints = {

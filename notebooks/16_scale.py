@@ -57,7 +57,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 from distributed import Client, LocalCluster
 
-from bdnn import ITQ, UHBDNN
+from bdnn import ITQ, UHBDNN, uh_bdnn
 from bdnn.course.plotting import COLOURS, save_figure
 from bdnn.course.records import read_folder
 from bdnn.data import load
@@ -374,18 +374,19 @@ print("the decoder from stand-ins agrees with that from all samples to 1e-9")
 #
 # ## Train from a file
 #
-# A file of vectors larger than memory is opened with `np.load(..., mmap_mode="r")`, and `fit` takes it. The digits of MNIST that ship with the course, each moved by up to two pixels, make enough samples for this to matter:
+# A file of vectors larger than memory is opened with `np.load(..., mmap_mode="r")`, and `fit` takes it. The digits of MNIST that ship with the course, each moved by up to two pixels, make enough samples for this to matter, if the first rounds see 5,000 of them here and not 20,000:
 
 # %%
 digits = load("mnist5k").train.reshape(-1, 28, 28)
-moves = [(i, j) for i in (-2, 0, 2) for j in (-2, 0, 2)]
+moves = [(i, j) for i in (-2, 0, 2) for j in (0, 2)]
 images = np.vstack([np.roll(digits, move, axis=(1, 2)) for move in moves])
-images = images.reshape(len(images), -1)[:, ::4].astype(np.float32)  # every fourth pixel
+images = images.reshape(len(images), -1)[:, ::8].astype(np.float32)  # every eighth pixel
 folder = tempfile.TemporaryDirectory()
 np.save(Path(folder.name) / "digits.npy", images)
 mapped = np.load(Path(folder.name) / "digits.npy", mmap_mode="r")
 
 # %%
+uh_bdnn.SAMPLE = 5_000  # of more than twice as many samples
 options = {"n_bits": 8, "max_alternations": 6, "max_iter": 5, "dtype": "float64"}
 in_memory = UHBDNN(**options, n_validation=500).fit(images)
 from_file = UHBDNN(**options, n_validation=500).fit(mapped)
@@ -402,6 +403,7 @@ def compare(model):
 worst, other = compare(from_file)
 assert worst < 1e-6 and other < 1e-4
 seen = [entry["samples"] for entry in from_file.history_]
+assert seen[0] == uh_bdnn.SAMPLE and seen[-1] == len(images) - 500
 print(f"samples seen: {seen}; the objectives agree to 1e-6, the codes in 9,999 of 10,000 bits")
 
 # %% [markdown]

@@ -14,7 +14,6 @@ from sklearn.datasets import load_digits
 from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.svm import LinearSVC
 
-import bdnn
 from bdnn.baselines import classical
 from bdnn.baselines.classical import (
     BinaryAutoencoder,
@@ -609,26 +608,6 @@ def test_both_precisions_give_nearly_the_same_codes(digits, method):
     X, _ = digits
     single, double = (method(12, dtype=d).fit(X).codes_ for d in ("float32", "float64"))
     assert np.mean(single != double) < 0.01
-
-
-def test_the_seed_decides(digits):
-    X, _ = digits
-    a, b, c = (SphericalHashing(8, random_state=seed).fit(X).codes_ for seed in (3, 3, 4))
-    assert np.array_equal(a, b) and not np.array_equal(a, c)
-    generator = SphericalHashing(8, random_state=np.random.default_rng(3)).fit(X)
-    assert np.array_equal(generator.codes_, a)
-    assert np.array_equal(*(SpectralHashing(8).fit(X).codes_ for _ in range(2)))
-
-
-@METHODS
-def test_save_and_load(digits, method, tmp_path):
-    X, _ = digits
-    est = method(12).fit(X)
-    est.save(tmp_path / "model.npz")
-    again = bdnn.load(tmp_path / "model.npz")
-    assert type(again) is method and again.get_params() == est.get_params()
-    assert np.array_equal(again.encode(X), est.encode(X))
-    assert np.array_equal(again.codes_, est.codes_) and again.history_ == est.history_
 
 
 @METHODS

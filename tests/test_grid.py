@@ -33,6 +33,20 @@ def small(few, monkeypatch, tmp_path):
     return tmp_path / "results" / "grid.json"
 
 
+@pytest.fixture
+def pretended(monkeypatch):
+    """The trainings that are asked for, in order; none takes place."""
+    asked = []
+
+    def observe(method, values, seed, dataset):
+        asked.append((method, values, seed))
+        row = dict.fromkeys([*explore.MEASURES, *explore.KEPT], 0)
+        return row | {"method": method, "values": values, "seed": seed}
+
+    monkeypatch.setattr(explore, "observe", observe)
+    return asked
+
+
 def run(path, *seeds):
     grid.main(["--record", str(path), "--seeds", *map(str, seeds)])
     found = json.loads(path.read_text())
@@ -59,29 +73,26 @@ def test_every_point_for_every_seed(small, capsys):
     assert after[9:] == rows[:9] and all("codes" in row for row in after)
 
 
-@pytest.mark.slow
-def test_an_interrupted_run_goes_on(small, monkeypatch):
-    trained, train = [], grid.train
+def test_an_interrupted_run_goes_on(small, pretended, monkeypatch):
+    observe = explore.observe
 
-    def count(*args):
-        if len(trained) == 2:
+    def two(*args):
+        if len(pretended) == 2:
             raise KeyboardInterrupt
-        trained.append(args)
-        return train(*args)
+        return observe(*args)
 
-    monkeypatch.setattr(grid, "train", count)
+    monkeypatch.setattr(explore, "observe", two)
     with pytest.raises(KeyboardInterrupt):
         run(small, 0)
     kept = json.loads(small.read_text())["rows"]
     assert len(kept) == 2
-    monkeypatch.setattr(grid, "train", lambda *args: trained.append(args) or train(*args))
+    monkeypatch.setattr(explore, "observe", observe)
     _, *rows = run(small, 0)
     assert len(rows) == 9 and rows[:2] == kept
-    assert len(trained) == 2 + 7
+    assert len(pretended) == 2 + 7
 
 
-@pytest.mark.slow
-def test_other_settings_are_another_grid(small, monkeypatch):
+def test_other_settings_are_another_grid(small, pretended, monkeypatch):
     run(small, 0)
     before = small.read_text()
     monkeypatch.setitem(explore.TRAINING["UHBDNN"], "max_iter", 3)

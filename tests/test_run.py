@@ -2,7 +2,6 @@
 
 import json
 import re
-from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -31,8 +30,8 @@ def start(*arguments):
 
 
 @pytest.mark.slow
-def test_two_tables_two_sentences_two_figures(figures, capsys):
-    settings = '{"max_alternations": 1, "max_iter": 5}'
+def test_two_tables_two_figures(figures, capsys):
+    settings = '{"max_alternations": 1, "max_iter": 5, "n_anchors": 50}'
     start("--bits", "8", "16", "--settings", settings)
     output = capsys.readouterr().out
     assert "digits: 1,500 training vectors" in output
@@ -41,7 +40,6 @@ def test_two_tables_two_sentences_two_figures(figures, capsys):
     found = [line for line in lines if line[-1] in ("8", "16")]
     tables = ["ITQ", "DH", "UH-BDNN"], ["SDH", "supervised DH", "SH-BDNN"]
     assert found == [[name, L] for table in tables for L in ("8", "16") for name in table]
-    assert len(re.findall(r"In precision .* lead.*; in mAP .* points\.", output)) == 2
     for truth in ("knn50", "labels"):
         assert f"figure: {figures / f'run_digits_{truth}.svg'}" in output
         assert (figures / f"run_digits_{truth}.svg").stat().st_size > 1000
@@ -51,24 +49,8 @@ def test_two_tables_two_sentences_two_figures(figures, capsys):
 def test_all_measures_on_demand(figures, capsys):
     start("--bits", "8", "--methods", "itq", "--all")
     output = capsys.readouterr().out
-    assert "imbalance" in output and "ITQ alone" in output and "One seed" in output
+    assert "imbalance" in output and "One seed" in output
     assert "labels" not in output and (figures / "run_digits.svg").exists()
-
-
-def test_a_reading_of_rows_known_by_hand():
-    figures = {"ITQ": (10, 30), "UHBDNN": (12.5, 20), "DeepHashing": (1, 1)}
-    rows = [
-        ROW | {"method": m, "bits": 8 * k, "precision_at_2": k * p, "map_standard": k * a}
-        for k in (1, 2)
-        for m, (p, a) in figures.items()
-    ]
-    rows[4]["map_standard"] = 61  # of UH-BDNN at 16 bits
-    assert run.reading(rows) == (
-        "In precision UH-BDNN leads at 8 and 16 bits, by 2.5 and 5.0 points; "
-        "in mAP ITQ leads at 8 bits, by 10.0 points, and UH-BDNN leads at 16 bits, by 1.0 points."
-    )
-    rows[3]["precision_at_2"], rows[4]["precision_at_2"] = 24.98, 25.01
-    assert "at 8 bits, by 2.5 points, and UH-BDNN and ITQ are level at 16" in run.reading(rows)
 
 
 def test_recorded_row(figures, tmp_path):
@@ -390,24 +372,23 @@ def small_paper(figures, tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_one_command_makes_both_tables_in_one(small_paper, figures, capsys):
-    run.main(["--paper", "--settings", QUICK])
+    run.main(["--paper", "--settings", QUICK, "--seeds", "0"])
     output = capsys.readouterr().out
     rows = read_rows(small_paper / "paper.jsonl")
     by_class = {name for name in run.supervised(run.METHODS)}
     assert by_class == {"itqcca", "bre", "ksh", "sdh", "supdh", "shbdnn"}
     for name, cls in run.METHODS.items():
-        kinds = {(r["ground_truth"], r["seed"]) for r in rows if r["method"] == cls.__name__}
-        seeds = [0, 1] if "random_state" in run.parameters(name) else [0]
+        kinds = {r["ground_truth"] for r in rows if r["method"] == cls.__name__}
         truths = ["labels"] if name in by_class else ["knn50"]
         truths += ["labels"] if name in run.BOTH else []
-        assert kinds == set(product(truths, seeds))
+        assert kinds == set(truths)
     ours = [r for r in rows if (r["method"], r["bits"], r["seed"]) == ("UHBDNN", 8, 0)]
     assert ours[0]["history"] == ours[1]["history"]  # one training, judged twice
     assert "ground truth knn50 and labels" in output
     assert output.count("Judged by") == 2
     for name in ("run_digits_knn50.svg", "run_digits_labels.svg"):
         assert (figures / name).exists() and f"figure: {figures / name}" in output
-    run.main(["--paper", "--settings", QUICK, "--plan"])
+    run.main(["--paper", "--settings", QUICK, "--seeds", "0", "--plan"])
     assert f"{len(rows)} runs, all of them recorded" in capsys.readouterr().out
 
 

@@ -34,7 +34,7 @@ MODELS = {
     "ITQ": ITQ(n_bits=8, n_iter=5),
     "ITQCCA": ITQCCA(n_bits=8, n_iter=5),
     "UHBDNN": UHBDNN(**SMALL, dtype="float64"),
-    "SHBDNN": SHBDNN(**SMALL | {"max_iter": 3}, dtype="float64"),
+    "SHBDNN": SHBDNN(**SMALL | {"max_iter": 3}, init="itq", dtype="float64"),
     "DeepHashing": DeepHashing(**DESCENT),
     "DeepHashing, L-BFGS": DeepHashing(**DESCENT, optimizer="lbfgs", init="itq", dtype="float64"),
 }
@@ -141,7 +141,7 @@ def test_a_worker_that_is_killed_changes_nothing(client):
             killed.append(max(client.run(os.getpid).values()))
             os.kill(killed[0], signal.SIGKILL)
 
-    found = clone(model).fit(in_chunks(X), callback=kill_once)
+    found = clone(model).fit(in_chunks(X, 1500), callback=kill_once)
     client.wait_for_workers(2)
     assert killed and killed[0] not in client.run(os.getpid).values()
     assert_same(found, model.fit(X))

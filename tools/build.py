@@ -19,28 +19,14 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from traitlets.config import Config
 
 from tools.export import write_modules
-from tools.notebooks import (
-    ROOT,
-    find,
-    head,
-    inputs_hash,
-    kernel_environment,
-    outputs_hash,
-    tags,
-    write,
-)
+from tools.notebooks import ROOT, find, inputs_hash, kernel_environment, outputs_hash, tags, write
 
 CELL_TIMEOUT = 600  # seconds
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
-METADATA = {
-    "kernelspec": {
-        "display_name": "Python 3 (ipykernel)",
-        "language": "python",
-        "name": "python3",
-    },
-    "language_info": {"name": "python", "pygments_lexer": "ipython3"},
-}
+KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+LANGUAGE = {"name": "python", "pygments_lexer": "ipython3"}
+METADATA = {"kernelspec": KERNEL, "language_info": LANGUAGE}
 
 
 class BuildError(Exception):
@@ -66,13 +52,8 @@ def execute(nb, notebook):
     folder = str((notebook.root / notebook.text).parent)
     with tempfile.TemporaryDirectory() as scratch:
         env = kernel_environment(notebook.root) | {"IPYTHONDIR": scratch}
-        client = NotebookClient(
-            nb,
-            timeout=CELL_TIMEOUT,
-            kernel_name="python3",
-            config=private_connection(scratch),
-            record_timing=False,
-        )
+        options = {"timeout": CELL_TIMEOUT, "config": private_connection(scratch)}
+        client = NotebookClient(nb, kernel_name="python3", record_timing=False, **options)
         with client.setup_kernel(cwd=folder, env=env):
             for k, cell in enumerate(nb.cells, start=1):
                 try:
@@ -93,14 +74,15 @@ def private_connection(folder):
 
 def failure(notebook, k, reason):
     """Return the BuildError for cell k."""
-    source = head(notebook.cells[k - 1].source)
+    lines = notebook.cells[k - 1].source.splitlines()[:3]
+    source = "\n".join("    " + line for line in lines)
     return BuildError(f"{notebook.at(k)} failed:\n{source}\n{reason}")
 
 
 def tidy(nb, notebook):
     """Keep of metadata and outputs what means the same on every machine.
 
-    Raises BuildError if a cell wrote to stderr.
+    Raises BuildError if a cell wrote to stderr, or raised nothing though its tag says so.
     """
     nb.metadata = nbformat.from_dict(METADATA)
     for k, cell in notebook.code_cells(nb.cells):
@@ -108,6 +90,9 @@ def tidy(nb, notebook):
         errors = [o.text for o in cell.outputs if o.get("name") == "stderr"]
         if errors:
             raise failure(notebook, k, "It wrote to stderr; mend what warns:\n" + errors[0])
+        raised = any(output.output_type == "error" for output in cell.outputs)
+        if "raises-exception" in tags(cell) and not raised:
+            raise failure(notebook, k, "It is tagged raises-exception and raised none")
 
 
 def join_streams(outputs):
@@ -171,9 +156,8 @@ def build_all(notebooks):
 def main():
     """Parse the command line and build."""
     parser = argparse.ArgumentParser(prog="course.py build", description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "numbers", nargs="*", metavar="NN", help="numbers of notebooks; all if none"
-    )
+    text = "numbers of notebooks; all if none"
+    parser.add_argument("numbers", nargs="*", metavar="NN", help=text)
     notebooks = find(ROOT, parser.parse_args().numbers)
     problems = write_modules(ROOT, notebooks)
     try:

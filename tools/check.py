@@ -17,14 +17,9 @@ from tools.notebooks import ROOT, find
 GATES = [
     project.modules,
     derived.pairs,
-    derived.same_inputs,
-    derived.fresh_outputs,
-    derived.execution_counts,
-    derived.errors,
-    derived.clean_outputs,
-    derived.machine_paths,
+    derived.fresh,
+    derived.clean,
     writing.setup,
-    writing.plain_python,
     writing.exercises,
     writing.equations,
     writing.figures,
@@ -61,9 +56,8 @@ def problems(root):
 
 def main():
     """Run the gates and print what they find."""
-    argparse.ArgumentParser(
-        prog="course.py check", description=__doc__.splitlines()[0]
-    ).parse_args()
+    parser = argparse.ArgumentParser(prog="course.py check", description=__doc__.splitlines()[0])
+    parser.parse_args()
     found = problems(ROOT)
     for problem in found:
         print(problem)

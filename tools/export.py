@@ -7,7 +7,6 @@ checked before it is written; modules without the header of a generated one are 
 
 import argparse
 import ast
-import json
 import re
 import sys
 import textwrap
@@ -21,7 +20,7 @@ HEADER = "# Generated from {} by `course.py export {}`: edit the notebook.\n"
 CONSTANT = re.compile(r"_?[A-Z][A-Z0-9_]+")
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 IMPORTS = (ast.Import, ast.ImportFrom)
-MENDS = {"F401": "remove it from export-top", "F821": "import it in export-top, or define it"}
+CONCISE = ("--output-format", "concise")
 
 
 class Cell(NamedTuple):
@@ -54,18 +53,15 @@ class Export:
         self.body = [cell for cell in self.cells if cell.role == "export"]
 
     def raw(self):
-        """The module before formatting, and for each of its lines the cell that it comes from."""
+        """The module before formatting."""
         names = sorted(n for cell in self.body for n in cell.names if not n.startswith("_"))
         first = HEADER.format(self.notebook.text.as_posix(), self.notebook.number)
-        parts = [(None, first), *((cell, cell.source + "\n\n") for cell in self.top)]
-        parts += [(None, listed(names) + "\n\n")]
-        parts += [(cell, cell.source + "\n\n") for cell in self.body]
-        lines = [cell for cell, text in parts for _ in range(text.count("\n"))]
-        return "".join(text for _, text in parts), lines
+        top, body = ([cell.source for cell in cells] for cells in (self.top, self.body))
+        return first + "\n\n".join([*top, listed(names), *body]) + "\n"
 
     def render(self):
         """The module as it is to be written."""
-        code = self.ruff(self.raw()[0], "check", "--quiet", "--select", "I", "--fix")
+        code = self.ruff(self.raw(), "check", "--quiet", "--select", "I", "--fix")
         return self.ruff(code, "format", "--quiet")
 
     def ruff(self, code, *arguments):
@@ -89,12 +85,9 @@ class Export:
             yield from misplaced(cell) if cell.role else ()
             yield from self.wrong_imports(cell, later)
         yield from self.doubles()
-        code, lines = self.raw()
-        selection = ("--isolated", "--select", "F401,F821", "--output-format", "json")
-        for finding in json.loads(self.ruff(code, "check", *selection)):
-            if finding["code"] in MENDS:  # ruff tells syntax errors, too
-                cell = lines[finding["location"]["row"] - 1]
-                yield cell.problem(finding["message"].rstrip("."), MENDS[finding["code"]])
+        said = self.ruff(self.raw(), "check", "--isolated", "--select", "F401,F821", *CONCISE)
+        for what in re.findall(r"^\S+?:[\d:]+: (.*)$", said, re.MULTILINE):
+            yield Problem(self.path.as_posix(), f"would have a fault, {what}", "mend its cell")
 
     def wrong_imports(self, cell, later):
         """Exported code imports no later module; a notebook does not import what it defines."""
@@ -153,8 +146,6 @@ def bound(statement):
 
 def misplaced(cell):
     """What an exported cell holds and should not."""
-    if not cell.nodes:
-        yield cell.problem("is not plain Python", "mend the syntax; no magics, no !")
     top = cell.role == "export-top"
     if top and cell.nodes and not ast.get_docstring(ast.Module(cell.nodes, [])):
         yield cell.problem("does not begin with a docstring", "write the module's")
@@ -215,9 +206,8 @@ def write_modules(root, notebooks):
 def main():
     """Parse the command line and export."""
     parser = argparse.ArgumentParser(prog="course.py export", description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "numbers", nargs="*", metavar="NN", help="numbers of notebooks; all if none"
-    )
+    text = "numbers of notebooks; all if none"
+    parser.add_argument("numbers", nargs="*", metavar="NN", help=text)
     problems = write_modules(ROOT, find(ROOT, parser.parse_args().numbers))
     print(*problems, sep="\n", end="\n" if problems else "", file=sys.stderr)
     return 1 if problems else 0

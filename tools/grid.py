@@ -26,26 +26,21 @@ MEASURED = ("method", "values", "seed", *explore.MEASURES)  # what is kept of th
 
 def main(argv=None):
     """Parse the command line, train what is not recorded yet, write the file."""
-    parser = argparse.ArgumentParser(
-        prog="course.py grid",
-        description="Record the trainings that the explorers of notebook 14 show.",
-        epilog="A run that was interrupted goes on where it stopped.",
+    text = (
+        "Record the trainings that the explorers of notebook 14 show; go on after an interruption."
     )
-    parser.add_argument(
-        "--seeds",
-        type=int,
-        nargs="+",
-        default=[0, 1, 2, 3, 4],
-        help="every point is trained once for each; of the first one everything is recorded, of "
-        "the others the measures (default: %(default)s)",
-    )
+    parser = argparse.ArgumentParser(prog="course.py grid", description=text)
+    text = """every point is trained once for each; of the first one everything is recorded, of
+        the others the measures (default: %(default)s)"""
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4], help=text)
     parser.add_argument("--record", type=called_from, default=FILE, metavar="FILE", help="the file")
     args = parser.parse_args(argv)
     dataset = data.load(DATA)
     rows = read(args.record, describe(dataset, args.seeds))
     seeds = dict.fromkeys([*args.seeds, *(row["seed"] for row in rows.values())])
     about = describe(dataset, seeds)
-    wanted = {identity(m, p, s): (m, p, s) for s, m, p in points(args.seeds)}
+    points = [(m, p) for m in explore.VALUES for p in explore.grid_points(m)]
+    wanted = {identity(m, p, s): (m, p, s) for s in args.seeds for m, p in points}
     for key, (method, values, seed) in tqdm(wanted.items(), unit="training"):
         full = seed == args.seeds[0]
         if key not in rows or full and "codes" not in rows[key]:
@@ -53,13 +48,6 @@ def main(argv=None):
             save(args.record, about, rows.values())
     save(args.record, about, (rows[key] for key in wanted | rows))
     print(f"{len(wanted)} trainings: {args.record}")
-
-
-def points(seeds):
-    """Every (seed, method, values) of the grid."""
-    for seed in seeds:
-        for method in explore.VALUES:
-            yield from ((seed, method, values) for values in explore.grid_points(method))
 
 
 def describe(dataset, seeds):

@@ -83,10 +83,9 @@ class Notebook:
         return nbformat.read(path, as_version=4) if path.exists() else None
 
     def code_cells(self, cells=None):
-        """Yield (number, cell) for the code cells; cells are counted from 1, Markdown included."""
-        for k, cell in enumerate(self.cells if cells is None else cells, start=1):
-            if cell.cell_type == "code":
-                yield k, cell
+        """[(number, cell)] of the code cells; cells are counted from 1, Markdown included."""
+        numbered = enumerate(self.cells if cells is None else cells, start=1)
+        return [(k, cell) for k, cell in numbered if cell.cell_type == "code"]
 
     def at(self, k):
         """Name cell k of the text in messages."""
@@ -127,11 +126,6 @@ def outputs_hash(cells):
 def digest(value):
     """Return the SHA-256 of a value made of lists, dictionaries, strings and numbers."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
-
-
-def head(source, lines=3):
-    """Return the first lines of a cell, indented, for a message."""
-    return "\n".join("    " + line for line in source.splitlines()[:lines])
 
 
 def write(path, text):

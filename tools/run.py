@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from unittest.mock import patch
 
 import numpy as np
+import pandas
 from sklearn.model_selection import train_test_split
 from tqdm import tqdm
 
@@ -20,8 +21,6 @@ from bdnn.course import plotting
 from bdnn.course.compare import (
     DEFAULT_METHODS,
     METHODS,
-    aligned,
-    cell,
     check_bits,
     check_settings,
     json_object,
@@ -98,12 +97,11 @@ def main(argv=None):
         return
     check_settings(args.settings, {run.method for run in runs})
     done = {number: row for number, run in enumerate(runs) if (row := found(run, recorded))}
-    timed += done.values()
-    print(forecast(runs, done, timed, verbose=args.plan))
+    print(forecast(runs, done, [*timed, *done.values()], verbose=args.plan))
     if args.plan:
         return
     try:
-        measure_missing(runs, done, timed, args)
+        measure_missing(runs, done, args)
     except BaseException:
         if not args.record:  # then what was measured is nowhere else
             report_all(runs, done, args)
@@ -111,15 +109,14 @@ def main(argv=None):
     report_all(runs, done, args)
 
 
-def measure_missing(runs, done, timed, args):
-    """Make the runs that are not done yet, and add their rows to `done` and `timed`."""
+def measure_missing(runs, done, args):
+    """Make the runs that are not done yet, and add their rows to `done`."""
     last: dict[str, Any] = {}
     with tqdm(total=len(runs), initial=len(done), unit="run") as bar:
         for number, run in enumerate(runs):
             if number not in done:
-                show(bar, run, runs, done, timed)
+                bar.set_description(f"{run.identity['method']}, {run.bits} bits, seed {run.seed}")
                 done[number] = measured(run, args, last)
-                timed.append(done[number])
                 bar.update()
 
 
@@ -231,23 +228,15 @@ def measured(run, args, last):
 
 
 def expected_seconds(run, timed):
-    """Time that a run will take by the recorded ones of its kind, or None.
-
-    The median over the rows of the same method, data and number of bits, else of the nearest
-    number of bits.
-    """
-    alike = [
-        row
-        for row in timed
-        if (row["method"], row["data"]) == (run.identity["method"], run.identity["data"])
-    ]
+    """Median time of the recorded runs of this method and data at the nearest length, or None."""
+    kind = run.identity["method"], run.identity["data"]
+    alike = [row for row in timed if (row["method"], row["data"]) == kind]
     if not alike:
         return None
     nearest = min((row["bits"] for row in alike), key=lambda bits: abs(bits - run.bits))
     parts = ("fit_seconds", "encode_seconds", "evaluate_seconds")
-    return float(
-        np.median([sum(row.get(k, 0) for k in parts) for row in alike if row["bits"] == nearest])
-    )
+    times = [sum(row.get(k, 0) for k in parts) for row in alike if row["bits"] == nearest]
+    return float(np.median(times))
 
 
 def forecast(runs, done, timed, verbose=False):
@@ -258,13 +247,9 @@ def forecast(runs, done, timed, verbose=False):
         return f"{len(runs)} runs, all of them recorded"
     lines = [f"{len(runs)} runs, {len(done)} of them recorded; left: {total(seconds)}"]
     if verbose:
-        heads = ["data", "ground truth", "method", "bits", "seed", "seconds"]
-        rows = [
-            [run.identity[key] for key in ("data", "ground_truth", "method", "bits", "seed")]
-            for run in left
-        ]
-        cells = [[*map(str, row), cell(s, ".0f")] for row, s in zip(rows, seconds)]
-        lines.append(aligned([heads, *cells]))
+        columns = {key: (key, "") for key in ("data", "ground_truth", "method", "bits", "seed")}
+        rows = [run.identity | {"seconds": s} for run, s in zip(left, seconds)]
+        lines.append(table(rows, columns | {"seconds": ("seconds", ".0f")}))
     return "\n".join(lines)
 
 
@@ -280,13 +265,6 @@ def total(seconds):
     return " and ".join(words)
 
 
-def show(bar, run, runs, done, timed):
-    """Tell in the progress bar which run is on, and what time is left by the recorded ones."""
-    left = [run for number, run in enumerate(runs) if number not in done]
-    bar.set_description(f"{METHODS[run.method].__name__}, {run.bits} bits, seed {run.seed}")
-    bar.set_postfix_str(f"left: {total([expected_seconds(run, timed) for run in left])}")
-
-
 def report(runs, args):
     """Print the tables of one data set, one for each ground truth, and draw their figures."""
     order = {(L, name): k for k, (L, name) in enumerate(product(args.bits, args.methods))}
@@ -300,15 +278,13 @@ def report(runs, args):
         stem = f"run_{rows[0]['data']}" + ("_dh" if args.protocol == "dh" else "")
         stem += f"_{truth}" if len(truths) > 1 else ""
         figures.append(plotting.draw_comparison(group, stem))
-        print(f"\n{judged_by(truth)}\n{summary(group)}\n{reading(group)}")
+        print(f"\n{judged_by(truth)}\n{summary(group)}")
     if args.all:
         print(f"\nEvery run by itself\n{table(rows)}")
         print("imbalance and dependence: 0 is best, 1 worst")
     print(f"\n{LEGEND}")
     if len(args.seeds) == 1:
-        print(
-            "One seed each: a lead of a few points may be chance. Notebook 15 has more, and tests."
-        )
+        print("One seed: a lead of a few points may be chance. Notebook 15 has more, and tests.")
     for path in figures:
         print(f"figure: {path}")
     if args.record:
@@ -319,9 +295,8 @@ def judged_by(truth):
     """The ground truth in words, for the head of a table."""
     if truth == "labels":
         return "Judged by class: relevant are the items of the query's class"
-    return (
-        f"Judged by neighbours: relevant are the {truth.removeprefix('knn')} nearest to the query"
-    )
+    k = truth.removeprefix("knn")
+    return f"Judged by neighbours: relevant are the {k} nearest to the query"
 
 
 def parse(argv):
@@ -331,73 +306,36 @@ def parse(argv):
         description="Train the methods on real data, print the comparison, write the figures.",
         epilog="With --record FILE a run that was interrupted goes on where it stopped.",
     )
-    parser.add_argument(
-        "--paper",
-        action="store_true",
-        help="the paper's tables and figures: data "
-        f"{' '.join(PAPER['data'])}, all methods, bits 8 16 24 32, seeds 0 1 2, recorded in "
-        "notebooks/results/paper.jsonl; what any file of that folder has is not run again. "
-        "Further options narrow it",
-    )
-    parser.add_argument(
-        "--plan",
-        action="store_true",
-        help="list the runs that are left and the time that they will take, and stop",
-    )
-    parser.add_argument(
-        "--data", nargs="+", default=["mnist5k"], help=f"{', '.join(data.DATASETS)}, or paths"
-    )
-    parser.add_argument(
-        "--protocol",
-        default="bdnn",
-        choices=["bdnn", "dh"],
-        help="split of the BDNN paper, one for all seeds; or that of Deep Hashing: 100 queries of "
-        "each class, the rest is database and training, drawn anew for each seed",
-    )
-    parser.add_argument("--bits", type=int, nargs="+", default=[16, 32], help="code lengths")
-    parser.add_argument(
-        "--methods",
-        nargs="+",
-        type=str.lower,
-        choices=[*METHODS, "all"],
-        metavar="METHOD",
-        help=f"{', '.join(METHODS)}, or all; {' '.join(DEFAULT_METHODS)} if not given",
-    )
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="one run for each seed")
-    parser.add_argument(
-        "--ground-truth",
-        choices=["paper", "knn", "labels"],
-        help="relevant are the 50 Euclidean neighbours (on SIFT a hundredth of the database), or "
-        "the same class (the default for supervised methods and with the protocol dh); paper: as "
-        f"the tables of the course need it, {', '.join(BOTH)} by both, of one training",
-    )
-    parser.add_argument(
-        "--all", action="store_true", help="also print every run by itself, with all measures"
-    )
-    parser.add_argument(
-        "--n-train",
-        type=int,
-        metavar="N",
-        help="learn from N of the training vectors, drawn in proportion to the classes by the seed",
-    )
-    parser.add_argument(
-        "--settings",
-        type=json_object,
-        default={},
-        metavar="JSON",
-        help="parameters of the estimators, such as '{\"max_alternations\": 5}'",
-    )
-    parser.add_argument(
-        "--variant",
-        choices=VARIANTS,
-        help="UH-BDNN or SH-BDNN with one departure of notebook 08 or 09 taken back",
-    )
-    parser.add_argument(
-        "--record",
-        type=called_from,
-        metavar="FILE",
-        help="append a JSON line for each run; skip the runs that FILE has",
-    )
+    add = parser.add_argument
+    text = f"""the paper's tables and figures: data {" ".join(PAPER["data"])}, all methods, bits
+        8 16 24 32, seeds 0 1 2, recorded in notebooks/results/paper.jsonl; what any file of that
+        folder has is not run again. Further options narrow it"""
+    add("--paper", action="store_true", help=text)
+    text = "list the runs that are left and the time that they will take, and stop"
+    add("--plan", action="store_true", help=text)
+    text = f"{', '.join(data.DATASETS)}, or paths"
+    add("--data", nargs="+", default=["mnist5k"], help=text)
+    text = """split of the BDNN paper, one for all seeds; or that of Deep Hashing: 100 queries of
+        each class, the rest is database and training, drawn anew for each seed"""
+    add("--protocol", default="bdnn", choices=["bdnn", "dh"], help=text)
+    add("--bits", type=int, nargs="+", default=[16, 32], help="code lengths")
+    options = {"type": str.lower, "choices": [*METHODS, "all"], "metavar": "METHOD"}
+    text = f"{', '.join(METHODS)}, or all; {' '.join(DEFAULT_METHODS)} if not given"
+    add("--methods", nargs="+", **options, help=text)
+    add("--seeds", type=int, nargs="+", default=[0], help="one run for each seed")
+    text = f"""relevant are the 50 Euclidean neighbours (on SIFT a hundredth of the database), or
+        the same class (the default for supervised methods and with the protocol dh); paper: as the
+        tables of the course need it, {", ".join(BOTH)} by both, of one training"""
+    add("--ground-truth", choices=["paper", "knn", "labels"], help=text)
+    add("--all", action="store_true", help="also print every run by itself, with all measures")
+    text = "learn from N of the training vectors, drawn in proportion to the classes by the seed"
+    add("--n-train", type=int, metavar="N", help=text)
+    text = "parameters of the estimators, such as '{\"max_alternations\": 5}'"
+    add("--settings", type=json_object, default={}, metavar="JSON", help=text)
+    text = "UH-BDNN or SH-BDNN with one departure of notebook 08 or 09 taken back"
+    add("--variant", choices=VARIANTS, help=text)
+    text = "append a JSON line for each run; skip the runs that FILE has"
+    add("--record", type=called_from, metavar="FILE", help=text)
     args = parser.parse_args(argv)
     if args.paper:
         parser.set_defaults(**PAPER)
@@ -449,58 +387,14 @@ def same_run(row, other):
 
 def summary(rows):
     """The short table: means over the seeds, with their deviation where there are several."""
-    lines = [["method", "bits", *(head for head, _ in SHORT.values())]]
-    for (method, bits), group in grouped(rows).items():
-        line = [plotting.method_style(method)["label"], str(bits)]
+    means = []
+    for (method, bits), group in pandas.DataFrame(rows).groupby(["method", "bits"], sort=False):
+        means.append({"method": plotting.method_style(method)["label"], "bits": bits})
         for key, (_, form) in SHORT.items():
-            values = [row[key] for row in group]
-            deviation = [np.std(values, ddof=1)] if len(values) > 1 else []
-            line.append(" ± ".join(cell(value, form) for value in [np.mean(values), *deviation]))
-        lines.append(line)
-    return aligned(lines)
-
-
-def grouped(rows):
-    """{(method, bits): rows, one for each seed}, in the order of the rows."""
-    groups = {}
-    for row in rows:
-        groups.setdefault((row["method"], row["bits"]), []).append(row)
-    return groups
-
-
-def reading(rows):
-    """A sentence that reads the table: who leads at which length and by how much, or is level."""
-    parts = []
-    for key, what in (("precision_at_2", "In precision"), ("map_standard", "in mAP")):
-        leads = {}
-        for bits in dict.fromkeys(row["bits"] for row in rows):
-            means = [
-                (
-                    float(np.mean([row[key] for row in group])),
-                    plotting.method_style(method)["label"],
-                )
-                for (method, length), group in grouped(rows).items()
-                if length == bits
-            ]
-            if len(means) == 1:
-                return f"{means[0][1]} alone: nothing to compare it with."
-            (first, leader), (second, rival) = sorted(means, reverse=True)[:2]
-            gap = f"{first - second:.1f}"
-            who = f"{leader} leads" if float(gap) else f"{leader} and {rival} are level"
-            leads.setdefault(who, []).append((str(bits), gap))
-        clauses = []
-        for who, found in leads.items():
-            lengths, gaps = zip(*found)
-            by = f", by {listed(gaps)} points" if float(gaps[0]) else ""
-            clauses.append(f"{who} at {listed(lengths)} bits{by}")
-        parts.append(f"{what} {', and '.join(clauses)}")
-    return "; ".join(parts) + "."
-
-
-def listed(words):
-    """Words as a list in a sentence: a, b and c."""
-    *most, last = words
-    return f"{', '.join(most)} and {last}" if most else last
+            deviation = f" ± {group[key].std():{form}}" if len(group) > 1 else ""
+            means[-1][key] = f"{group[key].mean():{form}}{deviation}"
+    columns = {key: (head, "") for key, (head, _) in SHORT.items()}
+    return table(means, {"method": ("method", ""), "bits": ("bits", "")} | columns)
 
 
 if __name__ == "__main__":

@@ -35,32 +35,30 @@ SAME = 40_000  # samples that are also trained on in memory
 CLUSTER = (40_000, 80_000, 160_000)  # samples of the evaluations on a cluster
 QUERIES, CLASSES = 1000, 10
 METHODS = {cls.__name__: cls for cls in (ITQ, UHBDNN, SHBDNN, DeepHashing)}
-WHOLE = {  # settings for the whole file: few steps, as memory is what it measures
-    "ITQ": {"n_iter": 50},
-    "UHBDNN": {"max_alternations": 1, "max_iter": 3},
-    "SHBDNN": {"max_alternations": 1, "max_iter": 3},
-    "DeepHashing": {"max_iter": 5},
-}
-PART = {  # and for its first samples
-    "ITQ": {"n_iter": 50},
-    "UHBDNN": {"max_alternations": 2, "max_iter": 20},
-    "SHBDNN": {"max_alternations": 2, "max_iter": 20},
-    "DeepHashing": {"max_iter": 20},
-}
 NAMES = [f"{kind}:{method}" for kind in ("file", "same") for method in METHODS]
 NAMES += ["evaluate:ITQ", "cluster:UHBDNN"]
+
+
+def settings(rounds, steps, descents):
+    """Settings of every method; those that choose a state by validation do so by few samples."""
+    bdnn = {"max_alternations": rounds, "max_iter": steps, "n_validation": 200}
+    descent = {"max_iter": descents}
+    return {"ITQ": {"n_iter": 50}, "UHBDNN": bdnn, "SHBDNN": bdnn, "DeepHashing": descent}
+
+
+WHOLE = settings(1, 3, 5)  # few steps on the whole file, as memory is what it measures
+PART = settings(2, 20, 20)
 
 
 def main(argv=None):
     """Parse the command line, make the file, measure what is not recorded yet."""
     parser = argparse.ArgumentParser(prog="course.py scale", description=__doc__.splitlines()[0])
-    parser.add_argument("--samples", type=int, default=4_000_000, help="length of the file")
-    parser.add_argument(
-        "--folder", type=called_from, default=Path("scratch"), help="where it is made"
-    )
-    parser.add_argument("--record", type=called_from, default=RESULTS, help="the rows go here")
-    parser.add_argument("--keep", action="store_true", help="do not remove the file at the end")
-    parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)  # in this process
+    add = parser.add_argument
+    add("--samples", type=int, default=4_000_000, help="length of the file")
+    add("--folder", type=called_from, default=Path("scratch"), help="where it is made")
+    add("--record", type=called_from, default=RESULTS, help="the rows go here")
+    add("--keep", action="store_true", help="do not remove the file at the end")
+    add("--measure", nargs=2, help=argparse.SUPPRESS)  # in this process
     args = parser.parse_args(argv)
     if args.measure:
         (kind, method), path = args.measure[0].split(":"), Path(args.measure[1])
@@ -121,15 +119,8 @@ def measure(name, path, m, argv):
     command = [sys.executable, "-m", "tools.scale", "--measure", name, path]
     run = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     method = name.partition(":")[2]
-    row = {"measurement": name, "method": method, "data": path.stem}
-    row |= {
-        "bits": BITS,
-        "seed": SEED,
-        "ground_truth": "none",
-        "split": "none",
-        "n_samples": m,
-        "n_features": D,
-    }
+    row = {"measurement": name, "method": method, "data": path.stem, "bits": BITS, "seed": SEED}
+    row |= {"ground_truth": "none", "split": "none", "n_samples": m, "n_features": D}
     row |= json.loads(run.stdout.splitlines()[-1])
     row |= {"versions": versions(), "revision": REVISIONS[method]}
     return row | {"command": shlex.join(["python3", "course.py", "scale", *argv])}
@@ -140,12 +131,6 @@ def peak_mb():
     status = Path("/proc/self/status").read_text()
     kilobytes = next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))
     return round(int(kilobytes) * 1024 / 1e6, 1)
-
-
-def settings_of(method, table):
-    """Settings of a method, with a small validation set where it chooses by one."""
-    n_validation = {"n_validation": 200} if method in ("UHBDNN", "SHBDNN") else {}
-    return table[method] | n_validation
 
 
 def trained(method, settings, X, y):
@@ -159,9 +144,8 @@ def trained(method, settings, X, y):
 def from_file(path, method):
     """Train from the file and encode it: time, memory, objectives."""
     X = np.load(path, mmap_mode="r")
-    y, settings = np.load(labels_of(path)), settings_of(method, WHOLE)
-    started, before = time.perf_counter(), peak_mb()
-    model, objectives = trained(method, settings, X, y)
+    y, started, before = np.load(labels_of(path)), time.perf_counter(), peak_mb()
+    model, objectives = trained(method, WHOLE[method], X, y)
     fitted = time.perf_counter()
     packed = model.encode(X)
     return {
@@ -172,15 +156,15 @@ def from_file(path, method):
         "peak_mb_before": before,
         "file_mb": round(path.stat().st_size / 1e6, 1),
         "code_mb": round(packed.nbytes / 1e6, 1),
-        "settings": settings,
+        "settings": WHOLE[method],
     }
 
 
 def same(path, method):
     """Train on the first samples of the file, mapped and loaded."""
     mapped = np.load(path, mmap_mode="r")[:SAME]
-    y, settings = np.load(labels_of(path))[:SAME], settings_of(method, PART)
-    pairs = [trained(method, settings, X, y) for X in (mapped, np.array(mapped))]
+    y = np.load(labels_of(path))[:SAME]
+    pairs = [trained(method, PART[method], X, y) for X in (mapped, np.array(mapped))]
     (a, from_file), (b, in_memory) = pairs
     return {
         "trained_on": len(mapped),
@@ -188,7 +172,7 @@ def same(path, method):
         "objective_in_memory": in_memory[-1],
         "relative_difference": abs(from_file[-1] / in_memory[-1] - 1),
         "same_codes": bool(np.array_equal(a.codes_, b.codes_)),
-        "settings": settings,
+        "settings": PART[method],
     }
 
 

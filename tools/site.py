@@ -162,22 +162,16 @@ def mathjax():
 def home(root, notebooks):
     """Return the first page: the README, with badges of our own, and the tables of contents."""
     readme = (root / "README.md").read_text(encoding="utf-8")
-    tables = HOME.format(
-        notebooks="\n".join(entry(n) for n in notebooks if not n.is_solution),
-        solutions="\n".join(entry(n) for n in notebooks if n.is_solution),
-        exercises="\n".join(f"{t.number} <{FOLDER.as_posix()}/{t.text.stem}>" for t in texts(root)),
-        modules="\n".join(f"bdnn.{name} <reference/{name}>" for name in modules(root, notebooks)),
-    )
+    places = [(n, n.text.with_suffix("").as_posix()) for n in notebooks]
+    entries = {
+        "notebooks": [place for n, place in places if not n.is_solution],
+        "solutions": [f"{n.number} Solutions <{place}>" for n, place in places if n.is_solution],
+        "exercises": [f"{t.number} <{FOLDER.as_posix()}/{t.text.stem}>" for t in texts(root)],
+        "modules": [f"bdnn.{name} <reference/{name}>" for name in modules(root, notebooks)],
+    }
+    tables = HOME.format(**{name: "\n".join(lines) for name, lines in entries.items()})
     readme = BADGE.sub(r"[\1](\2){.launch}", readme)
     return DRAWING.sub(r"\g<0>{.line-art}", readme) + tables
-
-
-def entry(notebook):
-    """Return a notebook's line in the table of contents."""
-    place = notebook.text.with_suffix("").as_posix()
-    if notebook.is_solution:
-        return f"{notebook.number} Solutions <{place}>"
-    return place
 
 
 def page(notebook):
@@ -198,11 +192,9 @@ def page(notebook):
     for _, cell in notebook.code_cells(nb.cells):
         fold(cell)
         for output in cell.outputs:
-            held, kind = (
-                (output, "text") if "text" in output else (output.get("data"), "text/plain")
-            )
-            if held and kind in held:
-                held[kind] = fitted(held[kind])
+            for held, kind in ((output, "text"), (output.get("data", {}), "text/plain")):
+                if kind in held:
+                    held[kind] = fitted(held[kind])
     describe(notebook, nb)
     return nb
 
@@ -280,15 +272,10 @@ def write_reference(root, folder, notebooks):
     for name, source in modules(root, notebooks).items():
         write(folder / f"{name}.md", MODULE.format(name=name))
         link = f"[{source.number}](/{source.path.as_posix()})" if source else ""
-        rows.append(f"| [bdnn.{name}]({name}.md) | {summary(root, name)} | {link} |")
+        path = (root / "bdnn" / name.replace(".", "/")).with_suffix(".py")
+        told = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))).splitlines()[0]
+        rows.append(f"| [bdnn.{name}]({name}.md) | {told} | {link} |")
     write(folder / "index.md", REFERENCE.format(rows="\n".join(rows)))
-
-
-def summary(root, name):
-    """Return the first line of a module's docstring."""
-    path = (root / "bdnn" / name.replace(".", "/")).with_suffix(".py")
-    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
-    return text.splitlines()[0].replace("|", r"\|")
 
 
 def write(path, text):

@@ -1,10 +1,16 @@
 # Generated from notebooks/13_background.py by `course.py export 13`: edit the notebook.
 """The losses of the background slides: pairs, triplets, one-hot blocks, attributes.
 
-Samples stand in columns: `H` (L, m) holds the outputs of a code layer, `Z` scores in front of a
-softmax or a sigmoid. Each term returns its value, a mean over pairs, triplets or samples, and the
-gradient in the shape of the variable; weights of terms are not applied. The functions that end in
-`_loss` put the terms of one method together, weights included.
+Each term returns its value, a mean over pairs, triplets or samples, and the gradient in the shape
+of its variable; weights of terms are not applied. The functions that end in `_loss` put the terms
+of one method together, weights included, and return (value, gradient of the code layer, gradient
+of the head). Samples stand in columns. The arguments are::
+
+    H (L, m), Z (M K, m)  outputs of the code layer; scores in front of M softmaxes over K rows
+    y (m,)                class labels of any type that sorts
+    theta (p,)            weights of a network with layers `sizes` = D, ..., L: `network.flatten`
+    head                  weights behind the code layer, flat; of size 0 where there are none
+    margin                of squared distances
 """
 
 from collections.abc import Callable, Sequence
@@ -42,25 +48,11 @@ def contrastive(H: Array, y: ArrayLike, margin: float | None = None) -> tuple[fl
     """Pairwise loss of DSH without its regulariser: Eqs. (2) to (4) of notebook 13.
 
     Mean over all pairs of half the squared distance, for samples of one class, or half of what the
-    squared distance falls short of the margin. Time O(m^2 L), memory O(m^2).
+    squared distance falls short of the margin. That is 2 L unless it is given, which for -1/+1
+    codes is a Hamming distance of L/2. Where a distance equals the margin, the gradient is the
+    slope towards larger distances. Time O(m^2 L), memory O(m^2).
 
     Source: Liu, Wang, Shan and Chen, CVPR 2016; slide "Background: Supervised codes (1/3)".
-
-    Parameters
-    ----------
-    H : array (L, m)
-        Outputs of the code layer; m >= 2.
-    y : array-like (m,)
-        Class labels of any type that sorts.
-    margin : float, optional
-        Squared distance at which samples of different classes let go. Default: 2 L, which for
-        -1/+1 codes is a Hamming distance of L/2.
-
-    Returns
-    -------
-    value : float
-    dH : array (L, m)
-        Where a distance equals the margin, the slope towards larger distances.
     """
     L, m = H.shape
     y, margin = np.asarray(y), 2 * L if margin is None else margin
@@ -72,23 +64,11 @@ def contrastive(H: Array, y: ArrayLike, margin: float | None = None) -> tuple[fl
 
 
 def corner_distance(H: Array) -> tuple[float, Array]:
-    """L1 distance of the outputs from the nearest corner -1/+1: Eq. (5) of notebook 13.
+    """L1 distance of the outputs from the nearest corner, 1/m sum_i || |h_i| - 1 ||_1: Eq. (5).
 
     The regulariser of DSH, for each sample once. The slide sums it over both samples of a pair, so
-    that its mean over pairs is twice this value.
-
-    Parameters
-    ----------
-    H : array (L, m)
-        Outputs of the code layer.
-
-    Returns
-    -------
-    value : float
-        1/m sum_i || |h_i| - 1 ||_1.
-    dH : array (L, m)
-        0 where an output is -1 or +1, the minimum; where it is 0, the top between two valleys, the
-        slope towards larger outputs.
+    that its mean over pairs is twice this value. The gradient is 0 where an output is -1 or +1, the
+    minimum; where it is 0, the top between two valleys, the slope towards larger outputs.
     """
     m, E = H.shape[1], np.abs(H) - 1
     value = float(np.abs(E).sum(dtype=np.float64)) / m
@@ -96,22 +76,7 @@ def corner_distance(H: Array) -> tuple[float, Array]:
 
 
 def standardised_network(X: Array, sizes: Sequence[int], rng: np.random.Generator) -> Array:
-    """Weights to start from: the code layer has mean 0 and variance 1 over the samples.
-
-    Parameters
-    ----------
-    X : array (D, m)
-        Samples.
-    sizes : sequence of int
-        Units of the layers: D, ..., L.
-    rng : numpy.random.Generator
-        As for `network.initial_weights`.
-
-    Returns
-    -------
-    theta : array (p,)
-        As from `network.flatten`.
-    """
+    """Weights to start from: the code layer has mean 0 and variance 1 over the samples."""
     Ws, cs = initial_weights(X, sizes, rng)
     H = forward(Ws, cs, X)[-1]
     mean, deviation = H.mean(axis=1, keepdims=True), H.std(axis=1, keepdims=True)
@@ -140,30 +105,11 @@ def network_objective(
     loss: Callable[..., tuple[float, Array, Array]],
     decay: float = 1e-5,
 ) -> tuple[float, Array]:
-    """A loss on the code layer as a function of all weights, and its gradient.
+    """A loss on the code layer as a function of all weights, and its gradient (p,).
 
-    Parameters
-    ----------
-    theta : array (p,)
-        Weights of the network, as from `network.flatten`, and then those of the head, if any.
-    X : array (D, m)
-        Samples.
-    y : array (m,)
-        What the loss learns from: a label for each sample.
-    sizes : sequence of int
-        Units of the layers: D, ..., L.
-    code : str
-        Activation of the code layer, a key of `network.ACTIVATIONS`.
-    loss : callable
-        ``loss(H, y, head) -> (value, dH, dhead)``; the functions of this module that end in
-        `_loss`.
-    decay : float
-        Adds decay/2 ||theta||^2.
-
-    Returns
-    -------
-    J : float
-    gradient : array (p,)
+    `code` is the activation of the code layer, a key of `network.ACTIVATIONS`; decay/2 ||theta||^2
+    is added. theta holds the weights of the network and then those of the head, if any, which
+    ``loss(H, y, head)``, a function of this module that ends in `_loss`, takes apart.
     """
     p = n_weights(sizes)
     Ws, cs = unflatten(theta[:p], sizes)
@@ -183,29 +129,13 @@ def train_on_batches(
     *,
     batch: int = 200,
     n_steps: int = 5,
-    n_epochs: int = 10,
+    n_epochs: int = 6,
     rng: np.random.Generator | int | None = None,
 ) -> Array:
-    """Minimise a loss by a few steps of L-BFGS on one batch after the other.
+    """Minimise a loss by a few steps of L-BFGS on one batch after the other; the weights (p,).
 
-    Parameters
-    ----------
-    loss, X, y, sizes, code
-        As for `network_objective`.
-    theta : array (p,)
-        The start; not modified.
-    batch : int
-        Samples in a batch; a rest smaller than that is left out of an epoch.
-    n_steps : int
-        Steps of L-BFGS on each batch.
-    n_epochs : int
-        Passes over the samples, each in an order of its own.
-    rng : numpy.random.Generator or int, optional
-        Draws the orders.
-
-    Returns
-    -------
-    theta : array (p,)
+    Arguments as for `network_objective`. An epoch takes the samples in an order that `rng` draws; a
+    rest smaller than a batch is left out.
     """
     rng, m = np.random.default_rng(rng), X.shape[1]
     for _ in range(n_epochs):
@@ -223,20 +153,8 @@ def dsh_loss(
 ) -> tuple[float, Array, Array]:
     """DSH: Eq. (6) of notebook 13, pairs and the distance from the corners.
 
-    Parameters
-    ----------
-    H : array (L, m)
-        Outputs of an identity layer; the bits are their signs.
-    y : array-like (m,)
-        Class labels.
-    head : array (0,)
-        There are no weights behind the code layer.
-    alpha, margin : float
-        Weight of the regulariser, and as for `contrastive`; 0.01 and 2 L are the authors'.
-
-    Returns
-    -------
-    value, dH, dhead : float, array (L, m), array (0,)
+    H are outputs of an identity layer, whose signs are the bits. The weight 0.01 of the regulariser
+    and the margin 2 L are the authors'.
     """
     value, dH = contrastive(H, y, margin)
     distance, dH_corner = corner_distance(H)
@@ -260,25 +178,11 @@ def triplet_ranking(H: Array, y: ArrayLike, margin: float = 1.0) -> tuple[float,
     """Triplet ranking loss over all triplets: Eqs. (2), (7), (8) of notebook 13.
 
     Mean of max(0, d(i, i+) - d(i, i-) + margin) over all i, i+ of its class and i- of another,
-    with squared distances d; 0 if there is no triplet. One sort per sample: time
-    O(m^2 (L + log m)), memory O(m^2).
+    with squared distances d, which for codes of 0 and 1 are numbers of bits; 0 if there is no
+    triplet. Where one meets its margin exactly, the gradient is a slope between those of the two
+    sides. One sort per sample: time O(m^2 (L + log m)), memory O(m^2).
 
     Source: Lai, Pan, Liu and Yan, CVPR 2015; slide "Background: Supervised codes (2/3)".
-
-    Parameters
-    ----------
-    H : array (L, m)
-        Outputs of the code layer; in [0, 1] as the slide has them, but any will do.
-    y : array-like (m,)
-        Class labels of any type that sorts.
-    margin : float
-        How much farther away i- has to be; for codes of 0 and 1 a number of bits.
-
-    Returns
-    -------
-    value : float
-    dH : array (L, m)
-        Where a triplet meets its margin exactly, a slope between those of the two sides.
     """
     y, n = np.asarray(y), np.unique(y, return_counts=True)[1]  # n: samples of each class
     n_triplets = max(1, int(np.sum(n * (n - 1) * (len(y) - n))))
@@ -293,19 +197,7 @@ def lai_loss(
 ) -> tuple[float, Array, Array]:
     """Triplet ranking of Lai et al.: `triplet_ranking` in the form of the other methods.
 
-    Parameters
-    ----------
-    H : array (L, m)
-        Outputs of a sigmoid layer; a bit is set where they are at least 1/2.
-    y : array-like (m,)
-        Class labels.
-    head : array (0,)
-        There are no weights behind the code layer.
-    margin : float
-
-    Returns
-    -------
-    value, dH, dhead : float, array (L, m), array (0,)
+    H are outputs of a sigmoid layer; a bit is set where they are at least 1/2.
     """
     return *triplet_ranking(H, y, margin), head
 
@@ -322,22 +214,10 @@ def _blocks(Z, K):
 
 
 def block_softmax(Z: Array, K: int) -> Array:
-    """Softmax in every block of K rows: Eq. (9) of notebook 13.
+    """Softmax (M K, m) in every block of K rows: Eq. (9) of notebook 13.
 
     Source: Jain, Zepeda, Perez and Gribonval, ICCV 2017 (SUBIC); slide "Background: Supervised
     codes (3/3)".
-
-    Parameters
-    ----------
-    Z : array (M K, m)
-        Scores.
-    K : int
-        Rows in a block.
-
-    Returns
-    -------
-    P : array (M K, m)
-        Positive; every block of a sample sums to 1.
     """
     return np.exp(_log_softmax(_blocks(Z, K))).reshape(Z.shape)
 
@@ -351,18 +231,7 @@ def block_softmax_backward(P: Array, dP: Array, K: int) -> Array:
 def mean_entropy(Z: Array, K: int) -> tuple[float, Array]:
     """Mean entropy of the blocks of each sample: Eqs. (11), (13) of notebook 13.
 
-    Parameters
-    ----------
-    Z : array (M K, m)
-        Scores, in front of the block softmax.
-    K : int
-        Rows in a block.
-
-    Returns
-    -------
-    value : float
-        From 0, every block one-hot, to log K. SUBIC makes it small.
-    dZ : array (M K, m)
+    From 0, every block one-hot, to log K. SUBIC makes it small.
     """
     logs = _log_softmax(_blocks(Z, K))
     P = np.exp(logs)
@@ -374,19 +243,8 @@ def mean_entropy(Z: Array, K: int) -> tuple[float, Array]:
 def batch_entropy(Z: Array, K: int) -> tuple[float, Array]:
     """Entropy of the mean of each block over the samples: Eqs. (12), (14) of notebook 13.
 
-    Parameters
-    ----------
-    Z : array (M K, m)
-        Scores, in front of the block softmax.
-    K : int
-        Rows in a block.
-
-    Returns
-    -------
-    value : float
-        From 0, every sample in one and the same word, to log K, all words used equally. SUBIC
-        makes it large, so it enters the objective with a minus.
-    dZ : array (M K, m)
+    From 0, every sample in one and the same word, to log K, all words used equally. SUBIC makes it
+    large, so it enters the objective with a minus.
     """
     P = np.exp(_log_softmax(_blocks(Z, K)))
     M, _, m = P.shape
@@ -398,20 +256,9 @@ def batch_entropy(Z: Array, K: int) -> tuple[float, Array]:
 
 
 def cross_entropy(S: Array, y: ArrayLike) -> tuple[float, Array]:
-    """Cross-entropy of a softmax over all rows: Eq. (15) of notebook 13.
+    """Cross-entropy of a softmax over all rows of S (C, m): Eq. (15) of notebook 13.
 
-    Parameters
-    ----------
-    S : array (C, m)
-        Scores of the classes.
-    y : array-like (m,)
-        Classes as whole numbers from 0 to C - 1; a batch need not hold all of them.
-
-    Returns
-    -------
-    value : float
-        Mean over the samples of minus the logarithm of the probability of the right class.
-    dS : array (C, m)
+    Classes y are whole numbers from 0 to C - 1; a batch need not hold all of them.
     """
     m = S.shape[1]
     logs, at = _log_softmax(S), (y, np.arange(m))
@@ -436,22 +283,9 @@ def subic_loss(
 ) -> tuple[float, Array, Array]:
     """SUBIC: Eq. (16) of notebook 13, cross-entropy behind one-hot blocks.
 
-    Parameters
-    ----------
-    Z : array (M K, m)
-        Outputs of an identity layer; the code is `block_indices(Z, K)`.
-    y : array-like (m,)
-        Classes as whole numbers from 0 to C - 1.
-    head : array (C (M K + 1),)
-        Weights and biases of the classifier.
-    K : int
-        Rows in a block.
-    gamma, mu : float
-        Weights of the mean entropy and of the batch entropy.
-
-    Returns
-    -------
-    value, dZ, dhead : float, array (M K, m), array like head
+    Z (M K, m) are outputs of an identity layer, and `block_indices(Z, K)` is the code; y are whole
+    numbers from 0 to C - 1; the head (C (M K + 1),) is the classifier; gamma and mu are the weights
+    of the mean entropy and of the batch entropy.
     """
     P = block_softmax(Z, K)
     V, v = _split_head(head, P)
@@ -478,20 +312,8 @@ def one_hot_codes(indices: Array, K: int) -> Array:
 def attribute_prediction(Z: Array, T: Array) -> tuple[float, Array]:
     """Cross-entropy of yes-or-no attributes: Eq. (17) of notebook 13.
 
-    The task is that of Song et al., BMVC 2016; the form is ours.
-
-    Parameters
-    ----------
-    Z : array (A, m)
-        Scores; positive predicts yes.
-    T : array (A, m)
-        What holds: 0 and 1, or booleans.
-
-    Returns
-    -------
-    value : float
-        Sum over the attributes, mean over the samples.
-    dZ : array (A, m)
+    Z (A, m) are scores, T (A, m) what holds, 0/1 or booleans. Sum over the attributes, mean over
+    the samples. The task is that of Song et al., BMVC 2016; the form is ours.
     """
     m, T = Z.shape[1], T.astype(Z.dtype)
     value = np.sum(np.logaddexp(0, Z) - T * Z, dtype=np.float64) / m
@@ -499,23 +321,10 @@ def attribute_prediction(Z: Array, T: Array) -> tuple[float, Array]:
 
 
 def attribute_ranking(Z: Array, y: ArrayLike, margin: float = 1.0) -> tuple[float, Array]:
-    """Triplet ranking by predicted attributes: Eq. (18) of notebook 13.
+    """Triplet ranking by the attributes that scores Z (A, m) predict: Eq. (18) of notebook 13.
 
-    The task is that of Song et al., BMVC 2016; the form is ours.
-
-    Parameters
-    ----------
-    Z : array (A, m)
-        Scores of the attributes.
-    y : array-like (m,)
-        Class labels, from which the triplets come.
-    margin : float
-        As for `triplet_ranking`: a number of attributes.
-
-    Returns
-    -------
-    value : float
-    dZ : array (A, m)
+    The margin is a number of attributes. The task is that of Song et al., BMVC 2016; the form is
+    ours.
     """
     Q = sigmoid(Z)
     value, dQ = triplet_ranking(Q, y, margin)
@@ -532,24 +341,10 @@ def multitask_loss(
 ) -> tuple[float, Array, Array]:
     """The three tasks of Song et al. on a code layer: Eq. (19) of notebook 13.
 
-    Parameters
-    ----------
-    H : array (L, m)
-        Outputs of a sigmoid layer; a bit is set where they are at least 1/2.
-    y : array-like (m,)
-        Classes as whole numbers from 0 to C - 1.
-    head : array (A (L + 1),)
-        Weights and biases that predict the attributes from H.
-    attributes : array (A, C)
-        0 or 1: which class has which attribute.
-    weights : three floats
-        Of triplet ranking, attribute prediction and attribute ranking.
-    margin : float
-        As for `triplet_ranking`.
-
-    Returns
-    -------
-    value, dH, dhead : float, array (L, m), array like head
+    H are outputs of a sigmoid layer, where a bit is set if they are at least 1/2; y are whole
+    numbers from 0 to C - 1; the head (A (L + 1),) predicts the attributes from H; `attributes`
+    (A, C) tells which class has which; the weights are those of triplet ranking, attribute
+    prediction and attribute ranking.
     """
     V, v = _split_head(head, H)
     Z = V @ H + v  # (A, m), scores of the attributes

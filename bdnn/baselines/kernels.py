@@ -1,10 +1,31 @@
 # Generated from notebooks/12_kernels.py by `course.py export 12`: edit the notebook.
 """Supervised hashing with kernels: SDH, KSH and BRE.
 
+Samples stand in columns in the functions, and in rows at the face of the estimators. Arguments of
+the functions are, where nothing else is said::
+
+    X (D, m), A (D, p)  samples, anchors
+    K (p, m)            their kernel, centred
+    B (L, m)            codes
+    T (r, m), tau (r,)  what `label_factors` or `unit_factors` give
+    F (r, m), omega     what `residue_factors` give
+
+and what the three estimators share are these parameters and attributes::
+
+    n_bits, dtype       length L of the code; "float32" or "float64"
+    width               sigma of the kernel; None: `anchor_width`
+    random_state        int, Generator, RandomState or None; draws samples, anchors and start
+    verbose             show a progress bar
+    codes_              (n_samples, n_bits), int8, of the training samples
+    W_, c_              (n_bits, n_anchors), (n_bits, 1), the hash function: Eq. (2) of notebook 12
+    anchors_            (n_features, n_anchors)
+    width_              sigma as used
+    kernel_mean_        (n_anchors, 1)
+    classes_            the labels, sorted; of a 0/1 matrix the columns in use
+
 Sources: Shen, Shen, Liu and Shen, "Supervised Discrete Hashing", CVPR 2015; Liu, Wang, Ji, Jiang
 and Chang, "Supervised Hashing with Kernels", CVPR 2012; Kulis and Darrell, "Learning to Hash with
-Binary Reconstructive Embeddings", NIPS 2009.  Samples stand in columns in the functions, and in
-rows at the face of the estimators.
+Binary Reconstructive Embeddings", NIPS 2009.
 """
 
 import time
@@ -43,39 +64,14 @@ def squared_distances(A: Array, X: Array) -> Array:
 
 
 def anchor_kernel(X: Array, A: Array, width: float) -> Array:
-    """The map to anchors: Eq. (1) of notebook 12.
-
-    Parameters
-    ----------
-    X : array (D, m)
-        Samples.
-    A : array (D, p)
-        Anchors.
-    width : float
-        The sigma of the kernel.
-
-    Returns
-    -------
-    array (p, m), in the dtype of X
-    """
+    """The map of samples X (D, m) to anchors A (D, p): Eq. (1) of notebook 12; (p, m)."""
     K = squared_distances(A, X)
     K *= -0.5 / width**2
     return np.exp(K, out=K)
 
 
 def anchor_width(A: Array) -> float:
-    """Mean distance of an anchor to the nearest anchor that differs from it.
-
-    Parameters
-    ----------
-    A : array (D, p)
-        Anchors.
-
-    Returns
-    -------
-    float
-        1 if all anchors are alike.
-    """
+    """Mean distance of an anchor of A (D, p) to the nearest that differs; 1 if all are alike."""
     d2 = squared_distances(*2 * [A.astype(np.float64)])
     differ = d2 > 1e-12 * d2.max()
     nearest = np.min(d2, axis=0, where=differ, initial=np.inf)
@@ -120,18 +116,9 @@ def ridge_factor(A: Array, ridge: float) -> tuple:
 
 
 def ridge_solution(factor: tuple, A: Array, B: Array) -> Array:
-    """The W that minimises ||B - W A||^2 + ridge ||W||^2: Eqs. (4), (5) of notebook 12.
+    """The W (L, p) that minimises ||B - W A||^2 + ridge ||W||^2: Eqs. (4), (5) of notebook 12.
 
-    Parameters
-    ----------
-    factor : tuple
-        `ridge_factor(A, ridge)`.
-    A : array (p, m)
-    B : array (L, m)
-
-    Returns
-    -------
-    W : array (L, p), in the dtype of A
+    A is (p, m), B (L, m), the factor `ridge_factor(A, ridge)`.
     """
     return cho_solve(factor, (A @ B.T).astype(np.float64)).T.astype(A.dtype)
 
@@ -144,12 +131,9 @@ class SupervisedDiscreteHashing(_KernelHasher):
 
     Parameters
     ----------
-    n_bits : int
-        Code length L.
+    n_bits, width, dtype, random_state : see :mod:`bdnn.baselines.kernels`
     n_anchors : int
         Training samples drawn as anchors of the kernel; if there are fewer, all of them.
-    width : float, optional
-        The sigma of the kernel; None: `anchor_width`.
     lambda_G, lambda_F : float
         Ridge of the classifier and of the hash function: Eq. (3) of notebook 12.
     nu : float
@@ -159,26 +143,17 @@ class SupervisedDiscreteHashing(_KernelHasher):
     init : "classes" or "random"
         Codes to start from: one for each class, far apart (`sh_bdnn.class_codes`), or random
         signs for every sample, as in the paper.
-    dtype : "float32" or "float64"
-    random_state : int, Generator, RandomState or None
-        Draws the anchors and the start.
 
     Attributes
     ----------
     codes_ : array (n_samples, n_bits), int8
         Training codes B as learned; the hash function comes close to them.
+    G_ : array (n_classes, n_bits)
+        Classifier of codes.
     history_ : list of dict
         For each `alternation`: `objective`, its weighted terms `classification`,
         `classifier_decay`, `equality`, `hash_decay`, the share of bits that changed (`flips`), and
         `seconds`.
-    classes_ : array (n_classes,)
-        The labels, sorted; of a 0/1 matrix the columns in use.
-    G_ : array (n_classes, n_bits)
-        Classifier of codes.
-    W_, c_ : arrays (n_bits, n_anchors), (n_bits, 1)
-        The hash function: Eq. (2) of notebook 12.
-    anchors_, width_, kernel_mean_ : array (n_features, n_anchors), float, array (n_anchors, 1)
-        The kernel.
     """
 
     _parameter_constraints = {
@@ -267,12 +242,7 @@ def label_factors(
 ) -> tuple[Array, Array | float]:
     """T (r, m) and the signs tau (r,) of its rows for labels: Eq. (8) of notebook 12.
 
-    Parameters
-    ----------
-    y : array (m,) or (m, n_labels)
-        Labels 0, 1, ..., for which tau is 1; or a 0/1 matrix.
-    n_classes : int
-        How many labels there are.
+    Labels y are numbers 0, 1, ... (m,), for which tau is 1, or a 0/1 matrix (m, n_labels).
     """
     y, shared = label_groups(y)
     if shared is None:
@@ -285,23 +255,8 @@ def label_factors(
 def similarity_loss(B: Array, T: Array, L: int | None = None, tau: Array | float = 1.0) -> float:
     """The loss 1/(2m) ||B^T B / L - S||^2 with S = 2 T^T diag(tau) T - 1 1^T.
 
-    Eq. (8) of notebook 12.
-
-    Parameters
-    ----------
-    B : array (k, m)
-        Codes; the first k of L bits, where there are not all of them yet.
-    T : array (r, m)
-        From `label_factors` or `unit_factors`.
-    L : int, optional
-        Code length; None: the rows of B.
-    tau : array (r,) or 1
-        Signs of the rows of T.
-
-    Returns
-    -------
-    float
-        Computed in O(m (k + r)^2), without the matrix of pairs.
+    Eq. (8) of notebook 12; B (k, m) are codes, or the first k of L bits. Without the matrix of
+    pairs it takes O(m (k + r)^2).
     """
     L, m = L or len(B), B.shape[1]
     crossed = 2 * np.sum(tau * np.square(B @ T.T), dtype=np.float64) - squared_norm(B.sum(axis=1))
@@ -313,21 +268,7 @@ def similarity_loss(B: Array, T: Array, L: int | None = None, tau: Array | float
 def residue_factors(T: Array, B: Array, L: int, tau: Array | float = 1.0) -> tuple[Array, Array]:
     """The residue R = L S - B^T B as F^T diag(omega) F: Eq. (10) of notebook 12.
 
-    Parameters
-    ----------
-    T : array (r, m)
-        From `label_factors` or `unit_factors`.
-    B : array (k, m)
-        The other bits.
-    L : int
-        Code length.
-    tau : array (r,) or 1
-        Signs of the rows of T.
-
-    Returns
-    -------
-    F : array (1 + r + k, m)
-    omega : array (1 + r + k,)
+    B (k, m) are the other bits; F is (1 + r + k, m).
     """
     F = np.vstack([np.ones((1, T.shape[1]), T.dtype), T, B])
     omega = np.repeat([-L, 2 * L, -1.0], [1, len(T), len(B)])
@@ -336,22 +277,11 @@ def residue_factors(T: Array, B: Array, L: int, tau: Array | float = 1.0) -> tup
 
 
 def spectral_direction(KF: Array, omega: Array, factor: Array, m: int) -> Array:
-    """The leading solution of K R K^T a = mu K K^T a: Eqs. (11), (12) of notebook 12.
+    """The leading solution a (p,) of K R K^T a = mu K K^T a: Eqs. (11), (12) of notebook 12.
 
-    Parameters
-    ----------
-    KF : array (p, r)
-        K F^T for kernel K (p, m) and R = F^T diag(omega) F.
-    omega : array (r,)
-    factor : array (p, p)
-        Lower Cholesky factor of K K^T, or of a matrix close to it.
-    m : int
-        Number of samples.
-
-    Returns
-    -------
-    a : array (p,), float64
-        Scaled so that a^T K K^T a = m; the largest entry is positive.
+    KF (p, r) is K F^T for the residue R = F^T diag(omega) F, `factor` the lower Cholesky factor of
+    K K^T, or of a matrix close to it. Scaled so that a^T K K^T a = m; the largest entry is
+    positive.
     """
     V = solve_triangular(factor, KF.astype(np.float64), lower=True)
     Z, U = np.linalg.qr(V)
@@ -361,21 +291,9 @@ def spectral_direction(KF: Array, omega: Array, factor: Array, m: int) -> Array:
 
 
 def relaxed_bit(a: Array, K: Array, F: Array, omega: Array) -> tuple[float, Array]:
-    """The smooth stand-in for -b^T R b / m^2, and its gradient: Eq. (13) of notebook 12.
+    """The smooth stand-in for -b^T R b / m^2, and its gradient (p,): Eq. (13) of notebook 12.
 
-    Parameters
-    ----------
-    a : array (p,)
-        Weights of the bit.
-    K : array (p, m)
-        Centred kernel.
-    F, omega : arrays (r, m), (r,)
-        The residue, as from `residue_factors`.
-
-    Returns
-    -------
-    value : float
-    gradient : array (p,)
+    a (p,) are the weights of the bit; R is given by F and omega of `residue_factors`.
     """
     m = K.shape[1]
     phi = np.tanh(a @ K / 2)
@@ -389,38 +307,22 @@ class KernelSupervisedHashing(_KernelHasher):
 
     Parameters
     ----------
-    n_bits : int
-        Code length L.
+    n_bits, width, dtype, random_state, verbose : see :mod:`bdnn.baselines.kernels`
     n_samples : int
         Labelled samples drawn for the training; if there are fewer, all of them.
     n_anchors : int
         How many of these are anchors of the kernel; at most all of them.
-    width : float, optional
-        The sigma of the kernel; None: `anchor_width`.
     max_iter : int
         Iterations of L-BFGS for each bit; 0: the spectral solution alone.
-    dtype : "float32" or "float64"
-    random_state : int, Generator, RandomState or None
-        Draws samples and anchors.
-    verbose : bool
-        Show a progress bar.
 
     Attributes
     ----------
-    codes_ : array (n_samples, n_bits), int8
-        Codes of all training samples.
     history_ : list of dict
         For each bit (`iteration` counts them from 1): `objective`, the loss of Eq. (8) of notebook
         12 with the bits so far; `refined`, whether L-BFGS improved on the spectral solution;
         `seconds`.
     n_iter_ : int
         Iterations of L-BFGS in all.
-    classes_ : array (n_classes,)
-        The labels, sorted; of a 0/1 matrix the columns in use.
-    W_, c_ : arrays (n_bits, n_anchors), (n_bits, 1)
-        The hash function: Eq. (2) of notebook 12; c_ is 0.
-    anchors_, width_, kernel_mean_ : array (n_features, n_anchors), float, array (n_anchors, 1)
-        The kernel.
     """
 
     _parameter_constraints = {
@@ -489,21 +391,9 @@ def _stable_factor(K):
 def best_step(z: Array, kappa: Array, F: Array, omega: Array) -> tuple[float, float]:
     """The change of one weight that is best for its bit: Eqs. (14), (15) of notebook 12.
 
-    Parameters
-    ----------
-    z : array (m,)
-        Values of the bit: b = sgn(z).
-    kappa : array (m,)
-        What the weight multiplies: b(delta) = sgn(z + delta kappa).
-    F, omega : arrays (r, m), (r,)
-        The residue R, as from `residue_factors`.
-
-    Returns
-    -------
-    delta : float
-        The middle of the best step, of the first if there are several; 0 if kappa is 0.
-    value : float
-        b(delta)^T R b(delta), the largest over all delta.
+    z (m,) are the values of the bit, b = sgn(z), and kappa (m,) what the weight multiplies:
+    b(delta) = sgn(z + delta kappa). Returns the middle of the first of the best steps, 0 if kappa
+    is 0, and the value b(delta)^T R b(delta) for R given by F and omega of `residue_factors`.
     """
     b = np.where(z >= 0, 1.0, -1.0)
     moving = np.flatnonzero(kappa)
@@ -524,20 +414,10 @@ def best_step(z: Array, kappa: Array, F: Array, omega: Array) -> tuple[float, fl
 
 
 def unit_factors(X: Array, energy: float = 0.95) -> Array:
-    """T with t_i^T t_j = cos(x_i, x_j), nearly: for distances of unit vectors in Eq. (8).
+    """T (r, m) with t_i^T t_j = cos(x_i, x_j), nearly: for distances of unit vectors in Eq. (8).
 
-    Parameters
-    ----------
-    X : array (D, m)
-        Samples.
-    energy : float
-        The vectors of unit length are described by the principal axes that hold this share of
-        their mean square; 1: exactly.
-
-    Returns
-    -------
-    T : array (r, m), float64
-        A sample that is 0 has the factor 0.
+    The samples X (D, m), scaled to unit length, are described by the principal axes that hold the
+    share `energy` of their mean square; 1: exactly. A sample that is 0 has the factor 0.
     """
     X = X / (np.abs(X).max() or 1)
     length = np.sqrt(np.sum(np.square(X, dtype=np.float64), axis=0))
@@ -547,23 +427,9 @@ def unit_factors(X: Array, energy: float = 0.95) -> Array:
 
 
 def improve_weights(W: Array, K: Array, T: Array, tau: Array | float = 1.0) -> int:
-    """Give every weight in turn its best value: one pass of BRE, in place.
+    """Give every weight of W (L, p) in turn its best value: one pass of BRE, in place.
 
-    Parameters
-    ----------
-    W : array (L, p), float64
-        Weights; modified.
-    K : array (p, m), float64
-        Centred kernel.
-    T : array (r, m), float64
-        From `label_factors` or `unit_factors`.
-    tau : array (r,) or 1
-        Signs of the rows of T.
-
-    Returns
-    -------
-    moved : int
-        How many of the weights changed.
+    All in float64. Returns how many of the weights changed.
     """
     B, moved = np.where(W @ K >= 0, 1.0, -1.0), 0
     for k in range(len(W)):
@@ -584,10 +450,11 @@ def improve_weights(W: Array, K: Array, T: Array, tau: Array | float = 1.0) -> i
 class BinaryReconstructiveEmbedding(_KernelHasher):
     """Binary Reconstructive Embedding (Kulis and Darrell, NIPS 2009): BRE.
 
+    It trains in float64; `dtype` is that of the hash function.
+
     Parameters
     ----------
-    n_bits : int
-        Code length L.
+    n_bits, width, dtype, random_state, verbose : see :mod:`bdnn.baselines.kernels`
     targets : "labels" or "distances"
         What the Hamming distances are to be like: 0 within a class and 1 between classes, which
         needs labels; or half the squared distances of the samples divided by their lengths, which
@@ -596,34 +463,16 @@ class BinaryReconstructiveEmbedding(_KernelHasher):
         Samples drawn for the training; if there are fewer, all of them.
     n_anchors : int
         How many of these are anchors of the kernel; at most all of them.
-    width : float, optional
-        The sigma of the kernel; None: `anchor_width`.
     max_iter : int
         Passes over all weights at most.
     tol : float
         Stop after a pass that lowers the objective by no more than this share.
-    dtype : "float32" or "float64"
-        Of the hash function; the training computes in float64.
-    random_state : int, Generator, RandomState or None
-        Draws samples, anchors and the weights to start from.
-    verbose : bool
-        Show a progress bar.
 
     Attributes
     ----------
-    codes_ : array (n_samples, n_bits), int8
-        Codes of all training samples.
     history_ : list of dict
         For each pass (`iteration` 0 is the start): `objective`, the loss of Eq. (8) of notebook 12,
         which never rises; `moved`, the share of the weights that changed; `seconds`.
-    n_iter_ : int
-        Passes over the weights.
-    classes_ : array (n_classes,)
-        The labels, sorted, or the columns in use; with labels only.
-    W_, c_ : arrays (n_bits, n_anchors), (n_bits, 1)
-        The hash function: Eq. (2) of notebook 12; c_ is 0.
-    anchors_, width_, kernel_mean_ : array (n_features, n_anchors), float, array (n_anchors, 1)
-        The kernel.
     """
 
     _parameter_constraints = {

@@ -13,6 +13,8 @@ import tempfile
 import time
 import tracemalloc
 from collections.abc import Iterable, Mapping
+from importlib import resources
+from string import Template
 from typing import Any
 
 import numpy as np
@@ -27,27 +29,10 @@ from bdnn.files import StrPath, atomic_path, versions
 from bdnn.hashing import Hasher, whole_training
 
 __all__ = [
-    "COLUMNS",
-    "DEFAULT_METHODS",
-    "METHODS",
-    "RECALL_COLUMNS",
-    "aligned",
-    "cell",
-    "check_bits",
-    "check_settings",
-    "json_object",
-    "judge",
-    "make",
-    "measure",
-    "parameters",
-    "settings_of",
-    "supervised",
-    "table",
-    "thinned",
-    "train",
-    "usable",
-    "write_report",
-]
+    "COLUMNS", "DEFAULT_METHODS", "METHODS", "RECALL_COLUMNS", "check_bits",
+    "check_settings", "json_object", "judge", "make", "measure", "parameters", "settings_of",
+    "supervised", "table", "thinned", "train", "usable", "write_report",
+]  # fmt: skip
 
 Row = dict[str, Any]  # of results
 
@@ -263,66 +248,20 @@ def rounded(value):
 
 
 def table(rows: list[Row], columns: dict[str, tuple[str, str]] = COLUMNS) -> str:
-    """The rows as a text table; a dash where a row, recorded earlier, lacks a measure."""
-    return aligned(_lines(rows, columns))
-
-
-def _lines(rows, columns):
-    """Heads, then for each row its cells."""
-    heads = [head for head, _ in columns.values()]
-    return [heads, *([cell(row.get(k), form) for k, (_, form) in columns.items()] for row in rows)]
-
-
-def cell(value: float | str | None, form: str) -> str:
-    """A value in its format, a dash for None."""
-    return "-" if value is None else format(value, form)
-
-
-def aligned(lines: list[list[str]]) -> str:
-    """Lines of cells as text, columns aligned to the right, a rule below the first line."""
+    """The rows as a text table, columns aligned to the right, a rule below the heads."""
+    lines = _lines(rows, columns)
     widths = [max(map(len, column)) for column in zip(*lines)]
     head, *rest = ["  ".join(c.rjust(w) for c, w in zip(line, widths)) for line in lines]
     return "\n".join([head, "-" * len(head), *rest])
 
 
-PAGE = """\
-<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<title>{title}</title>
-<style>
-body {{ font: 16px/1.5 sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }}
-table {{ border-collapse: collapse; font-size: 14px; }}
-th, td {{ padding: 0.2rem 0.6rem; text-align: right; border-bottom: 1px solid #ccc; }}
-svg {{ max-width: 100%; height: auto; }}
-code {{ font-size: 13px; overflow-wrap: anywhere; }}
-</style>
-</head>
-<body>
-<h1>{title}</h1>
-<p>{data}.</p>
-{recall}
-<p>k-recall@n: share of the k true neighbours among the first n items by code; with n = 100 it is
-what remains after 100 items have been re-ranked by their vectors.</p>
-<figure role="img" aria-labelledby="told">
-{figure}
-<figcaption id="told">Recall over the bytes of a code; precision and mAP over its bits</figcaption>
-</figure>
-{table}
-<p>P@r=2: share of right answers among the items within Hamming distance 2 of a query, where an
-empty ball counts 0. P@500: among the 500 nearest. mAP: mean average precision, all in percent.
-Imbalance and dependence of the bits: 0 is best, 1 worst.</p>
-<h2>How to make this page again</h2>
-<p><code>{command}</code></p>
-<p>{versions}. Settings of the methods:</p>
-<ul>
-{settings}
-</ul>
-</body>
-</html>
-"""
+def _lines(rows, columns):
+    """Heads, then for each row its cells; a dash where a row, recorded earlier, lacks a measure."""
+    lines = [[head for head, _ in columns.values()]]
+    for row in rows:
+        cells = [(row.get(key), form) for key, (_, form) in columns.items()]
+        lines.append(["-" if value is None else format(value, form) for value, form in cells])
+    return lines
 
 
 def write_report(path: StrPath, rows: list[Row], dataset: Dataset, command: str) -> None:
@@ -334,7 +273,8 @@ def write_report(path: StrPath, rows: list[Row], dataset: Dataset, command: str)
     with tempfile.TemporaryDirectory() as folder:
         svg = plotting.draw_comparison(rows, f"{folder}/comparison").read_text(encoding="utf-8")
     settings = {row["method"]: row["settings"] for row in rows}
-    page = PAGE.format(
+    page = resources.files("bdnn.course").joinpath("report.html").read_text(encoding="utf-8")
+    page = Template(page).substitute(
         title=html.escape(f"Hashing methods compared on {dataset.name}"),
         data=html.escape(str(dataset)),
         recall=_html_table(rows, RECALL_COLUMNS),

@@ -88,17 +88,22 @@ def by_parts(exercise, made, found):
     elif not all(isinstance(answer, tuple | list) and len(answer) == n for answer in found):
         return {"answer": f"should be {n} things: {', '.join(parts)}"}
     names = list(inspect.signature(exercise.right).parameters)
-    named = [dict(zip(names, arguments)) for arguments in made]
-    columns = zip(parts, zip(*found), zip(*rights))
-    return {part: verdict(exercise.slips[part], m, r, named) for part, m, r in columns}
+    told = {}
+    for k, (part, mine, right) in enumerate(zip(parts, zip(*found), zip(*rights))):
+        variables = [
+            dict(zip(names, arguments)) | {"given": arguments, "part": k, "right": r}
+            for arguments, r in zip(made, right)
+        ]
+        told[part] = verdict(exercise.slips[part], mine, right, variables)
+    return told
 
 
-def verdict(table, mine, right, named):
+def verdict(table, mine, right, variables):
     """What is wrong with one part of the answers, or ""."""
     if all(map(same, mine, right)):
         return ""
     for expression, hint in table:
-        wrong = (slips.evaluate(expression, r, arguments) for r, arguments in zip(right, named))
+        wrong = (slips.evaluate(expression, known) for known in variables)
         if all(map(same, mine, wrong)):
             return hint
     for m, r in zip(mine, right):

@@ -31,24 +31,10 @@ from bdnn.sh_bdnn import SHBDNN
 from bdnn.uh_bdnn import UHBDNN, ridge_decoder
 
 __all__ = [
-    "MEASURES",
-    "N_TRAIN",
-    "PLANE",
-    "TITLES",
-    "TRAINING",
-    "VALUES",
-    "Grid",
-    "defaults",
-    "describe",
-    "explorer_page",
-    "gallery_codes",
-    "grid_points",
-    "label",
-    "make_estimator",
-    "observe",
-    "picture_axes",
-    "sweep",
-]
+    "MEASURES", "N_TRAIN", "PLANE", "TITLES", "TRAINING", "VALUES", "Grid", "defaults",
+    "describe", "explorer_page", "gallery_codes", "grid_points", "label", "make_estimator",
+    "observe", "picture_axes", "sweep",
+]  # fmt: skip
 
 Values = dict[str, float]
 METHODS = {"UHBDNN": UHBDNN, "SHBDNN": SHBDNN, "DeepHashing": DeepHashing}
@@ -141,16 +127,11 @@ def observe(
 ) -> dict[str, Any]:
     """Train on `N_TRAIN` samples that the seed draws, and keep all that the explorer shows.
 
-    The queries of SH-BDNN are judged by their labels, those of the other methods by the ground
-    truth of the data set.
-
-    Returns
-    -------
-    dict
-        `method`, `values`, `seed`; the five `MEASURES`, fractions; `steps` and `curves`, the
-        history of every term; `share`, of +1 in each bit, in thousandths; `correlation`, the upper
-        triangle of (1/m) B B^T row by row, in hundredths; `codes` of the first `N_GALLERY` queries,
-        packed and in base64; `decoder`, its bytes in base64, and `unit`: see `_decoder`.
+    That is `method`, `values`, `seed`; the five `MEASURES`, fractions; `steps` and `curves`, the
+    history of every term; `share`, of +1 in each bit, in thousandths; `correlation`, the upper
+    triangle of (1/m) B B^T row by row, in hundredths; `codes` of the first `N_GALLERY` queries,
+    packed and in base64; `decoder`, its bytes in base64, and `unit`: see `_decoder`. The queries
+    of SH-BDNN are judged by their labels, others by the ground truth of the data set.
     """
     estimator = make_estimator(method, values, seed, **options)
     drawn = np.random.default_rng(seed).permutation(len(dataset.train))[:N_TRAIN]
@@ -294,17 +275,10 @@ def explorer_page(
 ) -> str:
     """The explorer as a piece of HTML: no kernel, no library, no network.
 
-    Parameters
-    ----------
-    grid : Grid
-        Every row of its first seed becomes a point, whether recorded or just made by `observe`. The
-        paper's point of each method is among them.
-    dataset : Dataset
-        That was trained on; its queries are the pictures.
-    name : str
-        Identifies the element; unique on its page.
-    opened : dict, optional
-        The row that is shown first; by default a question on UH-BDNN is.
+    Every row of the grid's first seed becomes a point, whether recorded or just made by `observe`;
+    the paper's point of each method is among them. The queries of the dataset that was trained on
+    are the pictures. `name` identifies the element, unique on its page; `opened` is the row that is
+    shown first, by default a question on UH-BDNN.
     """
     n = min(N_GALLERY, len(dataset.query))
     pictures = np.rint(dataset.query[:n] * (15 / dataset.query.max())).astype(np.uint8).ravel()

@@ -22,19 +22,9 @@ from numpy.typing import ArrayLike
 from bdnn.files import atomic_path
 
 __all__ = [
-    "COLOURS",
-    "MARKERS",
-    "METHOD_STYLES",
-    "codes_image",
-    "draw_comparison",
-    "draw_plane",
-    "draw_sweep",
-    "image_grid",
-    "method_style",
-    "network_diagram",
-    "recall_axes",
-    "save_figure",
-]
+    "COLOURS", "MARKERS", "METHOD_STYLES", "codes_image", "draw_comparison", "draw_plane",
+    "draw_sweep", "image_grid", "method_style", "network_diagram", "recall_axes", "save_figure",
+]  # fmt: skip
 
 COLOURS = {
     "blue": "#0072B2",

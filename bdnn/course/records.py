@@ -14,14 +14,9 @@ import bdnn
 from bdnn.files import StrPath
 
 __all__ = [
-    "REVISIONS",
-    "append_row",
-    "changes",
-    "course_folder",
-    "read_folder",
-    "read_rows",
+    "REVISIONS", "append_row", "changes", "course_folder", "read_folder", "read_rows",
     "usual_runs",
-]
+]  # fmt: skip
 
 # Raise the number of a method by hand when its codes change by more than rounding, and delete its
 # rows: `course.py run --paper` then records the runs anew. A number for the whole class, not a hash

@@ -1,10 +1,12 @@
-"""The exercises that `check` knows: the right answer, random arguments, and a table of slips.
+"""The exercises that `check` knows: the right answer, random arguments, and tables of slips.
 
-A line of a table is an expression and, as its comment, the hint for whoever gets what it gives. In
-it `right` is the right answer, the arguments have their names, and `given` is all of them. The
-first line that explains an answer counts.
+A table begins with the part of the answer that it is for, in brackets. A line of it is an
+expression and, as its comment, the hint for whoever gets what it gives. In it `right` is the right
+answer, the arguments have their names, `given` is all of them, and `part` the number of the part.
+The first line that explains an answer counts.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -25,22 +27,27 @@ class Exercise:
     right: Callable  # arguments -> the answer, a tuple where there are several parts
     cases: Callable  # Generator -> arguments
     first: str  # said to whom has not begun
-    slips: dict  # part of the answer -> [(expression, hint)]
+    tables: str
     square: str = ""  # a large matrix that is not needed
     large: Callable | None = None  # Generator -> arguments with which it is noticed
 
+    @property
+    def slips(self):
+        """{part of the answer: [(expression, hint)]}, in the order of the parts."""
+        _, *pieces = re.split(r"^\[([^]]*)\]$", self.tables, flags=re.MULTILINE)
+        return {part: table(text) for part, text in zip(pieces[::2], pieces[1::2])}
 
-def evaluate(expression, right, arguments):
+
+def evaluate(expression, variables):
     """What a slip gives in the place of the right answer."""
     with np.errstate(all="ignore"):
-        given = list(arguments.values())
-        return eval(expression, {**globals(), **arguments, "given": given, "right": right})
+        return eval(expression, globals() | variables)
 
 
 def table(text):
     """[(expression, hint)] of the lines of a table.
 
-    A hint may go on in a line of its own; `*NAME` stands for the lines of a shared table.
+    A hint may stand in a line of its own; `*NAME` stands for the lines of a shared table.
     """
     found = []
     for line in text.strip().splitlines():
@@ -50,7 +57,7 @@ def table(text):
         elif expression:
             found.append((expression, hint))
         else:
-            found[-1] = found[-1][0], f"{found[-1][1]} {hint}".strip()
+            found[-1] = found[-1][0], hint
     return found
 
 
@@ -270,11 +277,11 @@ H.shape[1] * right  # 1/m is missing
 right.T  # right numbers, but transposed
 """
 BACKWARD = """
-network.backward(Ws, Hs, dH, "identity")[{0}]
+network.backward(Ws, Hs, dH, "identity")[part]
 # the slope of the hidden layers is missing: Delta = dH * H * (1 - H), Eq. (11)
-network.backward(Ws, Hs, dH, "sigmoid", "sigmoid")[{0}]
+network.backward(Ws, Hs, dH, "sigmoid", "sigmoid")[part]
 # the code layer is linear: its slope is 1, not that of the sigmoid
-network.backward(Ws, Hs, dH, "tanh")[{0}]  # 1 - H^2 is the slope of the tanh, not of the sigmoid
+network.backward(Ws, Hs, dH, "tanh")[part]  # 1 - H^2 is the slope of the tanh, not of the sigmoid
 right[::-1]  # in the order of the way back: the first layer comes first
 [d / dH.shape[1] for d in right]  # divided by m once more: the 1/m is in dH already
 """
@@ -284,8 +291,8 @@ EXERCISES = {
         average_precision,
         ranking,
         "Which ranks are relevant? np.flatnonzero finds their indices, which count from 0.",
-        {
-            "AP": table("""
+        """
+[AP]
 right * np.mean(ranked)  # divided by the number of items; R is that of the relevant ones
 right * np.sum(ranked)  # a sum so far: 1/R is missing
 right - np.mean(1 / (1 + np.flatnonzero(ranked)))  # j counts from 1: the first relevant item is 1
@@ -296,15 +303,14 @@ np.mean((1 + np.flatnonzero(ranked)) / np.arange(1, 1 + ranked.sum()))
 np.mean(np.cumsum(ranked) / np.arange(1, 1 + len(ranked)))
 # a mean over all ranks; Eq. (3) takes those of the relevant items alone
 1.0  # both counts are j? Each relevant item needs its rank r_j among all items
-""")
-        },
+""",
     ),
     "precision_in_ball": Exercise(
         precision_in_ball,
         balls,
         "`D <= radius` marks the balls: count in each the items, and the relevant items.",
-        {
-            "P": table("""
+        """
+[P]
 np.sum((D <= radius) & R) / np.sum(D <= radius)
 # pooled: divide for each query first, then take the mean over the queries
 precision_in_ball(D, R, radius, np.nan)  # empty balls are left out; here they count 0
@@ -314,30 +320,28 @@ precision_in_ball(D, R, radius - 1)  # a distance of exactly the radius is in th
 precision_in_ball(D.T, R.T, radius)  # sums over the queries; count in each row, axis=1
 np.mean(np.sum((D <= radius) & R, axis=1) / np.maximum(R.sum(axis=1), 1))
 # this is the recall: divide by the items in the ball, not by the relevant ones
-""")
-        },
+""",
     ),
     "procrustes": Exercise(
         itq.procrustes_rotation,
         codes_and_values,
         "Decompose B V^T, which is (L, L): U, sigma, At = np.linalg.svd(...).",
-        {
-            "R": table("""
+        """
+[R]
 right.T  # this is R^T: where B V^T = U Sigma A^T, R is U A^T, in this order
 right @ np.linalg.matrix_power(np.linalg.svd(B @ V.T)[2].T, 2)  # svd returns A^T: not A^T again
 B @ V.T  # Sigma stays out: with the singular values R is no rotation
 -right  # the sign: this R brings V closest to -B
 no_reflection(B, V)  # a reflection is allowed: det R = -1 may be best
 np.eye(len(V))  # decomposes V V^T or B B^T? It takes both: B V^T
-""")
-        },
+""",
     ),
     "alternate_itq": Exercise(
         alternate_itq,
         values_and_rotation,
         "In each of the n_iter rounds: codes by Eq. (3), then a rotation by Eq. (5).",
-        {
-            "R": table("""
+        """
+[R]
 alternate_itq(V, R, n_iter, lambda R, V: sgn(V))  # the codes are the signs of R V, not of V
 alternate_itq(V, R, n_iter, then=lambda R, new: new.T)  # B and V exchanged? This is R^T
 alternate_itq(V, R, n_iter, lambda R, V: sgn(R.T @ V))  # codes of R^T V; take those of R V
@@ -348,55 +352,55 @@ alternate_itq(V, R, n_iter, then=lambda R, new: new @ R.T)
 alternate_itq(V, R, n_iter - 1)  # one round too few
 alternate_itq(V, R, n_iter + 1)  # one round too many
 alternate_itq(V, R, 1)  # the first round over and over: put the new R in the place of the old
-""")
-        },
+""",
     ),
     "forward": Exercise(
         network.forward,
         layers,
         "Begin with Hs = [X]; each layer takes Hs[-1] and appends its own output.",
-        {
-            "outputs": table("""
+        """
+[outputs]
 network.forward(Ws, cs, X, last="sigmoid")  # the code layer is linear: no sigmoid there
 network.forward(Ws, cs, X, hidden="identity")  # the hidden layers need the sigmoid
 network.forward(Ws, [0 * c for c in cs], X)  # the biases are missing
 network.forward(Ws, cs, X, hidden="tanh")  # the hidden layers have the sigmoid, not the tanh
 right[1:]  # the list begins with X, the output of layer 1
 right[-1]  # a list of all layers is asked for, not the last one alone
-""")
-        },
+""",
     ),
     "backward": Exercise(
         network.backward,
         outputs_of_layers,
         "Go from the last layer to the first; at the top Delta is dH, Eq. (9) with slope 1.",
-        {
-            "dWs": table(BACKWARD.format(0) + "[d.T for d in right]  # right, but transposed"),
-            "dcs": table(
-                BACKWARD.format(1) + "[d[:, 0] for d in right]  # a bias is (h, 1): keepdims=True"
-            ),
-        },
+        """
+[dWs]
+*BACKWARD
+[d.T for d in right]  # right, but transposed
+[dcs]
+*BACKWARD
+[d[:, 0] for d in right]  # a bias is (h, 1): keepdims=True
+""",
     ),
     "equality": Exercise(
         losses.equality,
         outputs_and_codes,
         "Eq. (6) is a number, ||H - B||^2 / (2m); Eq. (7) is an array in the shape of H.",
-        {
-            "value": table("""
+        """
+[value]
 *VALUE
 right * H.shape[1] / len(H)  # samples in rows? Here they stand in columns: m = H.shape[1]
 right / len(H)  # np.mean divides by L, too; Eq. (6) divides by m alone
 np.linalg.norm(H - B) / (2 * H.shape[1])  # the norm is squared: no root
-"""),
-            "gradient": table(GRADIENT),
-        },
+[gradient]
+*GRADIENT
+""",
     ),
     "independence": Exercise(
         losses.independence,
         outputs,
         "Begin with G of Eq. (8): H @ H.T is (L, L), and so is np.eye(L).",
-        {
-            "value": table("""
+        """
+[value]
 2 * right  # twice too large: the 1/2 in front of the square is missing
 np.sum((H @ H.T - np.eye(len(H))) ** 2) / 2  # 1/m is missing in G
 np.sum((H @ H.T / H.shape[1]) ** 2) / 2  # I is missing in G
@@ -405,37 +409,33 @@ np.sum((H @ H.T / H.shape[1] - 1) ** 2) / 2
 right / len(H) ** 2  # np.mean divides by L^2; ||G||^2 is the sum over all entries
 np.sqrt(2 * right) / 2  # the norm is squared: no root
 losses.independence(H.T)[0]  # samples in rows? Here they stand in columns: G is (L, L)
-"""),
-            "gradient": table("""
+[gradient]
 right / 2  # half of it: H stands twice in H H^T, so the product rule gives two equal terms
 2 / H.shape[1] * (H @ H.T / H.shape[1] - 1) @ H
 # 1 is taken from every entry of G; I has ones on the diagonal alone: np.eye(L)
 losses.independence(H.T)[1].T  # samples in rows? Here they stand in columns: G is (L, L)
 *GRADIENT
-"""),
-        },
+""",
     ),
     "balance": Exercise(
         losses.balance,
         outputs,
         "Begin with h = H 1, the sums over the samples: (L, 1).",
-        {
-            "value": table("""
+        """
+[value]
 *VALUE
 right * H.shape[1] / len(H)  # samples in rows? Here they stand in columns: m = H.shape[1]
 right / H.shape[1] ** 2  # h is a sum, not a mean: 1/m stands in front of the square alone
 right / len(H)  # np.mean divides by L; ||h||^2 is the sum over the bits
 np.sum(H.sum(axis=0) ** 2) / (2 * H.shape[1])  # a sum over bits; h sums over samples, axis=1
 losses.balance(H.T)[0]  # samples in rows? Here they stand in columns: h is (L, 1)
-"""),
-            "gradient": table("""
+[gradient]
 right[:, :1]  # this is one column; Eq. (11) has it for every sample, (L, m)
 right / H.shape[1]  # h is a sum, not a mean: 1/m stands here once
 0 * H + H.sum(axis=0) / H.shape[1]  # a sum over bits; h sums over samples, axis=1
 losses.balance(H.T)[1].T  # samples in rows? Here they stand in columns: h is (L, 1)
 *GRADIENT
-"""),
-        },
+""",
         square="the m x m matrix 1 1^T",
         large=partial(outputs, m=LARGE),
     ),
@@ -443,22 +443,20 @@ losses.balance(H.T)[1].T  # samples in rows? Here they stand in columns: h is (L
         losses.pairwise_similarity,
         outputs_and_labels,
         "Begin with Y, (C, m), 1 where a sample has the class; H Y^T is (L, C).",
-        {
-            "value": table("""
+        """
+[value]
 pairwise_matrix(H, y, different=0)[0]  # S is -1 for pairs of different classes, not 0
 pairwise_matrix(H, y, power=0)[0]  # 1/L is missing in front of H^T H
 right - H.shape[1] / 2  # ||S||^2 = m^2 is missing: every entry of S is 1 or -1
 right / H.shape[1]  # np.mean divides by m^2; 1/(2m) stands in front of the sum
 *VALUE
-"""),
-            "gradient": table("""
+[gradient]
 right / 2  # half of it: H stands twice in H^T H, so the product rule gives two equal terms
 pairwise_matrix(H, y, different=0)[1]  # S is -1 for pairs of different classes, not 0
 len(H) * right  # 1/L is missing in front of the gradient
 pairwise_matrix(H, y, power=0)[1] / len(H)  # 1/L is missing in front of H^T H
 *GRADIENT
-"""),
-        },
+""",
         square="an m x m matrix",
         large=partial(outputs_and_labels, m=LARGE),
     ),
@@ -466,8 +464,8 @@ pairwise_matrix(H, y, power=0)[1] / len(H)  # 1/L is missing in front of H^T H
         lbfgs.two_loop,
         gradient_and_pairs,
         "Begin with q = np.copy(g); the first loop of Eq. (8) goes over reversed(pairs).",
-        {
-            "K g": table("""
+        """
+[K g]
 two_loop(g, pairs, first=list)  # the first loop runs from the newest pair to the oldest
 two_loop(g, pairs, first=list, own=False)  # the first loop runs from the newest pair to the oldest
 two_loop(g, pairs, first=list, second=reversed)  # both loops run the wrong way
@@ -478,8 +476,7 @@ two_loop(g, pairs, power=0)  # gamma is missing between the loops
 two_loop(g, pairs, power=-1)  # gamma is upside down: s^T y over y^T y
 two_loop(g, pairs, newest=0)  # gamma is that of the newest pair, pairs[-1]
 -right  # Eq. (8) is K g; the minus belongs to the direction
-""")
-        },
+""",
         square="an n x n matrix",
         large=partial(gradient_and_pairs, n=LARGE),
     ),
@@ -487,23 +484,22 @@ two_loop(g, pairs, newest=0)  # gamma is that of the newest pair, pairs[-1]
         backtrack,
         step,
         "Begin with a = 1.0, and halve it while Eq. (10) is violated.",
-        {
-            "a": table("""
+        """
+[a]
 backtrack(fun, x, p, 0.0)  # takes any decrease; Eq. (10) asks for a share c1 of the promised one
 backtrack(fun, x, p, c1, power=0)  # a is missing on the right of Eq. (10)
 backtrack(fun, x, p, c1, sign=-1)  # the slope g^T p is negative by itself: no minus in Eq. (10)
 right / 2  # halved once too often
 1.0  # a = 1 is taken at once: halve it in a loop, `while` Eq. (10) is violated
 x + right * p  # the length a is asked for, not the point x + a p
-""")
-        },
+""",
     ),
     "update_row": Exercise(
         update_row,
         bits,
         "Begin with R_k of Eq. (4), (D, m): what the other bits leave over.",
-        {
-            "b_k": table("""
+        """
+[b_k]
 np.sign(before_sgn(X, W, c, H, lambda2, B, k))  # np.sign(0) is 0, which is no bit: take sgn
 sgn(before_sgn(X, W, c, H, lambda2, B, k, own=1))
 # the bit sees itself: leave row k out of W B
@@ -512,37 +508,34 @@ update_row(X, W, c, H, 1.0, B, k)  # lambda2 is missing in front of h_k
 update_row(X, W, 0 * c, H, lambda2, B, k)  # the bias c of the decoder is missing
 update_row(X, W, c, H, lambda2, -B, k)  # what the others draw is taken away from X, not added
 sgn(-before_sgn(X, W, c, H, lambda2, B, k))  # the opposite sign: this bit makes (1) largest
-""")
-        },
+""",
     ),
     "one_cycle": Exercise(
         one_cycle,
         all_bits,
         "Copy B and G, set the diagonal of G to 0, and go through the rows k.",
-        {
-            "B": table("""
+        """
+[B]
 one_cycle(Q, G, B, sign=np.sign)  # np.sign(0) is 0, which is no bit: take sgn
 sgn(Q - G @ B + np.diag(G)[:, None] * B)  # use the newest rows: those above k are set already
 one_cycle(Q, G, B, own=1)  # the bit sees itself: the diagonal of G must be 0
 one_cycle(Q, G, B, order=-1)  # the rows are visited from the first to the last
 one_cycle(Q, -G, B)  # the part of the other rows is taken away from Q, not added
 one_cycle(Q, G, B, sign=lambda t: sgn(-t))  # the opposite sign: these bits make (1) largest
-""")
-        },
+""",
     ),
     "ridge_decoder": Exercise(
         uh_bdnn.ridge_decoder,
         samples_and_codes,
         "Begin with the two means of Eq. (3), as columns: keepdims=True.",
-        {
-            "W": table("""
+        """
+[W]
 decoder(X, B, lambda1, centred=False)[0]  # not centred: subtract x b^T, and b b^T
 decoder(X, B, 0.0)[0]  # lambda1 is missing: this is plain least squares
 decoder(X, B, lambda1 / X.shape[1])[0]  # 1/m is missing: lambda1 counts m times too little
 decoder(X, B, 2 * lambda1)[0]  # 2 lambda1: the 2 of the square cancels the 1/2
 right.T  # right numbers, but transposed
-"""),
-            "c": table("""
+[c]
 right[:, 0]  # a bias is a column, (D, 1)
 2 * X.mean(axis=1, keepdims=True) - right  # the sign: c = x - W b
 X.mean(axis=1, keepdims=True)  # W b is missing: c = x - W b
@@ -550,15 +543,14 @@ decoder(X, B, lambda1, centred=False)[1]  # right for your W: mend W, and c foll
 decoder(X, B, 0.0)[1]  # right for your W: mend W, and c follows
 decoder(X, B, lambda1 / X.shape[1])[1]  # right for your W: mend W, and c follows
 decoder(X, B, 2 * lambda1)[1]  # right for your W: mend W, and c follows
-"""),
-        },
+""",
     ),
     "alternate": Exercise(
         alternate,
         training,
         "A loop over rounds: decoder, encoder and its H, codes; each is a line or two.",
-        {
-            "theta, W, c, B": table("""
+        """
+[theta, W, c, B]
 alternate(*given, fresh=True)  # theta starts afresh in each round; let it go on from its last
 alternate(*given, weight=0)  # DCC takes the weight of equality: lambda2 is lambdas[1]
 alternate(*given, codes=lambda *a: a[-1])  # the codes never change: keep what DCC returns
@@ -567,47 +559,42 @@ alternate(*given, codes=lambda *a: dcc.coordinate_descent(*a[:-1], 0 * B))
 # DCC starts from 0, as the authors do; here it starts from the present codes
 alternate(*given[:-1], rounds - 1)  # one round too few
 alternate(*given[:-1], 1)  # one round only: loop over `rounds`
-""")
-        },
+""",
     ),
     "quantisation": Exercise(
         deep_hashing.quantisation,
         outputs,
         "sgn(H) counts as a constant; Eq. (3) is a sum over the samples, not a mean.",
-        {
-            "value": table("""
+        """
+[value]
 2 * right  # twice too large: the 1/2 in front of the square is missing
 right / H.shape[1]  # a mean; Deep Hashing takes the sum over the samples
 np.sqrt(2 * right) / 2  # the norm is squared: no root
-"""),
-            "gradient": table("""
+[gradient]
 2 * right  # twice too large: the 2 of the square cancels the 1/2
 -right  # the sign is wrong: this is minus the gradient, and a step against it would climb
 right / H.shape[1]  # a mean; Deep Hashing takes the sum over the samples
 H  # sgn(H) counts as a constant, but it is still there: H - sgn(H)
 right.T  # right numbers, but transposed
-"""),
-        },
+""",
     ),
     "scatter": Exercise(
         deep_hashing.scatter,
         outputs_and_labels,
         "Begin with the sums of each class: n_c samples, v_c = sum of h_i, q_c = sum of ||h_i||^2.",
-        {
-            "value": table("""
+        """
+[value]
 -right  # the sign: between classes less within classes
 right / 2  # half of it: each pair counts twice, as (i, j) and as (j, i)
 scatter_of_pairs(H, y, own=1)[0]  # N_S counts pairs i != j: sum of n_c^2, less m
 scatter_of_pairs(H, y, within=0)[0]  # the scatter within classes is missing
-"""),
-            "gradient": table("""
+[gradient]
 -right  # the sign: between classes less within classes
 right / 2  # half of it: h_i stands in the pairs (i, j) and in the pairs (j, i)
 scatter_of_pairs(H, y, own=1)[1]  # N_S counts pairs i != j: sum of n_c^2, less m
 scatter_of_pairs(H, y, within=0)[1]  # the scatter within classes is missing
 right.T  # right numbers, but transposed
-"""),
-        },
+""",
         square="an m x m matrix",
         large=partial(outputs_and_labels, m=LARGE),
     ),

@@ -4,7 +4,6 @@ import json
 import re
 from collections import Counter
 from itertools import chain
-from pathlib import Path
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -40,16 +39,21 @@ def modules(course):
 
 
 def lint(course):
-    """ruff finds no fault in any Python text."""
-    for where, path, finding in findings(course, "check"):
-        what = f"{finding['code']} {finding['message'].rstrip('.')}"
-        yield Problem(where, what, f".venv/bin/ruff check --fix {path}, or by hand")
+    """ruff finds no fault in any Python text; magics and shell lines are faults."""
+    yield from findings(course, "check --fix", "check")
 
 
 def formatting(course):
     """Every Python text is formatted by ruff."""
-    for where, path, _ in findings(course, "format", "--check"):
-        yield Problem(where, "is not formatted", f".venv/bin/ruff format {path}")
+    yield from findings(course, "format", "format", "--check")
+
+
+def findings(course, mend, *arguments):
+    """Yield what ruff finds in the course's Python texts."""
+    paths = [path for path in STYLED if (course.root / path).exists()]
+    said = ruff(course.root, *arguments, "--output-format", "concise", *paths)
+    for path, line, what in re.findall(r"^(\S+?):(\d+):\d+: (.*)$", said, re.MULTILINE):
+        yield Problem(f"{path}: line {line}", what, f".venv/bin/ruff {mend} {path}, or by hand")
 
 
 def lock(course):
@@ -111,21 +115,3 @@ def mean_precision(rows, entry):
     usual = dict(kinds.most_common(1))
     seeds = {r["seed"]: r["precision_at_2"] for r in rows if json.dumps(r["settings"]) in usual}
     return f"{sum(seeds.values()) / len(seeds):.1f}" if seeds else None
-
-
-def findings(course, *arguments):
-    """Yield (place, path, finding) for what ruff finds in the course's Python texts."""
-    paths = [path for path in STYLED if (course.root / path).exists()]
-    for finding in json.loads(ruff(course.root, *arguments, "--output-format", "json", *paths)):
-        path = Path(finding["filename"]).relative_to(course.root.resolve())
-        yield locate(course, path, finding["location"]["row"]), path.as_posix(), finding
-
-
-def locate(course, path, row):
-    """Name a line of a file; in a text notebook by its cell."""
-    for notebook in course.notebooks:
-        if notebook.text == path:
-            lines = (course.root / path).read_text(encoding="utf-8").splitlines()
-            k = sum(line.startswith("# %%") for line in lines[:row])
-            return f"{notebook.at(k)}, line {row} of the file"
-    return f"{path.as_posix()}: line {row}"

@@ -1,10 +1,10 @@
-"""Gates on the texts: set-up cell, plain Python, exercises, equations, figures."""
+"""Gates on the texts: set-up cell, exercises, equations, figures."""
 
-import ast
 import re
 
 from tools.notebooks import Problem, tags
 
+SAVED = re.compile(r'save_figure\(.*"(\w+)"(, png=True)?\)')
 SETUP = """\
 import sys
 
@@ -29,15 +29,6 @@ def setup(course):
             yield Problem(
                 notebook.at(2), what, "copy SETUP of tools/gates/writing.py, with the address"
             )
-
-
-def plain_python(course):
-    """Code cells are plain Python: no magics, no shell lines."""
-    for notebook in course.notebooks:
-        for k, cell in notebook.code_cells():
-            if parse(cell.source) is None and not exported(cell):
-                what = "is not plain Python"
-                yield Problem(notebook.at(k), what, "mend the syntax; no magics, no `!`")
 
 
 def exercises(course):
@@ -85,52 +76,36 @@ def equations(course):
 
 
 def figures(course):
-    """Figures that are named exist, and those that exist are made by the notebook they name."""
-    made, open_ended = {}, set()
+    """Figures that are named exist, and those with a notebook's number are made by it."""
+    there = {path.name for path in (course.root / "figures").iterdir()}
+    made = set()
     for notebook in course.notebooks:
         for k, name, kind in saved_figures(notebook):
-            if name is None:
-                open_ended.add(notebook.number)
-                continue
-            made[f"{name}.{kind}"] = notebook
+            made.add(f"{name}.{kind}")
             if not name.startswith(notebook.number + "_"):
                 what = f"saves the figure {name}, whose name is not {notebook.number}_..."
                 yield Problem(notebook.at(k), what, "rename the figure")
-            elif not (course.root / "figures" / f"{name}.{kind}").exists():
+            elif f"{name}.{kind}" not in there:
                 mend = f"python3 course.py build {notebook.number}"
                 yield Problem(notebook.at(k), f"figures/{name}.{kind} does not exist", mend)
-    yield from stray_figures(course, made, open_ended)
-    yield from mentioned_figures(course)
-
-
-def stray_figures(course, made, open_ended):
-    """Yield the figures with a notebook's number that no notebook makes."""
-    for path in sorted((course.root / "figures").glob("[0-9][0-9]*_*")):
-        if path.name not in made and path.name.partition("_")[0] not in open_ended:
-            what = "is made by no notebook"
-            yield Problem(f"figures/{path.name}", what, "remove it, or restore its save_figure")
-
-
-def mentioned_figures(course):
-    """Yield the figures that a Markdown text names and that do not exist."""
+    for name in sorted(there - made):
+        number, _, word = name.partition("_")
+        if word and number[:2].isdigit():
+            mend = "remove it, or restore its save_figure"
+            yield Problem(f"figures/{name}", "is made by no notebook", mend)
     texts = [(n.text.as_posix(), markdown(n)) for n in course.notebooks]
-    pages = [path for path in course.root.glob("*.md")]
-    texts += [(path.name, path.read_text(encoding="utf-8")) for path in pages]
+    texts += [(path.name, path.read_text(encoding="utf-8")) for path in course.root.glob("*.md")]
     for where, text in texts:
-        for name in sorted(set(re.findall(r"figures/([\w-]+\.(?:svg|png))", text))):
-            if not (course.root / "figures" / name).exists():
-                mend = "make it (course.py build or run), or mend the name"
-                yield Problem(where, f"names figures/{name}, which does not exist", mend)
+        for name in sorted(set(re.findall(r"figures/([\w-]+\.(?:svg|png))", text)) - there):
+            mend = "make it (course.py build or run), or mend the name"
+            yield Problem(where, f"names figures/{name}, which does not exist", mend)
 
 
 def saved_figures(notebook):
-    """Yield (k, name, kind) for the calls of save_figure; name is None where it is computed."""
+    """Yield (k, name, kind) for the calls of save_figure, each in a line, the name written out."""
     for k, cell in notebook.code_cells():
-        for node in ast.walk(parse(cell.source) or ast.Module([], [])):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "save_figure":
-                name = node.args[1] if len(node.args) > 1 else None
-                png = any(w.arg == "png" and getattr(w.value, "value", 0) for w in node.keywords)
-                yield k, getattr(name, "value", None), "png" if png else "svg"
+        for name, png in SAVED.findall(cell.source):
+            yield k, name, "png" if png else "svg"
 
 
 def exercise_parts(notebook):
@@ -150,16 +125,3 @@ def solution_numbers(solution):
 def markdown(notebook):
     """Return the Markdown cells as one text."""
     return "\n\n".join(c.source for c in notebook.cells if c.cell_type == "markdown")
-
-
-def exported(cell):
-    """Return True for a cell that goes into a module."""
-    return any(tag in ("export", "export-top") for tag in tags(cell))
-
-
-def parse(source):
-    """Return the syntax tree of a cell, or None if it is not plain Python."""
-    try:
-        return ast.parse(source)
-    except SyntaxError:
-        return None
