@@ -291,3 +291,12 @@ def test_paths_are_those_of_the_folder_of_the_call(monkeypatch, tmp_path):
     monkeypatch.setenv("BDNN_CALLED_FROM", str(tmp_path))
     assert called_from("a/b") == tmp_path / "a/b"
     assert called_from(ROOT) == ROOT and called_from("~/x") == Path.home() / "x"
+
+
+@pytest.mark.slow
+def test_a_file_that_is_not_the_locked_one_is_refused(start, folder):
+    (folder / "requirements.lock").write_text(LOCK.format(64 * "0"))
+    process = start("check")
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 1 and "(hash mismatch)" in errors
+    assert not (folder / ".venv").exists()

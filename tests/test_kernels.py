@@ -568,3 +568,37 @@ def test_memory_does_not_grow_with_the_pairs():
         finally:
             tracemalloc.stop()
         assert peak < 20e6
+
+
+@METHODS
+@pytest.mark.rounding
+def test_several_labels_help(method, digits):
+    """Digits that 2, 3, 5 or 7 divides: to share a divisor is to be similar."""
+    Y, Y_query = (
+        np.stack([y.astype(int) % k == 0 for k in (2, 3, 5, 7)], axis=1).astype(int)
+        for y in (digits.labels.train, digits.labels.query)
+    )
+    model = small(method, init="classes") if "init" in method().get_params() else small(method)
+    codes = model.fit(digits.train, Y).transform(digits.query), model.codes_
+    found = metrics.mean_average_precision(*codes, (Y_query, Y))
+    assert found > np.mean(Y_query @ Y.T > 0) + 0.1
+
+
+@METHODS
+@pytest.mark.parametrize("scale", [1e-6, 1e6])
+def test_units_of_the_input_do_not_matter(method, digits, labels, scale):
+    options = {"dtype": "float64"}
+    if method is BinaryReconstructiveEmbedding:
+        options["max_iter"] = 0  # a sweep may turn a tie of rounding into another weight
+    codes = small(method, **options).fit(digits.train, labels).transform(digits.query)
+    scaled = small(method, **options).fit(digits.train * scale, labels)
+    assert np.mean(codes == scaled.transform(digits.query * scale)) > 0.99
+
+
+@METHODS
+def test_constant_and_few_features(method):
+    X, y = np.random.default_rng(0).normal(size=(40, 3)), np.arange(40) % 3
+    X[:, 1] = 5
+    assert small(method).fit(X, y).transform(X).shape == (40, 8)
+    alike = small(method).fit(np.full((40, 3), 0.1), y)
+    assert np.isfinite(alike.decision_function(X)).all()

@@ -29,6 +29,18 @@ def start(*arguments):
     run.main(["--data", "digits", *arguments])
 
 
+def test_a_reading_of_rows_known_by_hand():
+    figures = {"ITQ": (10, 30), "UHBDNN": (12.5, 20), "DeepHashing": (1, 1)}
+    rows = [
+        ROW | {"method": m, "precision_at_2": p, "map_standard": a} for m, (p, a) in figures.items()
+    ]
+    assert run.reading(rows) == (
+        f"First are UH-BDNN in precision at {ROW['bits']} bits, by 2.5 points before ITQ; "
+        f"ITQ in mAP at {ROW['bits']} bits, by 10.0 points before UH-BDNN."
+    )
+    assert "nothing to compare" in run.reading(rows[:1])
+
+
 @pytest.mark.slow
 def test_two_tables_two_figures(figures, capsys):
     settings = '{"max_alternations": 1, "max_iter": 5, "n_anchors": 50}'
@@ -49,6 +61,7 @@ def test_two_tables_two_figures(figures, capsys):
 def test_all_measures_on_demand(figures, capsys):
     start("--bits", "8", "--methods", "itq", "--all")
     output = capsys.readouterr().out
+    assert "nothing to compare" in output
     assert "imbalance" in output and "One seed" in output
     assert "labels" not in output and (figures / "run_digits.svg").exists()
 

@@ -278,7 +278,7 @@ def report(runs, args):
         stem = f"run_{rows[0]['data']}" + ("_dh" if args.protocol == "dh" else "")
         stem += f"_{truth}" if len(truths) > 1 else ""
         figures.append(plotting.draw_comparison(group, stem))
-        print(f"\n{judged_by(truth)}\n{summary(group)}")
+        print(f"\n{judged_by(truth)}\n{summary(group)}\n{reading(group)}")
     if args.all:
         print(f"\nEvery run by itself\n{table(rows)}")
         print("imbalance and dependence: 0 is best, 1 worst")
@@ -395,6 +395,22 @@ def summary(rows):
             means[-1][key] = f"{group[key].mean():{form}}{deviation}"
     columns = {key: (head, "") for key, (head, _) in SHORT.items()}
     return table(means, {"method": ("method", ""), "bits": ("bits", "")} | columns)
+
+
+def reading(rows):
+    """A sentence that reads the table: who is first at each length, and by how much."""
+    table, clauses = pandas.DataFrame(rows), []
+    for key, what in (("precision_at_2", "precision"), ("map_standard", "mAP")):
+        for bits, group in table.groupby("bits"):
+            means = group.groupby("method")[key].mean().sort_values(ascending=False)
+            if len(means) == 1:
+                return "One method: nothing to compare it with."
+            first, second = (plotting.method_style(method)["label"] for method in means.index[:2])
+            lead = means.iloc[0] - means.iloc[1]
+            clauses.append(
+                f"{first} in {what} at {bits} bits, by {lead:.1f} points before {second}"
+            )
+    return f"First are {'; '.join(clauses)}."
 
 
 if __name__ == "__main__":

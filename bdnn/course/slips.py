@@ -408,12 +408,13 @@ np.sum((H @ H.T / H.shape[1] - 1) ** 2) / 2
 # 1 is taken from every entry of G; I has ones on the diagonal alone: np.eye(L)
 right / len(H) ** 2  # np.mean divides by L^2; ||G||^2 is the sum over all entries
 np.sqrt(2 * right) / 2  # the norm is squared: no root
+np.sum((H @ H.T / len(H) - np.eye(len(H))) ** 2) / 2  # m is H.shape[1]; len(H) is L
 losses.independence(H.T)[0]  # samples in rows? Here they stand in columns: G is (L, L)
 [gradient]
 right / 2  # half of it: H stands twice in H H^T, so the product rule gives two equal terms
 2 / H.shape[1] * (H @ H.T / H.shape[1] - 1) @ H
 # 1 is taken from every entry of G; I has ones on the diagonal alone: np.eye(L)
-losses.independence(H.T)[1].T  # samples in rows? Here they stand in columns: G is (L, L)
+losses.independence(H.T)[1].T  # samples in rows? m is H.shape[1], and len(H) is L
 *GRADIENT
 """,
     ),
@@ -486,9 +487,9 @@ two_loop(g, pairs, newest=0)  # gamma is that of the newest pair, pairs[-1]
         "Begin with a = 1.0, and halve it while Eq. (10) is violated.",
         """
 [a]
-backtrack(fun, x, p, 0.0)  # takes any decrease; Eq. (10) asks for a share c1 of the promised one
+backtrack(fun, x, p, 0.0)  # as if it takes any decrease; Eq. (10) asks for the share c1 of g^T p
 backtrack(fun, x, p, c1, power=0)  # a is missing on the right of Eq. (10)
-backtrack(fun, x, p, c1, sign=-1)  # the slope g^T p is negative by itself: no minus in Eq. (10)
+backtrack(fun, x, p, c1, sign=-1)  # as if with a minus; g^T p at x is negative by itself
 right / 2  # halved once too often
 1.0  # a = 1 is taken at once: halve it in a loop, `while` Eq. (10) is violated
 x + right * p  # the length a is asked for, not the point x + a p
@@ -553,6 +554,7 @@ decoder(X, B, 2 * lambda1)[1]  # right for your W: mend W, and c follows
 [theta, W, c, B]
 alternate(*given, fresh=True)  # theta starts afresh in each round; let it go on from its last
 alternate(*given, weight=0)  # DCC takes the weight of equality: lambda2 is lambdas[1]
+alternate(*given, weight=2)  # DCC takes the weight of equality: lambda2 is lambdas[1]
 alternate(*given, codes=lambda *a: a[-1])  # the codes never change: keep what DCC returns
 alternate(*given, codes=lambda *a: sgn(a[3]))  # sgn(H) is the step of SH-BDNN; here it is DCC
 alternate(*given, codes=lambda *a: dcc.coordinate_descent(*a[:-1], 0 * B))

@@ -49,7 +49,7 @@ check(ridge_decoder)
 #
 # 1. **decoder** of the present codes, by your `ridge_decoder` with `lambdas[0]`;
 # 2. **encoder**: `minimize(J, theta, max_iter=max_iter).x` is the new `theta`, where `J` takes `theta` alone and returns value and gradient. `encoder_objective(theta, X, B, sizes, lambdas)` of Eqs. (4) and (5) of notebook 08 does, with its other arguments held fixed by `partial`;
-# 3. **codes**: `coordinate_descent(X, W, c, H, lambda2, B)` from the present codes, where $H$ is the output of the code layer, `forward(*unflatten(theta, sizes), X)[-1]`.
+# 3. **codes**: `coordinate_descent(X, W, c, H, lambda2, B)` from the present codes, where `lambda2` is `lambdas[1]` and $H$ is the output of the code layer, `forward(*unflatten(theta, sizes), X)[-1]`.
 #
 # (The library's step 3 takes the best of three starts; one is enough here.)
 
