@@ -34,10 +34,7 @@ COMMANDS = {
     "test": ("every check, as CI runs it", "bench fast hdf5 hog parquet scale search site test"),
     "lab": ("open JupyterLab on the notebooks", "scale search"),
     "grid": ("record the trainings that the explorers of notebook 14 show", ""),
-    "build": (
-        "text notebooks -> executed notebooks with outputs -> modules of bdnn",
-        "scale search",
-    ),
+    "build": ("text notebooks -> executed ones with outputs -> modules of bdnn", "scale search"),
     "check": ("the gates that need no kernel: pairs, outputs, exports, style, lock", ""),
     "export": ("text notebooks -> modules of bdnn, without executing anything", ""),
     "exercises": ("texts -> exercises for students; --key: the solutions; --mark: marks", ""),
@@ -162,9 +159,9 @@ def take_turns(file):
 
 def hand_over(command, arguments):
     """Run tools/COMMAND.py in the environment, in place of this process where that can be."""
-    os.environ.update(VIRTUAL_ENV=str(VENV), BDNN_CALLED_FROM=os.getcwd())  # tools.called_from
+    path = str(PYTHON.parent) + os.pathsep + os.environ.get("PATH", "")
+    os.environ.update(VIRTUAL_ENV=str(VENV), PATH=path, BDNN_CALLED_FROM=os.getcwd())
     os.chdir(ROOT)
-    os.environ["PATH"] = str(PYTHON.parent) + os.pathsep + os.environ.get("PATH", "")
     line = [str(PYTHON), "-m", f"tools.{command}", *arguments]
     return subprocess.call(line) if os.name == "nt" else os.execv(line[0], line)
 
@@ -173,8 +170,7 @@ def main(argv):
     """Make sure of the environment, then do what the command line says."""
     command, *arguments = argv or ["help"]
     if command in ("help", "-h", "--help"):
-        lines = [f"  {name:10}{text}" for name, (text, _) in COMMANDS.items()]
-        return print(HELP.format("\n".join(lines)))
+        return print(HELP.format("\n".join(f"  {n:10}{t}" for n, (t, _) in COMMANDS.items())))
     if command not in COMMANDS:
         say(f"course.py has no command {command!r}, but: {', '.join(COMMANDS)}")
         return 2

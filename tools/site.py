@@ -119,6 +119,9 @@ def build(root, output):
     sources = root / SOURCES
     shutil.rmtree(sources, ignore_errors=True)
     shutil.copytree(root / "site", sources)
+    for path in sources.glob("*.md"):  # its links hold in the repository
+        text = path.read_text(encoding="utf-8")
+        path.write_text(text.replace("](../", "]("), encoding="utf-8")
     shutil.copytree(root / "figures", sources / "figures")
     shutil.copy(mathjax(), sources / "_static" / MATHJAX)
     for name in ("CONTRIBUTING.md", "CITATION.cff", "LICENSE"):
@@ -161,7 +164,7 @@ def mathjax():
 
 def home(root, notebooks):
     """Return the first page: the README, with badges of our own, and the tables of contents."""
-    readme = (root / "README.md").read_text(encoding="utf-8")
+    readme = (root / "README.md").read_text(encoding="utf-8").replace("](site/", "](")
     places = [(n, n.text.with_suffix("").as_posix()) for n in notebooks]
     entries = {
         "notebooks": [place for n, place in places if not n.is_solution],

@@ -1,11 +1,10 @@
 """Everything that continuous integration runs, cheapest first: `python3 course.py test`.
 
-1. the gates of `course.py check`; 2. the types, by mypy, and beside them the site; 3. the unit
-tests, and those that rounding might sway once more with other kernels of OpenBLAS; 4. every
-notebook and its solutions, executed anew and compared with the outputs that are stored in it
-(nbval, strict), and the long trainings once more with the other kernels (the workflow runs all of
-this with other kernels); 5. the tests of notebooks and site in a browser, which are skipped where
-there is none.
+1. the gates of `course.py check`; 2. the types, by mypy, the site, and the unit tests; those that
+rounding might sway once more with other kernels of OpenBLAS; 3. every notebook and its solutions,
+executed anew and compared with the outputs that are stored in it (nbval, strict); 4. the long
+trainings once more with the other kernels (the workflow runs all of this with other kernels), and
+the tests of notebooks and site in a browser, which are skipped where there is none.
 """
 
 import argparse
@@ -52,16 +51,18 @@ def full_steps():
     training = [str(n.path) for n in notebooks if n.number in TRAINING and not n.is_solution]
     groups = [
         [("check", CHECK, {})],
-        [("types", ["-m", "mypy"], {}), ("site", ["-m", "tools.site"], {})],
-        [("unit tests", UNIT, {})],
+        [
+            ("types", ["-m", "mypy"], {}),
+            ("site", ["-m", "tools.site"], {}),
+            ("unit tests", UNIT, {}),
+        ],
         [("notebooks", [*NBVAL, *every], {})],
         [("browser tests", BROWSER, {})],
     ]
-    kernels = other_kernels()
-    if kernels:
-        variables = {"OPENBLAS_CORETYPE": kernels}
-        groups.insert(3, [(f"unit tests, {kernels}", swayed(), variables)])
-        groups.insert(5, [(f"notebooks, {kernels}", [*NBVAL, *training], variables)])
+    if kernels := other_kernels():
+        other = {"OPENBLAS_CORETYPE": kernels}
+        groups[3].append((f"notebooks, {kernels}", [*NBVAL, *training], other))
+        groups.insert(2, [(f"unit tests, {kernels}", swayed(), other)])
     return groups
 
 
