@@ -21,9 +21,10 @@ from bdnn.data import load, nearest_neighbours
 from bdnn.lbfgs import minimize
 from bdnn.metrics import pack_codes, unpack_codes
 
-pytestmark = pytest.mark.usefixtures("few_starts")
-
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::UserWarning"),
+    pytest.mark.usefixtures("few_starts"),
+]
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 6))
@@ -311,9 +312,10 @@ def test_number_of_bits(n_bits):
         refuses(name, "'n_bits'", n_bits=n_bits)
 
 
-def test_number_of_bits_of_numpy():
+@pytest.mark.parametrize("n_bits", [np.int64(5), np.int32(5)], ids=lambda n: n.dtype.name)
+def test_number_of_bits_of_numpy(n_bits):
     for name in zoo.SETTINGS:
-        codes = zoo.make(name, np.int32(5)).fit(X, Y).encode(X)
+        codes = zoo.make(name, n_bits).fit(X, Y).encode(X)
         np.testing.assert_array_equal(codes, zoo.make(name, 5).fit(X, Y).encode(X))
 
 
@@ -323,7 +325,7 @@ def test_more_bits_than_samples(n_bits):
         refuses(name, f"n_bits={n_bits} .* 60", n_bits=n_bits)
 
 
-@pytest.mark.parametrize("n_bits", [8, 60])
+@pytest.mark.parametrize("n_bits", [8, 20, 60])
 def test_more_bits_than_features(n_bits):
     for name in zoo.SETTINGS:
         fitted = zoo.make(name, n_bits).fit(X, Y)

@@ -23,7 +23,7 @@ from bdnn.files import BEFORE, CHECKPOINT_FORMAT, _digest
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(40, 5)), np.arange(40) % 2
-MUTATIONS = 5_000
+MUTATIONS = 10_000
 DANGEROUS = ("pickle.find_class", "os.system", "os.exec", "os.posix_spawn", "subprocess.Popen")
 SEEN = []
 
@@ -81,7 +81,7 @@ def mutate(whole, rng):
 
 @pytest.mark.parametrize("part", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_mutations(part, saved, tmp_path, record_property):
-    """5,000 damaged files in all: each is refused, or read as exactly what was saved."""
+    """10,000 damaged files in all: each is refused, or read as exactly what was saved."""
     rng = np.random.default_rng(part)
     path = tmp_path / "model.bdnn"
     originals = {}
