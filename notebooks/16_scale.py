@@ -387,7 +387,7 @@ mapped = np.load(Path(folder.name) / "digits.npy", mmap_mode="r")
 
 # %%
 uh_bdnn.SAMPLE = 5_000  # of more than twice as many samples
-options = {"n_bits": 8, "max_alternations": 6, "max_iter": 5, "dtype": "float64"}
+options = {"n_bits": 8, "max_alternations": 6, "max_iter": 3, "dtype": "float64"}
 in_memory = UHBDNN(**options, n_validation=500).fit(images)
 from_file = UHBDNN(**options, n_validation=500).fit(mapped)
 
@@ -451,7 +451,7 @@ def read(path, start, stop):
 
 # %%
 m_images, width = images.shape
-parts = [(k, min(k + 5000, m_images)) for k in range(0, m_images, 5000)]
+parts = [(k, min(k + 8000, m_images)) for k in range(0, m_images, 8000)]
 blocks = [
     da.from_delayed(read(mapped.filename, a, b), (b - a, width), np.float32) for a, b in parts
 ]

@@ -99,6 +99,12 @@ def test_cells_that_fail_or_warn_are_named_and_the_old_notebook_stays(root, monk
     assert names == ["03_scale.ipynb", "03_scale.py", "04_use.py", "solutions"]
 
 
+def test_a_cell_that_is_to_raise_has_to(root):
+    notebook = scale_notebook(root)
+    with pytest.raises(build.BuildError, match="cell 8 failed:(?s:.*)raised none"):
+        build.tidy(build.derive(notebook), notebook)
+
+
 def test_ctrl_c_ends_the_build(root, monkeypatch, capsys):
     def interrupted(notebook):
         raise KeyboardInterrupt

@@ -87,7 +87,7 @@ class Export:
         yield from self.doubles()
         said = self.ruff(self.raw(), "check", "--isolated", "--select", "F401,F821", *CONCISE)
         for what in re.findall(r"^\S+?:[\d:]+: (.*)$", said, re.MULTILINE):
-            yield Problem(self.path.as_posix(), f"would have a fault, {what}", "mend its cell")
+            yield Problem(self.path.as_posix(), f"would have a fault, {what}", "correct its cell")
 
     def wrong_imports(self, cell, later):
         """Exported code imports no later module; a notebook does not import what it defines."""
