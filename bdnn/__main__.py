@@ -119,7 +119,8 @@ def main(argv: list[str] | None = None) -> int:
     """Do what the command line says; return the exit code."""
     argv = sys.argv[1:] if argv is None else argv
     prepare_output()
-    args = parser().parse_args(argv)
+    named = "--model" in {word.partition("=")[0] for word in argv}
+    args = parser(named).parse_args(argv)
     args.line = "python -m bdnn " + shlex.join(argv)
     try:
         args.do(args)
@@ -469,8 +470,8 @@ def write_arrays(path, found, alone=None):
         np.savez(file, **found) if alone is None else np.save(file, found[alone])
 
 
-def parser():
-    """The command line."""
+def parser(model_named=False):
+    """The command line; where --model names the model, it is no argument by position."""
     layout = {"formatter_class": argparse.RawDescriptionHelpFormatter}
     usage, program = "python -m bdnn COMMAND ...", "python -m bdnn"
     root = argparse.ArgumentParser(program, usage, INTRODUCTION, **layout)
@@ -480,7 +481,8 @@ def parser():
     file = {"type": os.path.expanduser}
     method = {"type": str.lower, "choices": list(compare.METHODS), "metavar": "METHOD"}
     methods = ", ".join(compare.METHODS)
-    model, database = ("model", "what train wrote"), ("database", "file that is searched")
+    model = "--model" if model_named else "model", "what train wrote; or as --model FILE"
+    database = "database", "file that is searched"
     query = ("query", "file of queries")
     own = ("data", f"file of vectors, or a set: {', '.join(data.DATASETS)}")
 
@@ -489,7 +491,8 @@ def parser():
         sub = commands.add_parser(name, description=do.__doc__, epilog=epilog, **layout)
         sub.set_defaults(do=do)
         for argument, text in positional:
-            sub.add_argument(argument, help=text, **file)
+            options = {"dest": "model", "required": True} if argument == "--model" else {}
+            sub.add_argument(argument, help=text, **file, **options)
         return sub
 
     def reads(add):

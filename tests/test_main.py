@@ -123,7 +123,7 @@ def test_search_within_a_radius(files, flowers, tmp_path, capsys):
 @pytest.mark.parametrize("many", [1, 4, 99])
 def test_search_and_sort_by_the_vectors(real, many, files, flowers, tmp_path):
     X, model = flowers[0], bdnn.load("model.bdnn")
-    line = f"search model.bdnn train.npy query.npy -k 5 {real} --output {tmp_path}/f.npz"
+    line = f"search --model model.bdnn train.npy query.npy -k 5 {real} --output {tmp_path}/f.npz"
     assert start(f"{line} --rerank train.npy --oversample {many}") == 0
     n = min(5 * many, 120)
     exact = np.linalg.norm(X[120:, None] - X[None, :120], axis=2)
@@ -369,7 +369,7 @@ def test_codes_whose_ids_are_whole_numbers(files, tmp_path, capsys):
 
 def test_codes_without_ids_are_appended(files, flowers, tmp_path, capsys):
     for name in ("c.npy", "c.npz"):
-        line = f"encode model.bdnn query.npy --output {tmp_path}/{name}"
+        line = f"encode --model model.bdnn query.npy --output {tmp_path}/{name}"
         assert start(line) == 0 and start(line + " --append") == 0
         expected = bdnn.load("model.bdnn").encode(flowers[0][120:])
         found = np.load(tmp_path / name)
@@ -478,7 +478,7 @@ def test_evaluate_prints_the_validation_of_a_network(files, tmp_path, capsys):
     np.save(tmp_path / "q.npy", digits.query)
     np.save(tmp_path / "X.npy", digits.database)
     capsys.readouterr()
-    assert start(f"evaluate {tmp_path}/m {tmp_path}/X.npy {tmp_path}/q.npy") == 0
+    assert start(f"evaluate --model {tmp_path}/m {tmp_path}/X.npy {tmp_path}/q.npy") == 0
     first = capsys.readouterr().out.splitlines()[1].split()
     model = bdnn.load(tmp_path / "m")
     score = model.history_[model.best_]["score"]
