@@ -489,9 +489,8 @@ class NetworkHasher(Hasher):
         if best.get("equality", 0) > best.get("reconstruction", np.inf) / 10:
             yield (
                 f"the equality term is {best['equality']:.3g} beside a reconstruction of "
-                f"{best['reconstruction']:.3g}: the weights do not fit the scale of the data, and "
-                "the codes follow the network more than the samples. Try smaller lambda2, lambda3 "
-                "and lambda4"
+                f"{best['reconstruction']:.3g}: the network does not follow the codes. Give it more "
+                "iterations in a round (max_iter) before you try other weights"
             )
 
 

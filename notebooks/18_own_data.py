@@ -121,17 +121,17 @@ for name in ("signs", "signs, centred"):
 # All methods are estimators of scikit-learn, so they also go into a `Pipeline`, a `GridSearchCV` and `clone`. They centre by themselves. We try ITQ, which rotates the first $L$ principal directions, and the network.
 
 # %% tags=["nbval-ignore-output"]
-candidates = [bdnn.ITQ(L, dtype="float64") for L in LENGTHS]
-candidates += [bdnn.UHBDNN(32), bdnn.UHBDNN(64, max_alternations=1)]  # of five: below a minute
+models = {("ITQ", L): bdnn.ITQ(L, dtype="float64").fit(database) for L in LENGTHS}
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
-    models = {(type(m).__name__, m.n_bits): m.fit(database) for m in candidates}
+    models["UHBDNN", 32] = bdnn.UHBDNN(32).fit(database)
+    models["UHBDNN, 300 steps", 32] = bdnn.UHBDNN(32, max_iter=300).fit(database)
 for (name, L), model in models.items():
     measure(name, L, model.transform(query), model.transform(database))
-print(*{str(warning.message).partition(": ")[2] for warning in caught}, sep="\n")
+print(caught[0].message)
 
 # %% [markdown]
-# A network may warn that its weights do not fit; then look: `history_` tells what happened round by round, and `best_` which round was kept. `reconstruction` should be the largest term by far: where `equality` exceeds a tenth of it, the weights $\lambda$ are too heavy for your vectors. With `verbose=True` a network shows a progress bar, and **Ctrl-C ends its training early and keeps the best state so far**.
+# A network may warn that it does not follow its codes; then look: `history_` tells what happened round by round, and `best_` which round was kept. `reconstruction` should be the largest term by far: where `equality` exceeds a tenth of it, give each round more steps of L-BFGS than the default of 100, as we do in the second training. (Smaller weights $\lambda$ only hide it: notebook 15.) With `verbose=True` a network shows a progress bar, and **Ctrl-C ends its training early and keeps the best state so far**.
 #
 # Product quantisation, of notebook 19, is the rival at equal bytes (extra `search`; without faiss this cell does nothing).
 
@@ -167,6 +167,7 @@ STYLES = {
     "signs": {"color": "0.6", "marker": "x", "ls": ":"},
     "signs, centred": {"color": "0.4", "marker": "+", "ls": "--"},
     "product quantisation": {"color": "#D55E00", "marker": "D", "ls": "-"},
+    "UHBDNN, 300 steps": method_style("UHBDNN") | {"mfc": "none", "ms": 10},
 }
 fig, axes = plt.subplots(1, 2, figsize=(8, 3.6), sharey=True, layout="constrained")
 for i, ax in enumerate(axes):
@@ -178,14 +179,15 @@ recall_axes(axes, LENGTHS)
 save_figure(fig, "18_bytes")
 
 # %% [markdown]
-# Up to 16 bytes ITQ does with half of them what signs do, and re-ranking costs it little: with eight bytes, where a vector has 1,536, nearly nine of the ten neighbours are on a list of 100, with sixteen more than nine and a half. UH-BDNN is behind it, as on the features of a CNN in notebook 15 (with weights $\lambda$ of which it warns, at 64 bits one round of five, one seed: an anecdote). Product quantisation finds most at every length, and from eight bytes on re-ranking narrows its lead; it is flattered, since its many centroids were trained on the very vectors that are searched, sixteen to a centroid (Exercise 19.3). If recall at equal bytes is all that counts, take it. Bits need no codebook, and their scan is a count of differing bits in any language or database; we go on with ITQ, 64 bits, and lists of about 100.
+# Up to 16 bytes ITQ does with half of them what signs do, and re-ranking costs it little: with eight bytes, where a vector has 1,536, nearly nine of the ten neighbours are on a list of 100, with sixteen more than nine and a half. UH-BDNN is behind it with the default of 100 steps of L-BFGS in a round, of which it warns, and level with 300. (One seed, 32 bits: an anecdote. Notebook 15 has three seeds of the like, on features of a CNN.) Product quantisation finds most at every length, and from eight bytes on re-ranking narrows its lead; it is flattered, since its many centroids were trained on the very vectors that are searched, sixteen to a centroid (Exercise 19.3). If recall at equal bytes is all that counts, take it. Bits need no codebook, and their scan is a count of differing bits in any language or database; we go on with ITQ, 64 bits, and lists of about 100.
 
 # %%
 ALONE, LISTED = ({key: 100 * curve[i] for key, curve in CURVES.items()} for i in (0, 1))
 for L in LENGTHS:
     assert abs(ALONE["signs, centred", L] - ALONE["signs", L]) < 3
     assert ALONE["ITQ", L] > ALONE["signs, centred", L] + (10 if L <= 128 else 2)
-assert ALONE["ITQ", 32] > ALONE["UHBDNN", 32] + 2 and LISTED["ITQ", 64] > LISTED["UHBDNN", 64]
+assert ALONE["ITQ", 32] > ALONE["UHBDNN", 32] + 2
+assert abs(ALONE["ITQ", 32] - ALONE["UHBDNN, 300 steps", 32]) < 3
 if faiss:
     assert all(ALONE["product quantisation", L] > ALONE["ITQ", L] + 4 for L in LENGTHS)
 for L in (32, 64, 128):
@@ -219,7 +221,7 @@ print(f"{4 * D:5} bytes: {milliseconds(nearest_neighbours, query, database, 10):
 #
 # | you have | take | because |
 # | --- | --- | --- |
-# | no labels | `ITQ` first | it trains in seconds, and on the features of a CNN UH-BDNN was behind it from 16 bits on |
+# | no labels | `ITQ` first | it trains in seconds, and on the features of a CNN UH-BDNN was behind it from 16 bits on (`max_iter=300` closes a part of the gap at 24 bits: notebook 15) |
 # | no labels, 16 or 24 bits, pixels or descriptors | `UHBDNN` as well | ahead of ITQ on MNIST, HOG and SIFT, by half a point to six points; it takes some thirty to a hundred times as long to train |
 # | no labels, 32 bits | whichever wins on *your* held-out queries | ahead by a point on MNIST, behind on HOG and on CNN features, undecided on SIFT |
 # | no labels, features of a CNN | `KMeansHashing`, `ITQ` | k-means hashing led at 24 bits, ITQ and the binary autoencoder at 32; on the sentences above, ITQ |
@@ -393,7 +395,7 @@ for line in (
 # ## Before you trust it
 #
 # * **Cosine or Euclid?** Embeddings are compared by their cosine. If all have length 1, the Euclidean distance ranks alike; else divide them by their lengths first.
-# * **Scale.** A feature in millimetres beside one in kilometres decides alone. Bring the features to one unit, or put a `StandardScaler` before the hash function in a `Pipeline`. A common factor does not matter: each method scales its input as a whole. (What UH-BDNN's weights do not fit is not the unit but how unequal the dimensions are.)
+# * **Scale.** A feature in millimetres beside one in kilometres decides alone. Bring the features to one unit, or put a `StandardScaler` before the hash function in a `Pipeline`. A common factor does not matter: each method scales its input as a whole. (How unequal the dimensions are does matter to a network: it may need more steps, `max_iter`.)
 # * **Duplicates** across training and queries make every figure look better. Remove them first.
 # * **Missing values** are refused, not guessed. Decide what an empty cell means.
 # * **More vectors than memory?** `encode`, `search` and `evaluate` leave a `.npy`, `.fbin` or `.u8bin` file where it is and read it block by block. `train` reads all of its file: give it a random sample of some ten thousand; or open the file with `np.load(path, mmap_mode="r")`, which `fit` and `encode` take as it is (notebook 16).
