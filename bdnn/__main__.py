@@ -42,11 +42,12 @@ TRAIN = """\
 examples:
   python -m bdnn train vectors.npy --bits 32 --model my.bdnn
   python -m bdnn train flowers.csv --labels species --method shbdnn --model my.bdnn
-  python -m bdnn train vectors.npz --method uhbdnn --settings '{"lambda2": 0.1, "max_iter": 50}'
+  python -m bdnn train vectors.npz --method uhbdnn --settings '{"max_iter": 300}'
 
-Without labels take uhbdnn (the default) or itq, which is quick; with labels shbdnn, or sdh. Ctrl-C
-ends the training of a network early and keeps its best state. With --checkpoint FILE a training
-that was cut off goes on where it was when the same command is given again."""
+Without labels begin with itq, which is quick; uhbdnn, the default, takes far longer, and may need
+more iterations where it warns. With labels take shbdnn, or sdh. Ctrl-C ends the training of a
+network early and keeps its best state. With --checkpoint FILE a training that was cut off goes on
+where it was when the same command is given again."""
 
 ENCODE = """\
 examples:
@@ -101,8 +102,8 @@ items by code: what --rerank would find with --oversample 1, 10 and 100.
 
 Drift: beside balance and independence stands what the codes of the training had, and beside
 precision_at_2 what a network had when it was validated, by neighbours or classes among its training
-samples. Take new vectors as the database: bits that were balanced in training and are so no longer
-say that the vectors have changed; train again, and encode the whole database anew."""
+samples. Take new vectors as the database: if bits that were balanced in training
+no longer are, the vectors have changed: train again, and encode the whole database anew."""
 
 COMPARE = """\
 examples:
@@ -511,7 +512,7 @@ def parser(model_named=False):
 
     def trains(add):
         add("--seed", type=int, default=0, help="the same seed gives the same codes")
-        text = "parameters of the method, such as '{\"max_iter\": 50}'"
+        text = "parameters of the method, such as '{\"max_iter\": 300}'"
         add("--settings", type=compare.json_object, default={}, metavar="JSON", help=text)
 
     def measures(add):
@@ -558,7 +559,7 @@ def parser(model_named=False):
     text = "those of the queries, where --labels is a file or names another array or column"
     add("--query-labels", metavar="NAME", help=text)
     add("--top", type=int, metavar="K", help="mAP@K as well, the mAP of the first K")
-    text = "share of the K nearest neighbours in shortlists as well"
+    text = "also the share of the K nearest neighbours on shortlists of K, 10 K and 100 K"
     add("--recall", type=int, metavar="K", help=text)
     measures(add)
 

@@ -116,7 +116,7 @@ def uh_bdnn(
     while True:
         W, c = ridge_decoder(X, B, lambdas[0])  # step 1, Eq. (3)
         J = partial(encoder_objective, B=B, **fixed)
-        theta = minimize(J, theta, max_iter=max_iter).x  # step 2, Eqs. (4), (5)
+        theta = minimize(J, theta, max_iter=max_iter, gtol=0, ftol=0).x  # step 2, Eqs. (4), (5)
         H = forward(*unflatten(theta, sizes), X)[-1]  # an array of its own: a state is kept
         yield State(theta, W, c, H, B)  # here a round ends
         B = best_codes(X, W, c, H, lambdas[1], B)  # step 3, Eq. (6)
@@ -275,7 +275,7 @@ class UHBDNN(DeepEncoder):
         Units of the hidden layers; None: the paper's sizes, `network.hidden_sizes`.
     max_alternations, max_iter : int
         At most so many updates of the codes, and iterations of L-BFGS in an encoder step: 100 do
-        for pixels, features of a network need 300 or more. Of more than 40,000 samples the first
+        for MNIST; where `fit` warns that the network does not follow its codes, try 300. Of more than 40,000 samples the first
         five rounds see a random 20,000.
     n_validation, n_neighbors : int
         Samples held out of the training, at most one in eight. Their retrieval (precision within

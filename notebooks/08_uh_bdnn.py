@@ -297,7 +297,8 @@ def best_codes(X: Array, W: Array, c: Array, H: Array, lambda2: float, B: Array)
 # them. The loop yields one after every encoder step, *before* step 3 changes the codes: decoder and
 # encoder of a state are fitted to the $B$ beside them. So round 0 is the fit to the codes that the
 # loop starts from, and round $t$ has $t$ updates of the codes behind it. The loop never ends: whoever consumes it
-# decides when to stop.
+# decides when to stop. An encoder step has `max_iter` iterations, without the tolerances of notebook 06:
+# these are absolute, and data in small units would pass them before anything is learned.
 #
 # **Stop.** Do exercise 8.B now, in [08_exercises](exercises/08_exercises.ipynb); the next cell gives the answer.
 
@@ -324,7 +325,7 @@ def uh_bdnn(
     while True:
         W, c = ridge_decoder(X, B, lambdas[0])  # step 1, Eq. (3)
         J = partial(encoder_objective, B=B, **fixed)
-        theta = minimize(J, theta, max_iter=max_iter).x  # step 2, Eqs. (4), (5)
+        theta = minimize(J, theta, max_iter=max_iter, gtol=0, ftol=0).x  # step 2, Eqs. (4), (5)
         H = forward(*unflatten(theta, sizes), X)[-1]  # an array of its own: a state is kept
         yield State(theta, W, c, H, B)  # here a round ends
         B = best_codes(X, W, c, H, lambdas[1], B)  # step 3, Eq. (6)
@@ -794,7 +795,7 @@ class UHBDNN(DeepEncoder):
         Units of the hidden layers; None: the paper's sizes, `network.hidden_sizes`.
     max_alternations, max_iter : int
         At most so many updates of the codes, and iterations of L-BFGS in an encoder step: 100 do
-        for pixels, features of a network need 300 or more. Of more than 40,000 samples the first
+        for MNIST; where `fit` warns that the network does not follow its codes, try 300. Of more than 40,000 samples the first
         five rounds see a random 20,000.
     n_validation, n_neighbors : int
         Samples held out of the training, at most one in eight. Their retrieval (precision within
@@ -898,7 +899,7 @@ class UHBDNN(DeepEncoder):
 # * goes on from another fitted estimator with `fit(X, start=other)`, and then on all samples at once:
 #   `_theta` undoes (8), and `_begin` makes a state of its network and codes;
 # * warns if the equality term of the state that is kept exceeds a tenth of the reconstruction. Then
-#   the network does not follow the codes: it needs more iterations in a round (notebook 15).
+#   the network does not follow the codes: it may need more iterations in a round (notebook 18), or smaller weights (notebook 15).
 
 # %% [markdown]
 # ## UH-BDNN beside ITQ

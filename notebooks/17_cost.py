@@ -416,8 +416,8 @@ print(f"                     Adam {n_steps} steps of {3500 // (3500 // 128)} sam
 #
 # | you have | take |
 # | --- | --- |
-# | up to some ten thousand vectors | L-BFGS, as `UHBDNN` does: no rate to try, seconds to a few minutes. If that is too long, halve `max_iter` |
-# | many more | a sample first: `UHBDNN` makes its first rounds on 10,000 vectors (notebook 08). If the rounds on all of them take too long, train on a random part |
+# | up to some ten thousand vectors | L-BFGS, as `UHBDNN` does: no rate to try, seconds to a few minutes. If that is too long, halve `max_iter`, unless `fit` then warns that the network does not follow its codes |
+# | many more | a sample first: `UHBDNN` makes its first rounds on 20,000 of more than 40,000 vectors (notebook 08). If the rounds on all of them take too long, train on a random part |
 # | millions, and retraining every day | this objective with Adam, in the framework of your choice. Try the rate on held-out queries, and make sure that there are enough steps: 3,500 samples in batches of 1,024 are three steps an epoch, and five epochs are then far too few |
 # | a cluster on which the data lies anyway | L-BFGS with two small reductions for each evaluation (notebook 16) |
 #

@@ -179,7 +179,7 @@ recall_axes(axes, LENGTHS)
 save_figure(fig, "18_bytes")
 
 # %% [markdown]
-# Up to 16 bytes ITQ does with half of them what signs do, and re-ranking costs it little: with eight bytes, where a vector has 1,536, nearly nine of the ten neighbours are on a list of 100, with sixteen more than nine and a half. UH-BDNN is behind it with the default of 100 steps of L-BFGS in a round, of which it warns, and level with 300. (One seed, 32 bits: an anecdote. Notebook 15 has three seeds of the like, on features of a CNN.) Product quantisation finds most at every length, and from eight bytes on re-ranking narrows its lead; it is flattered, since its many centroids were trained on the very vectors that are searched, sixteen to a centroid (Exercise 19.3). If recall at equal bytes is all that counts, take it. Bits need no codebook, and their scan is a count of differing bits in any language or database; we go on with ITQ, 64 bits, and lists of about 100.
+# Up to 16 bytes ITQ does with half of them what signs do, and re-ranking costs it little: with eight bytes, where a vector has 1,536, nearly nine of the ten neighbours are on a list of 100, with sixteen more than nine and a half. UH-BDNN is behind it with the default of 100 steps of L-BFGS in a round, of which it warns, and level with 300. (One seed, 32 bits: an anecdote.) Product quantisation finds most at every length, and from eight bytes on re-ranking narrows its lead; it is flattered, since its many centroids were trained on the very vectors that are searched, sixteen to a centroid (Exercise 19.3). If recall at equal bytes is all that counts, take it. Bits need no codebook, and their scan is a count of differing bits in any language or database; we go on with ITQ, 64 bits, and lists of about 100. That is for 4,000 items: a larger database needs a longer list or a longer code (notebook 19).
 
 # %%
 ALONE, LISTED = ({key: 100 * curve[i] for key, curve in CURVES.items()} for i in (0, 1))
@@ -221,10 +221,10 @@ print(f"{4 * D:5} bytes: {milliseconds(nearest_neighbours, query, database, 10):
 #
 # | you have | take | because |
 # | --- | --- | --- |
-# | no labels | `ITQ` first | it trains in seconds, and on the features of a CNN UH-BDNN was behind it from 16 bits on (`max_iter=300` closes a part of the gap at 24 bits: notebook 15) |
-# | no labels, 16 or 24 bits, pixels or descriptors | `UHBDNN` as well | ahead of ITQ on MNIST, HOG and SIFT, by half a point to six points; it takes some thirty to a hundred times as long to train |
+# | no labels | `ITQ` first | it trains in seconds, and on the features of a CNN UH-BDNN was behind it from 16 bits on by its defaults |
+# | no labels, 16 or 24 bits, pixels or descriptors | `UHBDNN` as well | ahead of ITQ in precision on MNIST, HOG and SIFT, by half a point to six points; in mAP, which is nearer to a shortlist, level or behind on HOG and SIFT at 24 bits; it takes some thirty to a hundred times as long to train |
 # | no labels, 32 bits | whichever wins on *your* held-out queries | ahead by a point on MNIST, behind on HOG and on CNN features, undecided on SIFT |
-# | no labels, features of a CNN | `KMeansHashing`, `ITQ` | k-means hashing led at 24 bits, ITQ and the binary autoencoder at 32; on the sentences above, ITQ |
+# | no labels, features of a CNN | `ITQ` | ahead in mAP; k-means hashing led in precision at 24 bits, in one run |
 # | labels, and *similar* means *of the same class* | `SHBDNN` | first at every length on MNIST and on CNN features |
 # | labels, but little time or few vectors | `SupervisedDiscreteHashing` | two to five points behind from 16 bits on; trains in seconds, but encodes far more slowly |
 #
@@ -257,9 +257,9 @@ for asked, by_code, by_vector in zip(sentences["asked"], first, exact):
         print("   exact:     ", ", ".join(names[by_vector]))
 
 # %% [markdown]
-# For three of the six questions the two stages give what the exact search gives; for the others they miss one or two of three. Whether an answer is *good* is another matter, and not one of hashing: the model finds `eigh` for the eigenvalue and the $t$-test for the means, and for "group similar points" it finds no clustering, by the exact search either.
+# For three of the six questions the two stages give what the exact search gives; for the others they miss one or two of three. Whether an answer is *good* is another matter, and not one of hashing: the model finds `eigh` for the eigenvalue and the $t$-test for the means, and for "group similar points" it finds no clustering algorithm, not even by the exact search.
 #
-# The search is exact over the codes, and for some millions of them fast enough. Beyond that, or for many queries a second, take a search engine. Bit $k$ of a code is bit $k\bmod 8$ of its byte $\lfloor k/8\rfloor$, counted from the lowest, and that is how the binary indexes of [faiss](https://github.com/facebookresearch/faiss) take bits. So our bytes are its bytes:
+# The search is exact over the codes; for 200,000 of them it took about a millisecond a query (notebook 19), and the time grows with their number. Beyond some millions, or for many queries a second, take a search engine. Bit $k$ of a code is bit $k\bmod 8$ of its byte $\lfloor k/8\rfloor$, counted from the lowest, and that is how the binary indexes of [faiss](https://github.com/facebookresearch/faiss) take bits. So our bytes are its bytes:
 
 # %% tags=["nbval-ignore-output"]
 if faiss:
@@ -314,7 +314,7 @@ _ = run(f"remove codes.npz {names[0]} {names[7]}")
 _ = run("encode my.bdnn more.npz --id name --output codes.npz --append")
 
 # %% [markdown]
-# A second time would be a mistake, and is refused. The rows have moved: a file for `--rerank` must hold the vectors in the rows of the codes, so keep it in step, with `np.delete` and `np.concatenate`.
+# A second time would be a mistake, and is refused where the rows have names (`--id`). The rows have moved: a file for `--rerank` must hold the vectors in the rows of the codes, so keep it in step, with `np.delete` and `np.concatenate`.
 #
 # ## Check whether the model still fits
 #

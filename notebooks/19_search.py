@@ -568,7 +568,7 @@ save_figure(fig, "19_bits")
 #
 # Equation (5) counts bytes as if all cost the same. On a disk a vector of the list costs a seek and a whole page, so the second term weighs more, and longer codes win.
 #
-# **What this page has not shown.** It searched 4,000 digits; the *order* of the rivals is the result, not their figures. One seed for each length. PQ got pixels in rows, without a rotation learned first, which often helps it. No data set of a million, no GPU, no inverted file in front of the scan. Notebook 18 has the same curves for the embeddings of sentences.
+# **What this page has not shown.** It searched 4,000 digits; the *order* of the rivals is the result, not their figures. One seed for each length. PQ got pixels in rows, without a rotation learned first, which often helps it. No data set of a million, no GPU, no inverted file in front of the scan. Notebook 18 has the curves by Hamming distance and of PQ for the embeddings of sentences.
 #
 # ## What we have now
 #

@@ -10,7 +10,14 @@ from bdnn import ITQ, UHBDNN, uh_bdnn
 from bdnn.data import load
 from bdnn.losses import balance, equality, independence, reconstruction, weight_decay
 from bdnn.metrics import precision_at_radius
-from bdnn.network import backward, flatten, forward, gradient_error, unflatten
+from bdnn.network import (
+    backward,
+    flatten,
+    forward,
+    gradient_error,
+    initial_weights,
+    unflatten,
+)
 from bdnn.uh_bdnn import (
     State,
     encoder_objective,
@@ -295,3 +302,15 @@ def test_retrieval_is_near_that_of_itq(digits):
 
     itq, ours = precision(ITQ(16)), precision(UHBDNN(16, max_alternations=5))
     assert ours > 0.85 * itq
+
+
+@pytest.mark.parametrize("share", [1e-6, 1.0])
+def test_small_weights_train_the_network_all_the_same(share):
+    """The encoder's objective times a number has the same minima, whatever a tolerance says."""
+    X, sizes = np.random.default_rng(0).normal(size=(6, 40)), (6, 4, 3, 2)
+    B = np.where(X[:2] > 0, 1.0, -1.0)
+    lambdas = [share * weight for weight in (1e-5, 5e-2, 1e-2, 1e-6)]
+    theta = flatten(*initial_weights(X, sizes, np.random.default_rng(0)))
+    first = next(uh_bdnn.uh_bdnn(X, B, theta, sizes, lambdas, max_iter=60))
+    J = [encoder_objective(found, X, B, sizes, lambdas)[0] for found in (theta, first.theta)]
+    assert J[1] < J[0] / 5

@@ -194,13 +194,14 @@ def bdnn_states(spread: "Spread", state: Any) -> Iterator[State]:
     """UH-BDNN and SH-BDNN on all samples, from what the rounds on the first have left."""
     estimator, Z, network = spread.estimator, spread.Z, spread.network
     unsupervised, sizes = isinstance(estimator, UHBDNN), network.sizes
+    tolerances = {"gtol": 0, "ftol": 0} if unsupervised else {}  # as in memory
     theta, W, c = state[:3] if unsupervised else (state.theta, None, None)
     B = codes_of(Z, (theta, network, W, c, estimator.lambda2))
     while True:
         if unsupervised:
             W, c = decoder(Z, B, estimator.lambda1)
         J = value_and_gradient(spread, B)
-        theta = minimize(J, theta, max_iter=estimator.max_iter).x
+        theta = minimize(J, theta, max_iter=estimator.max_iter, **tolerances).x
         if not unsupervised:
             R, _ = rotate(partial(outputs, theta, network), Z, np.eye(sizes[-1]), 20)
             Ws, cs = unflatten(theta, sizes)  # views
