@@ -795,8 +795,8 @@ class UHBDNN(DeepEncoder):
         Units of the hidden layers; None: the paper's sizes, `network.hidden_sizes`.
     max_alternations, max_iter : int
         At most so many updates of the codes, and iterations of L-BFGS in an encoder step: 100 do
-        for MNIST; where `fit` warns that the network does not follow its codes, try 300. Of more than 40,000 samples the first
-        five rounds see a random 20,000.
+        for MNIST; where `fit` warns that the network does not follow its codes, try 300. Of more
+        than 40,000 samples the first five rounds see a random 20,000.
     n_validation, n_neighbors : int
         Samples held out of the training, at most one in eight. Their retrieval (precision within
         radius 2, so many neighbours relevant) decides which state is kept. With `n_validation=0`
