@@ -194,7 +194,7 @@ def bdnn_states(spread: "Spread", state: Any) -> Iterator[State]:
     """UH-BDNN and SH-BDNN on all samples, from what the rounds on the first have left."""
     estimator, Z, network = spread.estimator, spread.Z, spread.network
     unsupervised, sizes = isinstance(estimator, UHBDNN), network.sizes
-    tolerances = {"gtol": 0, "ftol": 0} if unsupervised else {}  # as in memory
+    tolerances: dict[str, Any] = {"gtol": 0, "ftol": 0} if unsupervised else {}  # as in memory
     theta, W, c = state[:3] if unsupervised else (state.theta, None, None)
     B = codes_of(Z, (theta, network, W, c, estimator.lambda2))
     while True:
