@@ -96,10 +96,10 @@ class atomic_path:
             raise OSError(f"{path} is not a regular file, and is not replaced: give another path")
         target = hashlib.sha256(os.fsencode(self.path.name)).hexdigest()[:16]
         self.temporary = self.path.with_name(f".{target}-{secrets.token_hex(8)}")
-        self.left = self.path.parent.glob(f".{target}-*")  # by writes that were killed, perhaps
 
     def __enter__(self) -> Path:
-        for other in self.left:
+        mark = self.temporary.name.partition("-")[0]
+        for other in self.path.parent.glob(f"{mark}-*"):  # left by writes that were killed, perhaps
             if (lock := _lock(other)) is not None:
                 other.unlink(missing_ok=True)
                 os.close(lock)

@@ -489,8 +489,8 @@ class NetworkHasher(Hasher):
         if best.get("equality", 0) > best.get("reconstruction", np.inf) / 10:
             yield (
                 f"the equality term is {best['equality']:.3g} beside a reconstruction of "
-                f"{best['reconstruction']:.3g}: the network does not follow the codes. Give it "
-                "more iterations in a round (max_iter) before you try other weights"
+                f"{best['reconstruction']:.3g}: the network does not follow the codes. Try more "
+                "iterations in a round (max_iter), or lighter weights (lambda1 to lambda4)"
             )
 
 

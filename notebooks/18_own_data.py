@@ -131,7 +131,7 @@ for (name, L), model in models.items():
 print(caught[0].message)
 
 # %% [markdown]
-# A network may warn that it does not follow its codes; then look: `history_` tells what happened round by round, and `best_` which round was kept. `reconstruction` should be the largest term by far: where `equality` exceeds a tenth of it, give each round more steps of L-BFGS than the default of 100, as we do in the second training. With `verbose=True` a network shows a progress bar, and **Ctrl-C ends its training early and keeps the best state so far**.
+# A network may warn that it does not follow its codes; then look: `history_` tells what happened round by round, and `best_` which round was kept. `reconstruction` should be the largest term by far: where `equality` exceeds a tenth of it, try more steps of L-BFGS in a round than the default of 100, as we do in the second training, or lighter weights. With `verbose=True` a network shows a progress bar, and **Ctrl-C ends its training early and keeps the best state so far**.
 #
 # Product quantisation, of notebook 19, is the rival at equal bytes (extra `search`; without faiss this cell does nothing).
 

@@ -51,11 +51,7 @@ def full_steps():
     training = [str(n.path) for n in notebooks if n.number in TRAINING and not n.is_solution]
     groups = [
         [("check", CHECK, {})],
-        [
-            ("types", ["-m", "mypy"], {}),
-            ("site", ["-m", "tools.site"], {}),
-            ("unit tests", UNIT, {}),
-        ],
+        [("types", MYPY, {}), ("site", SITE, {}), ("unit tests", UNIT, {})],
         [("notebooks", [*NBVAL, *every], {})],
         [("browser tests", BROWSER, {})],
     ]
