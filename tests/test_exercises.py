@@ -230,7 +230,7 @@ PLANTED = {
         ("q *= s @ y / (y @ y)", "q = (s @ y / (y @ y) * np.eye(len(q))) @ q", "an n x n matrix"),
     ],
     "backtrack": [
-        (" + c1 * a * (g @ p)", "", "takes any decrease"),
+        (" + c1 * a * (g @ p)", "", "any decrease would do"),
         ("c1 * a * (g @ p)", "c1 * (g @ p)", "a is missing"),
         ("+ c1", "- c1", "negative by itself"),
         ("return a", "return a / 2", "once too often"),

@@ -487,9 +487,9 @@ two_loop(g, pairs, newest=0)  # gamma is that of the newest pair, pairs[-1]
         "Begin with a = 1.0, and halve it while Eq. (10) is violated.",
         """
 [a]
-backtrack(fun, x, p, 0.0)  # as if it takes any decrease; Eq. (10) asks for the share c1 of g^T p
+backtrack(fun, x, p, 0.0)  # as if any decrease would do; Eq. (10) asks for the share c1 of g^T p
 backtrack(fun, x, p, c1, power=0)  # a is missing on the right of Eq. (10)
-backtrack(fun, x, p, c1, sign=-1)  # as if with a minus; g^T p at x is negative by itself
+backtrack(fun, x, p, c1, sign=-1)  # as if with a minus: g^T p, at x, is negative by itself
 right / 2  # halved once too often
 1.0  # a = 1 is taken at once: halve it in a loop, `while` Eq. (10) is violated
 x + right * p  # the length a is asked for, not the point x + a p
