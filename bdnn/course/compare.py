@@ -23,7 +23,6 @@ import pandas
 import bdnn
 from bdnn import metrics
 from bdnn.checks import check_whole_number
-from bdnn.course import plotting
 from bdnn.data import Dataset
 from bdnn.files import StrPath, atomic_path, versions
 from bdnn.hashing import Hasher, whole_training
@@ -270,6 +269,8 @@ def write_report(path: StrPath, rows: list[Row], dataset: Dataset, command: str)
     The rows are those of :func:`measure` with `near`; `command` is what makes the page again. The
     file appears whole or not at all.
     """
+    from bdnn.course import plotting  # half a second for matplotlib, which no other command needs
+
     with tempfile.TemporaryDirectory() as folder:
         svg = plotting.draw_comparison(rows, f"{folder}/comparison").read_text(encoding="utf-8")
     settings = {row["method"]: row["settings"] for row in rows}
