@@ -9,6 +9,7 @@ import hashlib
 import os
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 try:
@@ -20,6 +21,7 @@ try:
     from bdnn.course import compare
     from bdnn.files import atomic_path, check_writable, load, only_writer, release
     from bdnn.hashing import NetworkHasher
+    from bdnn.metrics import nearest
     from bdnn.search import nearest_asymmetric, rerank
 except KeyboardInterrupt:  # this takes a second or two
     sys.exit(130)
@@ -155,8 +157,10 @@ def train(args):
         dataset, columns = data.load(args.data, labels=args.labels, ground_truth=None), None
         X, y = dataset.train, dataset.labels and dataset.labels.train
     else:
-        asked = readers.Asked(args.labels, left_out(args), args.vectors)
+        asked = readers.Asked(args.labels, left_out(args), args.vectors, args.sample is not None)
         X, y, columns = readers.read_columns(args.data, asked)
+    rows = sample(len(X), args)
+    X, y = X[rows], y if y is None else y[rows]
     compare.check_settings(args.settings, [args.method])
     estimator = compare.make(args.method, args.bits, args.seed, args.settings)
     if y is None and compare.supervised([args.method]):
@@ -172,6 +176,14 @@ def train(args):
     estimator.save(args.model)
     print(f"{type(estimator).__name__}: {X.shape[1]} numbers -> {estimator.n_bits} bits, ", end="")
     print(f"learned from {len(X)} vectors, written to {args.model}")
+
+
+def sample(m, args):
+    """The rows to learn from: all, or as many as --sample says, drawn by the seed."""
+    if args.sample is None or args.sample >= m:
+        return slice(None)
+    check_whole_number("--sample", args.sample, 1)
+    return np.sort(np.random.default_rng(args.seed).choice(m, args.sample, replace=False))
 
 
 def read(args, model, path, labels, vectors=None, optional=False, text=False):
@@ -310,7 +322,7 @@ def search(args):
         if args.float_query:
             indices, distances = by_real_query(model, Q, database, n)
         else:
-            indices, distances = metrics.nearest(model.encode(Q), database, n)
+            indices, distances = nearest(model.encode(Q), database, n)
         if args.rerank:
             indices, distances = reranked(Q, indices, args, model, names, len(database))
         told = f"{indices.shape[1]} items for each of {len(Q)} queries"
@@ -426,6 +438,9 @@ def compare_methods(args):
     methods = args.methods or compare.DEFAULT_METHODS
     methods = compare.usable(methods, dataset, lenient=args.methods is None)
     compare.check_settings(args.settings, methods)
+    rows, labels = sample(len(dataset.train), args), dataset.labels
+    labels = labels and labels._replace(train=labels.train[rows])
+    dataset = replace(dataset, train=dataset.train[rows], labels=labels)
     compare.check_bits(args.bits, len(dataset.train))
     truth = args.ground_truth
     if truth == "auto":
@@ -501,7 +516,8 @@ def parser(model_named=False):
         add("--labels", metavar="NAME", help=text)
         text = "column of a table that is no feature; may be given several times"
         add("--ignore", metavar="NAME", action="append", default=[], help=text)
-        add("--id", metavar="NAME", help="column that names the rows; search gives these names")
+        text = "column, array or file that names the rows; search gives these names"
+        add("--id", metavar="NAME", help=text)
         text = "array that holds the vectors, if not X; or the one column of a table"
         add("--vectors", metavar="NAME", help=text)
 
@@ -514,6 +530,8 @@ def parser(model_named=False):
         add("--seed", type=int, default=0, help="the same seed gives the same codes")
         text = "parameters of the method, such as '{\"max_iter\": 300}'"
         add("--settings", type=compare.json_object, default={}, metavar="JSON", help=text)
+        text = "learn from N of the vectors at most, drawn by the seed; of a .npy it reads no others"
+        add("--sample", type=int, metavar="N", help=text)
 
     def measures(add):
         text = "what counts as relevant; auto: labels where there are any"

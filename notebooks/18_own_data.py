@@ -118,20 +118,21 @@ for name in ("signs", "signs, centred"):
 #
 # ## Choose method and length from a curve
 #
-# All methods are estimators of scikit-learn, so they also go into a `Pipeline`, a `GridSearchCV` and `clone`. They centre by themselves. We try ITQ, which rotates the first $L$ principal directions, and the network.
+# All methods are estimators of scikit-learn, so they also go into a `Pipeline`, a `GridSearchCV` and `clone`. They centre by themselves. We try ITQ, which rotates the first $L$ principal directions, in double precision so that this page prints the same on every processor, and the network.
 
 # %% tags=["nbval-ignore-output"]
 models = {("ITQ", L): bdnn.ITQ(L, dtype="float64").fit(database) for L in LENGTHS}
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     models["UHBDNN", 32] = bdnn.UHBDNN(32).fit(database)
-    models["UHBDNN, 300 steps", 32] = bdnn.UHBDNN(32, max_iter=300).fit(database)
+    longer = bdnn.UHBDNN(32, max_iter=300, max_alternations=2)
+    models["UHBDNN, 300 steps", 32] = longer.fit(database)
 for (name, L), model in models.items():
     measure(name, L, model.transform(query), model.transform(database))
 print(caught[0].message)
 
 # %% [markdown]
-# A network may warn that it does not follow its codes; then look: `history_` tells what happened round by round, and `best_` which round was kept. `reconstruction` should be the largest term by far: where `equality` exceeds a tenth of it, try more steps of L-BFGS in a round than the default of 100, as we do in the second training, or lighter weights. With `verbose=True` a network shows a progress bar, and **Ctrl-C ends its training early and keeps the best state so far**.
+# A network may warn that it does not follow its codes; then look: `history_` tells what happened round by round, and `best_` which round was kept. `reconstruction` should be the largest term by far: where `equality` exceeds a tenth of it, try more steps of L-BFGS in a round than the default of 100, as we do in the second training, or lighter weights. (Two rounds keep this page short; of the default seven the same one is kept.) With `verbose=True` a network shows a progress bar, and **Ctrl-C ends its training early and keeps the best state so far**.
 #
 # Product quantisation, of notebook 19, is the rival at equal bytes (extra `search`; without faiss this cell does nothing).
 
@@ -398,7 +399,7 @@ for line in (
 # * **Scale.** A feature in millimetres beside one in kilometres decides alone. Bring the features to one unit, or put a `StandardScaler` before the hash function in a `Pipeline`. A common factor does not matter: each method scales its input as a whole. (How unequal the dimensions are does matter to a network: it may need more steps, `max_iter`.)
 # * **Duplicates** across training and queries make every figure look better. Remove them first.
 # * **Missing values** are refused, not guessed. Decide what an empty cell means.
-# * **More vectors than memory?** `encode`, `search` and `evaluate` leave a `.npy`, `.fbin` or `.u8bin` file where it is and read it block by block. `train` reads all of its file: give it a random sample of some ten thousand; or open the file with `np.load(path, mmap_mode="r")`, which `fit` and `encode` take as it is (notebook 16).
+# * **More vectors than memory?** `encode`, `search` and `evaluate` leave a `.npy`, `.fbin` or `.u8bin` file where it is and read it block by block. `train --sample 50000` reads no more than that of a `.npy`, drawn at random, which is enough for any method here; `compare` takes `--sample` too. To learn from all of a file, open it with `np.load(path, mmap_mode="r")`, which `fit` and `encode` take as it is (notebook 16).
 #
 # ## What we have now
 #

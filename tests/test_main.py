@@ -77,6 +77,21 @@ def test_train_with_settings_and_a_named_set(files, tmp_path):
     assert start(f"train train.npy --method sh --bits 4 --model {path}") == 0  # draws nothing
 
 
+@pytest.mark.parametrize("file", ["train.npy", "train.csv --labels species"])
+def test_train_on_a_sample(files, flowers, file, tmp_path, capsys):
+    path = tmp_path / "m.bdnn"
+    line = f"train {file} --bits 2 --method {'itqcca' if 'labels' in file else 'itq'}"
+    assert start(f"{line} --seed 5 --sample 40 --model {path}") == 0
+    assert "learned from 40 vectors" in capsys.readouterr().out
+    X, y = flowers
+    rows = np.sort(np.random.default_rng(5).choice(120, 40, replace=False))
+    same = type(bdnn.load(path))(2, random_state=5).fit(X[rows].astype(np.float32), y[rows])
+    np.testing.assert_array_equal(bdnn.load(path).encode(X), same.encode(X))
+    assert start(f"{line} --sample 121 --model {path}") == 0  # there are not more than 120
+    assert "learned from 120 vectors" in capsys.readouterr().out
+    fails(f"{line} --sample 0 --model {path}", "--sample must be a whole number", capsys)
+
+
 def test_encode_and_search_by_hand(files, flowers, tmp_path, capsys):
     codes_file, found = tmp_path / "codes.npy", tmp_path / "found.npz"
     assert start(f"encode model.bdnn train.csv --labels species --output {codes_file}") == 0
@@ -622,6 +637,12 @@ def test_compare_checks_all_lengths_before_the_first_run(files, capsys, monkeypa
     few = "n_bits=500 is more than n_samples = 108 allow"
     fails("compare train.npy --methods itq --bits 4 500", few, capsys)
     fails("compare train.npy --methods itq --bits 4 0", "n_bits must be a whole number", capsys)
+
+
+def test_compare_trains_on_a_sample(files, tmp_path, capsys):
+    line = f"compare train.csv --labels species --methods itq --bits 4 --report {tmp_path}/r.html"
+    assert start(f"{line} --sample 50") == 0
+    assert "train: 50 training vectors, 108 as database" in capsys.readouterr().out
 
 
 def test_compare_leaves_out_what_needs_labels(files, tmp_path, capsys):
