@@ -530,7 +530,7 @@ def parser(model_named=False):
         add("--seed", type=int, default=0, help="the same seed gives the same codes")
         text = "parameters of the method, such as '{\"max_iter\": 300}'"
         add("--settings", type=compare.json_object, default={}, metavar="JSON", help=text)
-        text = "learn from N of the vectors at most, drawn by the seed; of a .npy it reads no others"
+        text = "learn from N of the vectors at most, drawn by the seed; a .npy is read no further"
         add("--sample", type=int, metavar="N", help=text)
 
     def measures(add):

@@ -53,8 +53,7 @@ def test_the_tests_run_cheapest_first(monkeypatch):
     assert titles == [
         ["check"],
         ["types", "site", "unit tests"],
-        ["unit tests, Haswell"],
-        ["notebooks"],
+        ["notebooks", "unit tests, Haswell"],
         ["browser tests", "notebooks, Haswell"],
     ]
 

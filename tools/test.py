@@ -1,10 +1,10 @@
 """Everything that continuous integration runs, cheapest first: `python3 course.py test`.
 
-1. the gates of `course.py check`; 2. the types, by mypy, the site, and the unit tests; those that
-rounding might sway once more with other kernels of OpenBLAS; 3. every notebook and its solutions,
-executed anew and compared with the outputs that are stored in it (nbval, strict); 4. the long
-trainings once more with the other kernels (the workflow runs all of this with other kernels), and
-the tests of notebooks and site in a browser, which are skipped where there is none.
+1. the gates of `course.py check`; 2. the types, by mypy, the site, and the unit tests; 3. every
+notebook and its solutions, executed anew and compared with the outputs that are stored in it
+(nbval, strict), and the unit tests that rounding might sway, with other kernels of OpenBLAS; 4. the
+long trainings with the other kernels (the workflow runs all of this with other kernels), and the
+tests of notebooks and site in a browser, which are skipped where there is none.
 """
 
 import argparse
@@ -57,8 +57,8 @@ def full_steps():
     ]
     if kernels := other_kernels():
         other = {"OPENBLAS_CORETYPE": kernels}
+        groups[2].append((f"unit tests, {kernels}", swayed(), other))
         groups[3].append((f"notebooks, {kernels}", [*NBVAL, *training], other))
-        groups.insert(2, [(f"unit tests, {kernels}", swayed(), other)])
     return groups
 
 
