@@ -6,6 +6,7 @@ Lazebnik, "Iterative Quantization", CVPR 2011 (PCA, CCA and the rotation); the s
 BDNN.
 """
 
+from dataclasses import KW_ONLY, dataclass
 from numbers import Integral, Real
 
 import numpy as np
@@ -75,6 +76,7 @@ def itq_rotation(V: Array, n_iter: int, rng: np.random.Generator) -> tuple[Array
     return R, losses
 
 
+@dataclass(eq=False, repr=False)
 class ITQ(Hasher):
     """Iterative quantisation: PCA, then the rotation with the least quantisation loss.
 
@@ -103,18 +105,11 @@ class ITQ(Hasher):
 
     _parameter_constraints = {"n_iter": [Interval(Integral, 0, None, closed="left")]}
 
-    def __init__(
-        self,
-        n_bits: int = 16,
-        *,
-        n_iter: int = 50,
-        dtype: DTypeLike = "float32",
-        random_state: Seed = 0,
-    ) -> None:
-        self.n_bits = n_bits
-        self.n_iter = n_iter
-        self.dtype = dtype
-        self.random_state = random_state
+    n_bits: int = 16
+    _: KW_ONLY
+    n_iter: int = 50
+    dtype: DTypeLike = "float32"
+    random_state: Seed = 0
 
     def _directions(self, X, y):
         return principal_directions(X, self.n_bits)
@@ -182,6 +177,7 @@ def canonical_directions(X: Array, y: ArrayLike, L: int, rho: float = 1e-4) -> t
     return mean, most_correlated(C_xx, C_xy, C_yy, L, rho)
 
 
+@dataclass(eq=False, repr=False)
 class ITQCCA(ITQ):
     """Supervised ITQ: CCA with the class labels in the place of PCA.
 
@@ -195,17 +191,7 @@ class ITQCCA(ITQ):
         "rho": [Interval(Real, 1e-12, None, closed="left")],
     }
 
-    def __init__(
-        self,
-        n_bits: int = 16,
-        *,
-        rho: float = 1e-4,
-        n_iter: int = 50,
-        dtype: DTypeLike = "float32",
-        random_state: Seed = 0,
-    ) -> None:
-        super().__init__(n_bits, n_iter=n_iter, dtype=dtype, random_state=random_state)
-        self.rho = rho
+    rho: float = 1e-4
 
     def _directions(self, X, y):
         scale = X.dtype.type(range_scaling(X)[1])  # the shift goes when CCA centres

@@ -51,6 +51,7 @@ Lazebnik, "Iterative Quantization", CVPR 2011 (PCA, CCA and the rotation); the s
 BDNN.
 """
 
+from dataclasses import KW_ONLY, dataclass
 from numbers import Integral, Real
 
 import numpy as np
@@ -375,10 +376,11 @@ print(f"codes_             {est.codes_.shape!s:11s} {est.codes_.dtype}")
 # * `transform` returns their signs, $-1$ and $+1$, one `int8` for each bit.
 # * `encode` packs eight bits into a byte: 12 bits take two.
 #
-# ITQ is a `Hasher`, too. Projection and rotation are one linear map, $W=RP^\top$ and $c=-W\bar x$, so that encoding an image costs one matrix product: $\operatorname{sgn}(Wx+c)$. The directions have a function of their own, `_directions`, because ITQ-CCA will need nothing but other directions. `_parameter_constraints` says which values a parameter may have; `Hasher` checks them.
+# ITQ is a `Hasher`, too. Projection and rotation are one linear map, $W=RP^\top$ and $c=-W\bar x$, so that encoding an image costs one matrix product: $\operatorname{sgn}(Wx+c)$. The directions have a function of their own, `_directions`, because ITQ-CCA will need nothing but other directions. `@dataclass` writes the `__init__` from the list of parameters, each with its type and default; `KW_ONLY` says that those after it are given by name. `_parameter_constraints` says which values a parameter may have; `Hasher` checks them.
 
 
 # %% tags=["export"]
+@dataclass(eq=False, repr=False)
 class ITQ(Hasher):
     """Iterative quantisation: PCA, then the rotation with the least quantisation loss.
 
@@ -407,18 +409,11 @@ class ITQ(Hasher):
 
     _parameter_constraints = {"n_iter": [Interval(Integral, 0, None, closed="left")]}
 
-    def __init__(
-        self,
-        n_bits: int = 16,
-        *,
-        n_iter: int = 50,
-        dtype: DTypeLike = "float32",
-        random_state: Seed = 0,
-    ) -> None:
-        self.n_bits = n_bits
-        self.n_iter = n_iter
-        self.dtype = dtype
-        self.random_state = random_state
+    n_bits: int = 16
+    _: KW_ONLY
+    n_iter: int = 50
+    dtype: DTypeLike = "float32"
+    random_state: Seed = 0
 
     def _directions(self, X, y):
         return principal_directions(X, self.n_bits)
@@ -596,6 +591,7 @@ save_figure(fig, "03_directions", png=True)
 
 
 # %% tags=["export"]
+@dataclass(eq=False, repr=False)
 class ITQCCA(ITQ):
     """Supervised ITQ: CCA with the class labels in the place of PCA.
 
@@ -609,17 +605,7 @@ class ITQCCA(ITQ):
         "rho": [Interval(Real, 1e-12, None, closed="left")],
     }
 
-    def __init__(
-        self,
-        n_bits: int = 16,
-        *,
-        rho: float = 1e-4,
-        n_iter: int = 50,
-        dtype: DTypeLike = "float32",
-        random_state: Seed = 0,
-    ) -> None:
-        super().__init__(n_bits, n_iter=n_iter, dtype=dtype, random_state=random_state)
-        self.rho = rho
+    rho: float = 1e-4
 
     def _directions(self, X, y):
         scale = X.dtype.type(range_scaling(X)[1])  # the shift goes when CCA centres

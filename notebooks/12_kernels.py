@@ -59,6 +59,7 @@ Binary Reconstructive Embeddings", NIPS 2009.
 """
 
 import time
+from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from numbers import Integral
 
@@ -350,6 +351,7 @@ print(f"different codes among {m:,} samples: {len(np.unique(B, axis=1).T)}")
 
 
 # %% tags=["export"]
+@dataclass(eq=False, repr=False)
 class SupervisedDiscreteHashing(_KernelHasher):
     """Supervised Discrete Hashing (Shen et al., CVPR 2015): "SDH" in the tables of BDNN.
 
@@ -392,32 +394,18 @@ class SupervisedDiscreteHashing(_KernelHasher):
         "init": [StrOptions({"classes", "random"})],
     }
 
-    def __init__(
-        self,
-        n_bits: int = 16,
-        *,
-        n_anchors: int = 1000,
-        width: float | None = None,
-        lambda_G: float = 1.0,
-        lambda_F: float = 1e-2,
-        nu: float = 1e-5,
-        max_alternations: int = 5,
-        cycles: int = 10,
-        init: str = "classes",
-        dtype: DTypeLike = "float32",
-        random_state: Seed = 0,
-    ) -> None:
-        self.n_bits = n_bits
-        self.n_anchors = n_anchors
-        self.width = width
-        self.lambda_G = lambda_G
-        self.lambda_F = lambda_F
-        self.nu = nu
-        self.max_alternations = max_alternations
-        self.cycles = cycles
-        self.init = init
-        self.dtype = dtype
-        self.random_state = random_state
+    n_bits: int = 16
+    _: KW_ONLY
+    n_anchors: int = 1000
+    width: float | None = None
+    lambda_G: float = 1.0
+    lambda_F: float = 1e-2
+    nu: float = 1e-5
+    max_alternations: int = 5
+    cycles: int = 10
+    init: str = "classes"
+    dtype: DTypeLike = "float32"
+    random_state: Seed = 0
 
     def _fit(self, X, y):
         rng = as_generator(self.random_state)
@@ -722,6 +710,7 @@ print(f"share of the best value: spectral {shares[0]:.3f}, refined {shares[1]:.3
 
 
 # %% tags=["export"]
+@dataclass(eq=False, repr=False)
 class KernelSupervisedHashing(_KernelHasher):
     """Kernel Supervised Hashing (Liu et al., CVPR 2012): KSH.
 
@@ -751,26 +740,15 @@ class KernelSupervisedHashing(_KernelHasher):
         "max_iter": at_least(0, Integral),
     }
 
-    def __init__(
-        self,
-        n_bits: int = 16,
-        *,
-        n_samples: int = 10000,
-        n_anchors: int = 1000,
-        width: float | None = None,
-        max_iter: int = 50,
-        dtype: DTypeLike = "float32",
-        random_state: Seed = 0,
-        verbose: bool = False,
-    ) -> None:
-        self.n_bits = n_bits
-        self.n_samples = n_samples
-        self.n_anchors = n_anchors
-        self.width = width
-        self.max_iter = max_iter
-        self.dtype = dtype
-        self.random_state = random_state
-        self.verbose = verbose
+    n_bits: int = 16
+    _: KW_ONLY
+    n_samples: int = 10000
+    n_anchors: int = 1000
+    width: float | None = None
+    max_iter: int = 50
+    dtype: DTypeLike = "float32"
+    random_state: Seed = 0
+    verbose: bool = False
 
     def _fit(self, X, y):
         self.classes_, y = numbered(y)
@@ -957,6 +935,7 @@ print(f"no codes of 8 bits can have less than {lowest:.3f} m, with labels")
 
 
 # %% tags=["export"]
+@dataclass(eq=False, repr=False)
 class BinaryReconstructiveEmbedding(_KernelHasher):
     """Binary Reconstructive Embedding (Kulis and Darrell, NIPS 2009): BRE.
 
@@ -991,30 +970,17 @@ class BinaryReconstructiveEmbedding(_KernelHasher):
         "tol": at_least(0),
     }
 
-    def __init__(
-        self,
-        n_bits: int = 16,
-        *,
-        targets: str = "labels",
-        n_samples: int = 1000,
-        n_anchors: int = 300,
-        width: float | None = None,
-        max_iter: int = 2,
-        tol: float = 1e-3,
-        dtype: DTypeLike = "float32",
-        random_state: Seed = 0,
-        verbose: bool = False,
-    ) -> None:
-        self.n_bits = n_bits
-        self.targets = targets
-        self.n_samples = n_samples
-        self.n_anchors = n_anchors
-        self.width = width
-        self.max_iter = max_iter
-        self.tol = tol
-        self.dtype = dtype
-        self.random_state = random_state
-        self.verbose = verbose
+    n_bits: int = 16
+    _: KW_ONLY
+    targets: str = "labels"
+    n_samples: int = 1000
+    n_anchors: int = 300
+    width: float | None = None
+    max_iter: int = 2
+    tol: float = 1e-3
+    dtype: DTypeLike = "float32"
+    random_state: Seed = 0
+    verbose: bool = False
 
     @property
     def _requires_labels(self):

@@ -16,6 +16,7 @@ and Raziperchikolaei, "Hashing with Binary Autoencoders", CVPR 2015.
 """
 
 import itertools
+from dataclasses import KW_ONLY, dataclass
 from numbers import Integral
 
 import numpy as np
@@ -52,6 +53,7 @@ def slowest_waves(R: Array, L: int) -> tuple[Array, Array]:
     return k + 1, j
 
 
+@dataclass(eq=False, repr=False)
 class SpectralHashing(Hasher):
     """Spectral hashing: signs of the slowest waves along principal directions.
 
@@ -72,9 +74,9 @@ class SpectralHashing(Hasher):
         Empty: nothing is iterated.
     """
 
-    def __init__(self, n_bits: int = 16, *, dtype: DTypeLike = "float32") -> None:
-        self.n_bits = n_bits
-        self.dtype = dtype
+    n_bits: int = 16
+    _: KW_ONLY
+    dtype: DTypeLike = "float32"
 
     def _fit(self, X, y):
         _, P = principal_directions(X, min(self.n_bits, len(X)))
@@ -144,6 +146,7 @@ def balanced_spheres(
     return *best, history
 
 
+@dataclass(eq=False, repr=False)
 class SphericalHashing(Hasher):
     """Spherical hashing: every bit tells the inside of a ball from its outside.
 
@@ -175,24 +178,14 @@ class SphericalHashing(Hasher):
         "std_tol": at_least(1e-6),
     }
 
-    def __init__(
-        self,
-        n_bits: int = 16,
-        *,
-        n_samples: int = 20_000,
-        max_iter: int = 50,
-        mean_tol: float = 0.1,
-        std_tol: float = 0.15,
-        dtype: DTypeLike = "float32",
-        random_state: Seed = 0,
-    ) -> None:
-        self.n_bits = n_bits
-        self.n_samples = n_samples
-        self.max_iter = max_iter
-        self.mean_tol = mean_tol
-        self.std_tol = std_tol
-        self.dtype = dtype
-        self.random_state = random_state
+    n_bits: int = 16
+    _: KW_ONLY
+    n_samples: int = 20_000
+    max_iter: int = 50
+    mean_tol: float = 0.1
+    std_tol: float = 0.15
+    dtype: DTypeLike = "float32"
+    random_state: Seed = 0
 
     def _fit(self, X, y):
         rng = as_generator(self.random_state)
@@ -297,6 +290,7 @@ def deal_directions(variances: Array, M: int) -> list[list[int]]:
     return hands
 
 
+@dataclass(eq=False, repr=False)
 class KMeansHashing(Hasher):
     """K-means hashing: the name of the nearest centre, in each of n_bits / b subspaces.
 
@@ -333,22 +327,13 @@ class KMeansHashing(Hasher):
         "tol": at_least(0),
     }
 
-    def __init__(
-        self,
-        n_bits: int = 16,
-        *,
-        bits_per_subspace: int = 2,
-        affinity_weight: float = 10.0,
-        max_iter: int = 50,
-        tol: float = 1e-5,
-        dtype: DTypeLike = "float32",
-    ) -> None:
-        self.n_bits = n_bits
-        self.bits_per_subspace = bits_per_subspace
-        self.affinity_weight = affinity_weight
-        self.max_iter = max_iter
-        self.tol = tol
-        self.dtype = dtype
+    n_bits: int = 16
+    _: KW_ONLY
+    bits_per_subspace: int = 2
+    affinity_weight: float = 10.0
+    max_iter: int = 50
+    tol: float = 1e-5
+    dtype: DTypeLike = "float32"
 
     def _fit(self, X, y):
         full, rest = divmod(self.n_bits, self.bits_per_subspace)
@@ -411,6 +396,7 @@ def separating_hyperplane(U: Array, b: Array, C: float) -> tuple[Array, float]:
     return svm.coef_[0], float(svm.intercept_[0])
 
 
+@dataclass(eq=False, repr=False)
 class BinaryAutoencoder(Hasher):
     """Binary autoencoder: hyperplanes whose codes let a linear decoder draw the samples again.
 
@@ -451,30 +437,17 @@ class BinaryAutoencoder(Hasher):
         "n_samples": at_least(1, Integral),
     }
 
-    def __init__(
-        self,
-        n_bits: int = 16,
-        *,
-        mu: float = 0.01,
-        growth: float = 3.0,
-        max_iter: int = 6,
-        C: float = 1.0,
-        n_axes: int = 100,
-        n_samples: int = 20_000,
-        dtype: DTypeLike = "float32",
-        random_state: Seed = 0,
-        verbose: bool = False,
-    ) -> None:
-        self.n_bits = n_bits
-        self.mu = mu
-        self.growth = growth
-        self.max_iter = max_iter
-        self.C = C
-        self.n_axes = n_axes
-        self.n_samples = n_samples
-        self.dtype = dtype
-        self.random_state = random_state
-        self.verbose = verbose
+    n_bits: int = 16
+    _: KW_ONLY
+    mu: float = 0.01
+    growth: float = 3.0
+    max_iter: int = 6
+    C: float = 1.0
+    n_axes: int = 100
+    n_samples: int = 20_000
+    dtype: DTypeLike = "float32"
+    random_state: Seed = 0
+    verbose: bool = False
 
     def _fit(self, X, y):
         rng, scale = as_generator(self.random_state), X.dtype.type(range_scaling(X)[1])

@@ -29,6 +29,7 @@ Binary Reconstructive Embeddings", NIPS 2009.
 """
 
 import time
+from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from numbers import Integral
 
@@ -123,6 +124,7 @@ def ridge_solution(factor: tuple, A: Array, B: Array) -> Array:
     return cho_solve(factor, (A @ B.T).astype(np.float64)).T.astype(A.dtype)
 
 
+@dataclass(eq=False, repr=False)
 class SupervisedDiscreteHashing(_KernelHasher):
     """Supervised Discrete Hashing (Shen et al., CVPR 2015): "SDH" in the tables of BDNN.
 
@@ -165,32 +167,18 @@ class SupervisedDiscreteHashing(_KernelHasher):
         "init": [StrOptions({"classes", "random"})],
     }
 
-    def __init__(
-        self,
-        n_bits: int = 16,
-        *,
-        n_anchors: int = 1000,
-        width: float | None = None,
-        lambda_G: float = 1.0,
-        lambda_F: float = 1e-2,
-        nu: float = 1e-5,
-        max_alternations: int = 5,
-        cycles: int = 10,
-        init: str = "classes",
-        dtype: DTypeLike = "float32",
-        random_state: Seed = 0,
-    ) -> None:
-        self.n_bits = n_bits
-        self.n_anchors = n_anchors
-        self.width = width
-        self.lambda_G = lambda_G
-        self.lambda_F = lambda_F
-        self.nu = nu
-        self.max_alternations = max_alternations
-        self.cycles = cycles
-        self.init = init
-        self.dtype = dtype
-        self.random_state = random_state
+    n_bits: int = 16
+    _: KW_ONLY
+    n_anchors: int = 1000
+    width: float | None = None
+    lambda_G: float = 1.0
+    lambda_F: float = 1e-2
+    nu: float = 1e-5
+    max_alternations: int = 5
+    cycles: int = 10
+    init: str = "classes"
+    dtype: DTypeLike = "float32"
+    random_state: Seed = 0
 
     def _fit(self, X, y):
         rng = as_generator(self.random_state)
@@ -302,6 +290,7 @@ def relaxed_bit(a: Array, K: Array, F: Array, omega: Array) -> tuple[float, Arra
     return -float(omega @ v**2) / m**2, K @ slope / K.dtype.type(-(m**2))
 
 
+@dataclass(eq=False, repr=False)
 class KernelSupervisedHashing(_KernelHasher):
     """Kernel Supervised Hashing (Liu et al., CVPR 2012): KSH.
 
@@ -331,26 +320,15 @@ class KernelSupervisedHashing(_KernelHasher):
         "max_iter": at_least(0, Integral),
     }
 
-    def __init__(
-        self,
-        n_bits: int = 16,
-        *,
-        n_samples: int = 10000,
-        n_anchors: int = 1000,
-        width: float | None = None,
-        max_iter: int = 50,
-        dtype: DTypeLike = "float32",
-        random_state: Seed = 0,
-        verbose: bool = False,
-    ) -> None:
-        self.n_bits = n_bits
-        self.n_samples = n_samples
-        self.n_anchors = n_anchors
-        self.width = width
-        self.max_iter = max_iter
-        self.dtype = dtype
-        self.random_state = random_state
-        self.verbose = verbose
+    n_bits: int = 16
+    _: KW_ONLY
+    n_samples: int = 10000
+    n_anchors: int = 1000
+    width: float | None = None
+    max_iter: int = 50
+    dtype: DTypeLike = "float32"
+    random_state: Seed = 0
+    verbose: bool = False
 
     def _fit(self, X, y):
         self.classes_, y = numbered(y)
@@ -447,6 +425,7 @@ def improve_weights(W: Array, K: Array, T: Array, tau: Array | float = 1.0) -> i
     return moved
 
 
+@dataclass(eq=False, repr=False)
 class BinaryReconstructiveEmbedding(_KernelHasher):
     """Binary Reconstructive Embedding (Kulis and Darrell, NIPS 2009): BRE.
 
@@ -481,30 +460,17 @@ class BinaryReconstructiveEmbedding(_KernelHasher):
         "tol": at_least(0),
     }
 
-    def __init__(
-        self,
-        n_bits: int = 16,
-        *,
-        targets: str = "labels",
-        n_samples: int = 1000,
-        n_anchors: int = 300,
-        width: float | None = None,
-        max_iter: int = 2,
-        tol: float = 1e-3,
-        dtype: DTypeLike = "float32",
-        random_state: Seed = 0,
-        verbose: bool = False,
-    ) -> None:
-        self.n_bits = n_bits
-        self.targets = targets
-        self.n_samples = n_samples
-        self.n_anchors = n_anchors
-        self.width = width
-        self.max_iter = max_iter
-        self.tol = tol
-        self.dtype = dtype
-        self.random_state = random_state
-        self.verbose = verbose
+    n_bits: int = 16
+    _: KW_ONLY
+    targets: str = "labels"
+    n_samples: int = 1000
+    n_anchors: int = 300
+    width: float | None = None
+    max_iter: int = 2
+    tol: float = 1e-3
+    dtype: DTypeLike = "float32"
+    random_state: Seed = 0
+    verbose: bool = False
 
     @property
     def _requires_labels(self):
