@@ -92,7 +92,8 @@ def pairwise_similarity(H: Array, y: ArrayLike | Groups) -> tuple[float, Array]:
 
     S_ij is +1 where samples i and j share a label and -1 where they do not; y are labels, or what
     `label_groups` makes of them. S has m x m entries and is never formed: time O(m L^2), memory
-    O(m L), whatever the number of classes; and O(L C^2), O(C^2) more for C sets of several labels.
+    O(m L), whatever the number of classes. For C sets of several labels these are Eqs. (8), (9) of
+    notebook 09, with O(L C^2) and O(C^2) more.
     """
     L, m = H.shape
     y, T = label_groups(y)

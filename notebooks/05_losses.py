@@ -64,9 +64,7 @@ from numpy import ndarray as Array
 from numpy.typing import ArrayLike
 
 # %%
-import timeit
 import tracemalloc
-from functools import partial
 
 import matplotlib.pyplot as plt
 from scipy.optimize import minimize
@@ -473,11 +471,19 @@ save_figure(fig, "05_blocks")
 #
 # **Stop.** Do exercise 5.D now, in [05_exercises](exercises/05_exercises.ipynb); what follows gives the answer.
 #
-# **Several labels for each sample.** A photograph may show a cat *and* a sofa. Labels then come as a 0/1 matrix, a row for each sample and a column for each label, and two samples are similar if they share a label. Samples with the same *set* of labels have the same row in $S$. So the sets take the place of the classes: $C$ is the number of sets that occur, $Y$ says which of them a sample has, and $T\in\{0,1\}^{C\times C}$ has a 1 where two sets share a label:
+# Multiply $\|V\|^2$ out, and turn each inner product of $m\times m$ matrices into a small one by rotating traces:
 #
-# $$ S = 2\,Y^\top T\,Y - \mathbf 1\mathbf 1^\top . $$
+# $$ \begin{aligned} \|H^\top H\|^2 &= \operatorname{tr}(H^\top H\,H^\top H) = \operatorname{tr}(HH^\top\,HH^\top) = \|HH^\top\|^2 && L\times L\\ \langle H^\top H, Y^\top Y\rangle &= \operatorname{tr}(H^\top H\,Y^\top Y) = \operatorname{tr}(YH^\top\,HY^\top) = \|HY^\top\|^2 && L\times C\\ \langle H^\top H, \mathbf 1\mathbf 1^\top\rangle &= \operatorname{tr}(\mathbf 1^\top H^\top\,H\mathbf 1) = \|H\mathbf 1\|^2 && L\times1\\ \|S\|^2 &= m^2 && \text{every entry is } \pm1 \end{aligned} $$
 #
-# With one label for each sample a set shares a label with itself alone, and $T=I$. (The empty set shares none, not even with itself: a sample without labels is similar to no other, as it is relevant to none when codes are measured.)
+# $$ \|V\|^2 = \tfrac1{L^2}\|H^\top H\|^2 - \tfrac2L\langle H^\top H, S\rangle + \|S\|^2 = \tfrac1{L^2}\|HH^\top\|^2 - \tfrac2L\big(2\|HY^\top\|^2 - \|H\mathbf 1\|^2\big) + m^2 . \tag{14} $$
+#
+# In the gradient, multiply out $HV$ and set the brackets so that no $m\times m$ product arises:
+#
+# $$ \frac{\partial J}{\partial H} = \tfrac2{mL}\Big[\tfrac1L(HH^\top)H - 2(HY^\top)Y + (H\mathbf 1)\mathbf 1^\top\Big] . \tag{15} $$
+#
+# Nothing has been approximated. Column $i$ of $HY^\top$ is the sum of the outputs of class $i$, and $(\cdot)Y$ hands each sample the column of its class. So even $Y$ need not be formed: `bincount` adds by class, `[:, y]` hands out. What is left costs $O(mL^2)$ time and $O(mL)$ memory (with $Y$ as a matrix it would be $O(mL(L+C))$).
+#
+# The library also takes **several labels** of a sample, as a row of a 0/1 matrix. Samples with the same set of labels then form a group, and $T\in\{0,1\}^{C\times C}$ has a 1 where two of the $C$ sets share a label. For classes $T=I$ and Eqs. (14) and (15) hold as they stand; notebook 09 derives what $T$ changes.
 
 
 # %% tags=["export"]
@@ -501,33 +507,14 @@ def label_groups(y: ArrayLike | Groups) -> Groups:
     return Groups(number.ravel(), (sets @ sets.T > 0).astype(np.float64))
 
 
-# %% [markdown]
-# Three photographs with a cat, with a sofa, and with both make three sets:
-
-# %%
-print(label_groups([[1, 0], [0, 1], [1, 1]]).shared.astype(int))
-
-# %% [markdown]
-# Back to $\|V\|^2$. Multiply it out, and turn each inner product of $m\times m$ matrices into a small one by rotating traces:
-#
-# $$ \begin{aligned} \|H^\top H\|^2 &= \operatorname{tr}(H^\top H\,H^\top H) = \operatorname{tr}(HH^\top\,HH^\top) = \|HH^\top\|^2 && L\times L\\ \langle H^\top H, Y^\top TY\rangle &= \operatorname{tr}(H^\top H\,Y^\top TY) = \operatorname{tr}(YH^\top\,HY^\top T) = \langle HY^\top, HY^\top T\rangle && L\times C\\ \langle H^\top H, \mathbf 1\mathbf 1^\top\rangle &= \operatorname{tr}(\mathbf 1^\top H^\top\,H\mathbf 1) = \|H\mathbf 1\|^2 && L\times1\\ \|S\|^2 &= m^2 && \text{every entry is } \pm1 \end{aligned} $$
-#
-# $$ \|V\|^2 = \tfrac1{L^2}\|H^\top H\|^2 - \tfrac2L\langle H^\top H, S\rangle + \|S\|^2 = \tfrac1{L^2}\|HH^\top\|^2 - \tfrac2L\big(2\langle HY^\top, HY^\top T\rangle - \|H\mathbf 1\|^2\big) + m^2 . \tag{14} $$
-#
-# In the gradient, multiply out $HV$ and set the brackets so that no $m\times m$ product arises:
-#
-# $$ \frac{\partial J}{\partial H} = \tfrac2{mL}\Big[\tfrac1L(HH^\top)H - 2(HY^\top T)Y + (H\mathbf 1)\mathbf 1^\top\Big] . \tag{15} $$
-#
-# Nothing has been approximated. Column $i$ of $HY^\top$ is the sum of the outputs of class $i$, and $(\cdot)Y$ hands each sample the column of its class. So even $Y$ need not be formed: `bincount` adds by class, `[:, y]` hands out. What is left costs $O(mL^2)$ time and $O(mL)$ memory (with $Y$ as a matrix it would be $O(mL(L+C))$). Sets of labels add the product with $T$: $O(LC^2)$ time, $O(C^2)$ memory.
-
-
 # %% tags=["export"]
 def pairwise_similarity(H: Array, y: ArrayLike | Groups) -> tuple[float, Array]:
     """1/(2m) ||H^T H / L - S||^2, and dH: Eqs. (14), (15) of notebook 05.
 
     S_ij is +1 where samples i and j share a label and -1 where they do not; y are labels, or what
     `label_groups` makes of them. S has m x m entries and is never formed: time O(m L^2), memory
-    O(m L), whatever the number of classes; and O(L C^2), O(C^2) more for C sets of several labels.
+    O(m L), whatever the number of classes. For C sets of several labels these are Eqs. (8), (9) of
+    notebook 09, with O(L C^2) and O(C^2) more.
     """
     L, m = H.shape
     y, T = label_groups(y)
@@ -572,59 +559,6 @@ for m_few in (500, 1000, 2000):
 
 # %% [markdown]
 # Twice the samples take four times the memory with the matrix, and twice without.
-#
-# ### Several labels, against the matrix of pairs
-#
-# The same checks with labels drawn at random, three in ten of them present. The more labels there are, the more sets occur, until nearly every sample has a set of its own. Then $T$ is as large as the matrix that we meant to avoid.
-
-
-# %%
-def with_the_matrix(H, Y):
-    Y = Y.astype(float)
-    S = np.where(Y @ Y.T > 0, 1.0, -1.0)  # a label in common
-    V = H.T @ H / len(H) - S  # (12)
-    return np.sum(V**2) / (2 * len(Y)), 2 / H.size * H @ V  # (13)
-
-
-def case_several(rng):
-    H, _ = random_codes(rng)
-    Y = rng.random((H.shape[1], 3)) < 0.4
-    return lambda H: pairwise_similarity(H, Y), H
-
-
-# %%
-several = {}
-for n_labels in (3, 6, 12, 24):
-    H, Y = rng.standard_normal((16, 2000)), rng.random((2000, n_labels)) < 0.3
-    (value, dH), (explicit, explicit_dH) = pairwise_similarity(H, Y), with_the_matrix(H, Y)
-    np.testing.assert_allclose(value, explicit, rtol=1e-10)
-    np.testing.assert_allclose(dH, explicit_dH, rtol=0, atol=1e-10 * np.abs(dH).max())
-    several[len(label_groups(Y).shared)] = H, Y
-    print(f"{n_labels:2d} labels: values {value:.4f} and {explicit:.4f}")
-print("sets:", *several)
-
-# %% tags=["nbval-ignore-output"]
-verify("several labels", case_several)
-cost = {}
-for n_sets, (H, Y) in several.items():
-    forms = (with_the_matrix, Y), (pairwise_similarity, Y), (pairwise_similarity, label_groups(Y))
-    seconds = [min(timeit.repeat(partial(f, H, y), number=1, repeat=3)) for f, y in forms]
-    cost[n_sets] = [peak_memory(f, H, y) for f, y in forms[:2]]
-    told = "{:5.1f} MB, {:5.1f} ms with the matrix, {:5.1f} MB, {:5.1f} ms without"
-    numbers = cost[n_sets][0], 1e3 * seconds[0], cost[n_sets][1], 1e3 * seconds[1]
-    print(
-        f"{n_sets:4d} sets:",
-        told.format(*numbers),
-        f"({1e3 * seconds[2]:.1f} ms with sets at hand)",
-    )
-
-# %%
-(few_with, few_without), *_, (many_with, many_without) = cost.values()
-assert few_without < few_with / 20 and many_with / 5 < many_without < many_with
-print("eight sets: under 5 % of the memory; a set for nearly every sample: over 20 %, still less")
-
-# %% [markdown]
-# So the sets pay as long as they repeat; where they do not, the cost grows with $m^2$ as that of the matrix does. They are found once for a training, not in every evaluation, which is why the function takes `label_groups(y)` too.
 #
 # ### The floor
 #
@@ -798,7 +732,7 @@ for name, value in start.items():
 # | `balance(H)` | (10) | (11) | $m$ |
 # | `pairwise_similarity(H, y)` | (14) | (15) | $m$ |
 #
-# All return (value, gradient), scaled as in the slides, without $\lambda$. `label_groups(y)` finds the sets of several labels. The next two notebooks build what minimises their sum: L-BFGS for $W$ and $c$ (06), coordinate descent for $B$ (07).
+# All return (value, gradient), scaled as in the slides, without $\lambda$. `label_groups(y)` finds the sets of several labels (notebook 09). The next two notebooks build what minimises their sum: L-BFGS for $W$ and $c$ (06), coordinate descent for $B$ (07).
 #
 # ## Questions
 #

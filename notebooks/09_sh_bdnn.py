@@ -8,7 +8,8 @@
 # * how low the pairwise term can go, and which outputs of the code layer reach that floor;
 # * why the best codes for a given network are its signs, and why the code layer may be rotated first;
 # * what a low precision after the first rounds means: classes that share a code;
-# * which start and which variables find the floor soonest, and that the floor is not all.
+# * which start and which variables find the floor soonest, and that the floor is not all;
+# * how sets of labels take the place of classes, without a matrix of all pairs.
 #
 # **What you need.** Notebooks 03 to 08. About 50 minutes to read; a minute and a half to run.
 
@@ -79,7 +80,6 @@ from bdnn.uh_bdnn import SAMPLE, DeepEncoder, encoder_objective
 
 # %%
 import matplotlib.pyplot as plt
-
 from bdnn.course.plotting import network_diagram, save_figure
 
 fig, ax = plt.subplots(figsize=(7.5, 3.4))
@@ -130,9 +130,9 @@ print(f"layers {sizes}, {m} samples, {counts.min()} to {counts.max()} of each cl
 #
 # ## Compute value and gradient
 #
-# All terms are functions of notebook 05, the similarity among them: its $m\times m$ matrix is never formed. With one-hot labels $Y\in\{0,1\}^{C\times m}$ we have $S=2Y^\top TY-\mathbf 1\mathbf 1^\top$; until a sample has several labels, near the end, $T=I$. The gradient needs only $HH^\top$ and the sums of the outputs of each class, the columns of $HY^\top$:
+# All terms are functions of notebook 05, the similarity among them: its $m\times m$ matrix is never formed. With one-hot labels $Y\in\{0,1\}^{C\times m}$ we have $S=2Y^\top Y-\mathbf 1\mathbf 1^\top$. The gradient needs only $HH^\top$ and the sums of the outputs of each class, the columns of $HY^\top$:
 #
-# $$ \frac{\partial}{\partial H}\,\tfrac1{2m}\big\|\tfrac1LH^\top H-S\big\|^2=\tfrac2{mL}\Big[\tfrac1L(HH^\top)H-2(HY^\top T)Y+(H\mathbf 1)\mathbf 1^\top\Big]. \tag{2} $$
+# $$ \frac{\partial}{\partial H}\,\tfrac1{2m}\big\|\tfrac1LH^\top H-S\big\|^2=\tfrac2{mL}\Big[\tfrac1L(HH^\top)H-2(HY^\top)Y+(H\mathbf 1)\mathbf 1^\top\Big]. \tag{2} $$
 #
 # Each term adds its part to $\partial J/\partial H$, and backpropagation does the rest. This is `encoder_objective` of notebook 08 with one more term.
 
@@ -166,9 +166,7 @@ theta0 = flatten(*initial_weights(X, sizes, rng))
 B0 = itq_codes(X, L, rng)  # the paper starts here, too
 exact = {"X": X.astype(float), "B": B0.astype(float), "y": y, "sizes": sizes, "lambdas": lambdas}
 error = gradient_error(partial(supervised_objective, **exact), theta0, rng, 10)
-print(
-    f"{theta0.size:,} parameters; the gradient's error is below 1e-7: about 1e{np.log10(error):.0f}"
-)
+print(f"{theta0.size:,} parameters, error of the gradient about 1e{np.log10(error):.0f}")
 
 # %% [markdown]
 # ## Find the floor of the similarity
@@ -176,17 +174,23 @@ print(
 # $\frac1LH^\top H$ is positive semidefinite and $S$ is not, so the similarity cannot vanish (notebook 05). How low can it go? Let $N=YY^\top$ be the diagonal matrix of the class counts $n_1,\dots,n_C$. The columns of $Y^\top N^{-1/2}$ are orthonormal, and
 #
 # $$
-# S=Y^\top(2T-\mathbf 1\mathbf 1^\top)Y=(Y^\top N^{-1/2})\,M\,(Y^\top N^{-1/2})^\top,\qquad
-# M=N^{1/2}(2T-\mathbf 1\mathbf 1^\top)N^{1/2}\in\mathbb R^{C\times C}. \tag{3}
+# S=Y^\top(2I-\mathbf 1\mathbf 1^\top)Y=(Y^\top N^{-1/2})\,M\,(Y^\top N^{-1/2})^\top,\qquad
+# M=N^{1/2}(2I-\mathbf 1\mathbf 1^\top)N^{1/2}\in\mathbb R^{C\times C}. \tag{3}
 # $$
 #
-# So the eigenvalues of $S$ are those of the small $M=U\operatorname{diag}(\mu)U^\top$, and zeros. The nearest positive semidefinite matrix of rank at most $L$ keeps the $L$ largest of the positive ones. Outputs that reach it exist: give every sample of class $i$ the $i$-th column of
+# So the eigenvalues of $S$ are those of the small $M=U\operatorname{diag}(\mu)U^\top$, and zeros.
+#
+# **Stop.** Do exercise 9.A now, in [09_exercises](exercises/09_exercises.ipynb); what follows gives the answer.
+#
+# The nearest positive semidefinite matrix of rank at most $L$ keeps the $L$ largest of the positive eigenvalues. Outputs that reach it exist: give every sample of class $i$ the $i$-th column of
 #
 # $$ A=\sqrt L\,\operatorname{diag}(\mu_+)^{1/2}U_+^\top N^{-1/2}\in\mathbb R^{L\times C}, \tag{4} $$
 #
 # where $\mu_+$ and $U_+$ hold the kept eigenvalues and their eigenvectors (missing rows of $A$ are 0). Then
 #
 # $$ \tfrac1{2m}\|\tfrac1LH^\top H-S\|^2=\tfrac1{2m}\Big(m^2-\sum_{k\le L,\ \mu_k>0}\mu_k^2\Big). \tag{5} $$
+#
+# (In the code $T$ stands for the $I$ of (3): for samples with several labels, near the end of this page.)
 
 
 # %% tags=["export"]
@@ -253,10 +257,9 @@ def turn_to_codes(H: Array, n_iter: int = 20) -> Array:
 H0 = forward(*unflatten(theta0, sizes), X)[-1]
 R = turn_to_codes(H0)
 for name, H in (("H", H0), ("R H", R @ H0)):
-    print(f"{name:3}: equality {losses.equality(H, sgn(H))[0]:5.2f}, similarity", end=" ")
-    print(
-        f"{losses.pairwise_similarity(H, y)[0]:.1f}, independence {losses.independence(H)[0]:.2f}"
-    )
+    similar, apart = losses.pairwise_similarity(H, y)[0], losses.independence(H)[0]
+    print(f"{name:3}: equality {losses.equality(H, sgn(H))[0]:5.2f}", end="")
+    print(f", similarity {similar:.1f}, independence {apart:.2f}")
 
 # %% [markdown]
 # **Departure:** the authors' program updates $B$ without a rotation. Exercise 9.3 measures what the rotation is worth.
@@ -410,20 +413,15 @@ print("similarity below 0.39 m, where the floor for codes of ten equal classes i
 print("all classes are more than 5 bits apart: no ball of radius 2 holds two of them")
 
 # %%
-few = class_vectors(counts, 8)[0]  # (8, C)
-S = 2 * np.eye(C) - 1
-
-
-def bits_apart(B):
-    return int(metrics.hamming_distances(B.T, B.T)[np.triu_indices(C, 1)].min())
-
-
+few, S = class_vectors(counts, 8)[0], 2 * np.eye(C) - 1
 lowest, chosen = [], []
 for seed in range(10):
     rotations = np.random.default_rng(seed)
     tried = [codes_near(few, rotations) for _ in range(200)]
-    lowest.append(bits_apart(min(tried, key=lambda B: counts @ (B.T @ B / 8 - S) ** 2 @ counts)))
-    chosen.append(bits_apart(class_codes(counts, 8, np.random.default_rng(seed))))
+    best = min(tried, key=lambda B: counts @ (B.T @ B / 8 - S) ** 2 @ counts)
+    ours = class_codes(counts, 8, np.random.default_rng(seed))
+    for B, found in ((best, lowest), (ours, chosen)):
+        found.append(int(metrics.hamming_distances(B.T, B.T)[np.triu_indices(C, 1)].min()))
 print("8 bits, ten seeds: the two nearest classes, bits apart")
 print("lowest loss of 200:", *lowest)
 print("what is chosen:    ", *chosen)
@@ -680,31 +678,21 @@ class SHBDNN(DeepEncoder):
 #
 # ITQ-CCA is the baseline, the supervised half of notebook 03. Now the test queries come in. One run each: an anecdote, which the recorded runs below replace.
 
-
-# %%
-def measure(estimator):
-    estimator.fit(dataset.train, dataset.labels.train)
-    codes = (estimator.transform(part) for part in (dataset.query, dataset.database))
-    return estimator, metrics.evaluate(*codes, dataset.relevant)
-
-
 # %% tags=["nbval-ignore-output"]
 results = {}
-print("method  bits  P@r=2 %   mAP %  empty balls  imbalance  dependence")
+print("method  bits  P@r=2 %   mAP %  empty balls  dependence")
 for bits in (8, 16):
-    for estimator in (ITQCCA(bits), SHBDNN(bits, max_alternations=4)):
-        name = type(estimator).__name__
-        model, row = results[name, bits] = measure(estimator)
-        print(f"{name:6}  {bits:4d}  {100 * row['precision_at_2']:7.2f}", end="")
-        print(f"  {100 * row['map_standard']:6.2f}  {row['empty_share']:11.3f}", end="")
-        print(f"  {row['balance']:9.4f}  {row['independence']:10.4f}")
+    for model in (ITQCCA(bits), SHBDNN(bits, max_alternations=4)):
+        codes = model.fit(dataset.train, dataset.labels.train).transform
+        row = metrics.evaluate(codes(dataset.query), codes(dataset.database), dataset.relevant)
+        name, empty = type(model).__name__, row["empty_share"]
+        P2, mAP = results[name, bits] = 100 * row["precision_at_2"], 100 * row["map_standard"]
+        print(f"{name:6}  {bits:4d}  {P2:7.2f}  {mAP:6.2f}  {empty:11.3f}", end="")
+        print(f"  {row['independence']:10.4f}")
 
 # %%
 for bits in (8, 16):
-    (model, sh), (_, cca) = results["SHBDNN", bits], results["ITQCCA", bits]
-    assert sh["precision_at_2"] > cca["precision_at_2"] + 0.05
-    assert sh["map_standard"] > cca["map_standard"] + 0.05
-    assert model.history_[model.best_]["similarity"] > model.floor_
+    assert np.all(np.subtract(results["SHBDNN", bits], results["ITQCCA", bits]) > 5)
 print("at both lengths more than five points of precision and of mAP above ITQ-CCA")
 
 # %% [markdown]
@@ -714,9 +702,47 @@ print("at both lengths more than five points of precision and of mAP above ITQ-C
 #
 # ## Learn from several labels of a sample
 #
-# The usual data of the field (NUS-WIDE, COCO) give a photograph several labels, as a row of a 0/1 matrix, and call two photographs similar if they share one. Notebook 05 has shown what that changes: sets of labels take the place of the classes, and $T$ says which sets share a label. With this $T$, Eqs. (2) to (5) and the start from class codes hold as they stand. One thing is different: sets may be similar, so that the class vectors give them similar codes.
+# The usual data of the field (NUS-WIDE, COCO) give a photograph several labels, as a row of a 0/1 matrix, and call two photographs similar if they share one. Photographs with the same *set* of labels have the same row in $S$. So the sets take the place of the classes: $C$ is the number of sets that occur, $Y\in\{0,1\}^{C\times m}$ says which of them a sample has, and $T\in\{0,1\}^{C\times C}$ has a 1 where two sets share a label. With one label for each sample $T=I$. (The empty set shares none, not even with itself: a sample without labels is similar to no other, as it is relevant to none when codes are measured.) The sets of a sofa, a cat, and both:
+
+# %%
+print(label_groups([[0, 1], [1, 0], [1, 1]]).shared.astype(int))
+
+# %% [markdown]
+# $Y^\top TY$ has a 1 for pairs of samples that share a label and 0 for others, so
 #
-# For an example, two digits stand side by side. Its labels are the digits, and pictures are similar if they have a digit in common.
+# $$ S=2\,Y^\top TY-\mathbf 1\mathbf 1^\top. \tag{7} $$
+#
+# **Stop.** Do exercise 9.B now, in [09_exercises](exercises/09_exercises.ipynb); what follows gives the answer.
+#
+# One inner product has changed. Rotate its trace, $\langle H^\top H,Y^\top TY\rangle=\operatorname{tr}(YH^\top\,HY^\top T)=\langle HY^\top,HY^\top T\rangle$, and Eq. (14) of notebook 05 becomes
+#
+# $$ \big\|\tfrac1LH^\top H-S\big\|^2=\tfrac1{L^2}\|HH^\top\|^2-\tfrac2L\big(2\langle HY^\top,HY^\top T\rangle-\|H\mathbf 1\|^2\big)+m^2. \tag{8} $$
+#
+# The gradient (2) is that of notebook 05 as well, with brackets set so that no product is $m\times m$:
+#
+# $$ \frac{\partial}{\partial H}\,\tfrac1{2m}\big\|\tfrac1LH^\top H-S\big\|^2=\tfrac2{mL}\Big[\tfrac1L(HH^\top)H-2(HY^\top T)Y+(H\mathbf 1)\mathbf 1^\top\Big]. \tag{9} $$
+#
+# Beside $O(mL^2)$ time and $O(mL)$ memory the product with $T$ takes $O(LC^2)$ time, and $T$ itself $O(C^2)$ memory. Here both are compared with the explicit matrix, for 2,000 samples whose labels are drawn at random, three in ten of them present:
+
+# %%
+rng = np.random.default_rng(0)
+print("labels  sets       S        T")
+for n_labels in (3, 12, 24):
+    H, Y = rng.standard_normal((L, 2000)), rng.random((2000, n_labels)) < 0.3
+    S = np.where(Y.astype(float) @ Y.T > 0, 1.0, -1.0)
+    V = H.T @ H / L - S
+    value, dH = losses.pairwise_similarity(H, Y)
+    np.testing.assert_allclose(value, np.sum(V**2) / 4000, rtol=1e-10)
+    np.testing.assert_allclose(dH, H @ V / (1000 * L), rtol=0, atol=1e-10 * np.abs(dH).max())
+    T = label_groups(Y).shared
+    print(f"{n_labels:6} {len(T):5} {S.nbytes / 1e6:4.0f} MB {T.nbytes / 1e6:5.1f} MB")
+
+# %% [markdown]
+# Values and gradients agree to 1e-10 of their size. The sets pay as long as they repeat: with 24 labels nearly every sample has a set of its own, and $T$ is as large as the matrix that we meant to avoid.
+#
+# $T$ takes the place of $I$ in (3), too. So the floor, the class vectors and the start from class codes hold as they stand. One thing is different: sets may be similar, so that the class vectors give them similar codes.
+#
+# For an example, two digits stand side by side. Its labels are the digits, and pictures are similar if they have a digit in common. Their floor by Eq. (5) is that of the eigenvalues of the whole $S$:
 
 # %%
 rng = np.random.default_rng(0)
@@ -733,9 +759,6 @@ pictures, marks = side_by_side(dataset.train, dataset.labels.train, 2000)
 queries, marks_query = side_by_side(dataset.query, dataset.labels.query, 500)
 number, T = label_groups(marks)
 print(f"{len(pictures):,} pictures, {len(T)} sets of labels")
-
-# %% [markdown]
-# The floor by Eq. (5) is that of the eigenvalues of the whole $S$:
 
 # %%
 A, floor = class_vectors(np.bincount(number), L, T)
@@ -758,17 +781,14 @@ for name, target in (("each set a class", number), ("labels shared", marks)):
 
 
 # %%
-def mean_ap(method, name):
-    return found[method, name]["map_standard"]
-
-
+mAP = {key: row["map_standard"] for key, row in found.items()}
 for method, points in (("ITQCCA", 0.04), ("SHBDNN", 0.1)):
-    assert mean_ap(method, "labels shared") > mean_ap(method, "each set a class") + points
-assert mean_ap("SHBDNN", "labels shared") > mean_ap("ITQCCA", "labels shared") + 0.05
+    assert mAP[method, "labels shared"] > mAP[method, "each set a class"] + points
+assert mAP["SHBDNN", "labels shared"] > mAP["ITQCCA", "labels shared"] + 0.05
 print("more than 4 points of mAP for ITQ-CCA and 10 for SH-BDNN, which then leads by more than 5")
 
 # %% [markdown]
-# One run, an anecdote; but the objective that knows what is relevant should win. The price: $M$ is $C\times C$ with one row for each set, and its eigenvectors take $O(C^3)$. Ten digits make no more than 55 sets of one or two. With many labels nearly every photograph has a set of its own, $M$ is as large as $S$, and nothing is gained (notebook 05 has the numbers); then train on a part of the samples.
+# One run, an anecdote; but the objective that knows what is relevant should win. The price of the start: $M$ is $C\times C$, and its eigenvectors take $O(C^3)$. Ten digits make no more than 55 sets of one or two. Where nearly every photograph has a set of its own, train on a part of the samples.
 #
 # ## All of MNIST, beside the published figures
 #
@@ -806,33 +826,23 @@ def compare(data):
     print("method  bits  seeds    P@r=2 in %  published      mAP in %  empty balls  seconds")
     for method in ("ITQCCA", "SHBDNN"):
         for bits in LENGTHS:
-            rows = rows_of(method, data, bits)
-            if not rows:
-                continue
-            empty, seconds = (np.mean([r[k] for r in rows]) for k in ("empty_share", "fit_seconds"))
-            print(
-                f"{method:6}  {bits:4d}  {len(rows):5d} {spread(rows, 'precision_at_2'):>14}",
-                end="",
-            )
-            print(
-                f"  {PUBLISHED[method, data][bits]:9.2f} {spread(rows, 'map_standard'):>14}", end=""
-            )
-            print(f"  {empty:11.3f}  {seconds:7.0f}")
+            if rows := rows_of(method, data, bits):
+                P2, mAP = spread(rows, "precision_at_2"), spread(rows, "map_standard")
+                empty = np.mean([row["empty_share"] for row in rows])
+                seconds = np.mean([row["fit_seconds"] for row in rows])
+                published = PUBLISHED[method, data][bits]
+                print(f"{method:6}  {bits:4d}  {len(rows):5d} {P2:>14}  {published:9.2f}", end="")
+                print(f" {mAP:>14}  {empty:11.3f}  {seconds:7.0f}")
 
 
 compare("mnist")
 
 
 # %%
-def verdict(data):
-    for bits in LENGTHS:
-        ours = [row["precision_at_2"] for row in rows_of("SHBDNN", data, bits)]
-        published = PUBLISHED["SHBDNN", data][bits]
-        above = sum(value >= published for value in ours)
-        print(f"{bits:2d} bits: {above} of {len(ours)} seeds reach the published {published:.2f} %")
-
-
-verdict("mnist")
+for bits in LENGTHS:
+    P2 = [row["precision_at_2"] for row in rows_of("SHBDNN", "mnist", bits)]
+    assert len(P2) >= 3 and min(P2) >= PUBLISHED["SHBDNN", "mnist"][bits]
+print("at each length every seed of SH-BDNN reaches the published precision")
 
 # %% [markdown]
 # **Departure, measured:** what is it worth that each of the first rounds takes another part of the samples? The same training with one part for all of them (`course.py run --variant "one part"`), 16 bits:
@@ -847,15 +857,12 @@ for name, rows in (("another part", rows_of("SHBDNN", "mnist", 16)), ("one part"
 MNIST_COUNTS = np.array([5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949])
 fig, axes = plt.subplots(1, 2, figsize=(8, 3.2))
 for bits, marker in zip(LENGTHS, "os^D"):
-    for row in rows_of("SHBDNN", "mnist", bits)[:1]:
-        seen = np.array([entry.get("samples", 58_000) for entry in row["history"]])
-        floors = np.array([class_vectors(MNIST_COUNTS * n / 60_000, bits)[1] for n in seen])
-        similarity = np.array([entry["similarity"] for entry in row["history"]])
-        score = [100 * entry["score"] for entry in row["history"]]
-        _ = axes[0].semilogy(
-            (similarity - floors) / (0.02 * seen), marker=marker, label=f"{bits} bits"
-        )
-        _ = axes[1].plot(score, marker=marker)
+    history = rows_of("SHBDNN", "mnist", bits)[0]["history"]
+    seen = np.array([entry.get("samples", 58_000) for entry in history])
+    floors = np.array([class_vectors(MNIST_COUNTS * n / 60_000, bits)[1] for n in seen])
+    above = np.array([entry["similarity"] for entry in history]) - floors
+    _ = axes[0].semilogy(above / (0.02 * seen), marker=marker, label=f"{bits} bits")
+    _ = axes[1].plot([100 * entry["score"] for entry in history], marker=marker)
 _ = axes[0].set(xlabel="round", ylabel="class directions above the floor")
 _ = axes[0].set_yticks([0.2, 0.5, 1, 2], ["0.2", "0.5", "1", "2"])
 axes[0].minorticks_off()
@@ -876,12 +883,10 @@ compare("cifar10")
 # %%
 for bits in LENGTHS:
     pair = [rows_of(method, "cifar10", bits) for method in ("SHBDNN", "ITQCCA")]
-    if all(pair):
-        sh, cca = (np.mean([row["precision_at_2"] for row in rows]) for rows in pair)
-        published = PUBLISHED["SHBDNN", "cifar10"][bits] - PUBLISHED["ITQCCA", "cifar10"][bits]
-        print(
-            f"{bits:2d} bits: SH-BDNN - ITQ-CCA {sh - cca:+6.2f} points, published {published:+.2f}"
-        )
+    sh, cca = (np.mean([row["precision_at_2"] for row in rows]) for rows in pair)
+    published = PUBLISHED["SHBDNN", "cifar10"][bits] - PUBLISHED["ITQCCA", "cifar10"][bits]
+    assert sh - cca > published
+    print(f"{bits:2d} bits: SH-BDNN - ITQ-CCA {sh - cca:+6.2f} points, published {published:+.2f}")
 
 # %% [markdown]
 # The lead is larger than the published one. The features may be a reason, although ITQ-CCA comes out near its published figures on ours: a network may gain from better features where a linear method does not. Three of our departures are further candidates: all 50,000 labels where the authors' program takes 30,000; the start from class codes; the centred input. Which of them it is has not been measured here.
@@ -930,15 +935,7 @@ for bits in LENGTHS:
 #
 # </details>
 #
-# **Question 4.** How is the height above the floor of the similarity read?
-#
-# <details><summary>Answer</summary>
-#
-# In class directions: for ten classes of equal size each direction that the network has not learned costs $0.02\,m$. Two classes that share an output cost one direction.
-#
-# </details>
-#
-# **Question 5.** With whitened input and class codes the objective comes down furthest, and the queries find less. How is that possible?
+# **Question 4.** With whitened input and class codes the objective comes down furthest, and the queries find less. How is that possible?
 #
 # <details><summary>Answer</summary>
 #
@@ -947,6 +944,8 @@ for bits in LENGTHS:
 # </details>
 #
 # ## Exercises
+#
+# **Write it yourself**, if you have not done so on the way: the similarities of the class vectors, and the similarity term of sets of labels, each with a cell that checks it, in [09_exercises](exercises/09_exercises.ipynb).
 #
 # **9.1** (on paper) Show that two classes which share one output, with all other class vectors at the floor of the remaining problem, cost one class direction: $0.02\,m$ for ten equal classes.
 #

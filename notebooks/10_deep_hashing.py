@@ -954,9 +954,13 @@ for seed in range(3):
         walk[seed, swaps] = *found, metrics.independence(codes[1])
 
 # %% tags=["nbval-ignore-output"]
-print("mean of three seeds, % " + "".join(f"{name:>19}" for name in MEASURES))
-for name, values in zip(SWAPS, walk.mean(axis=0)):
-    print(f"{name:22} " + "".join(f"{v:19.1f}" for v in values[:4]) + f"{values[4]:19.3f}")
+changes = np.diff(walk, axis=1, prepend=walk[:, :1])  # what a swap did to a measure
+marks = np.where((changes > 0).all(axis=0), "+", np.where((changes < 0).all(axis=0), "-", " "))
+print("means of three seeds, % " + "".join(f"{name:>19}" for name in MEASURES))
+for name, values, mark in zip(SWAPS, walk.mean(axis=0), marks):
+    cells = [f"{v:.1f}{sign}" for v, sign in zip(values, mark)]
+    cells[4] = f"{values[4]:.3f}{mark[4]}"
+    print(f"{name:23} " + "".join(f"{cell:>19}" for cell in cells))
 fig, axes = plt.subplots(1, 2, figsize=(8.4, 3.0), layout="constrained")
 for ax, first, title in zip(axes, (0, 2), ("20 nearest neighbours", "class labels")):
     for k, label, marker in ((first, "P@r=2", "o"), (first + 1, "mAP", "s")):
@@ -973,19 +977,6 @@ _ = axes[1].legend()
 save_figure(fig, "10_bridge")
 
 
-# %% tags=["nbval-ignore-output"]
-def direction(changes):
-    """What a swap did to a measure, if it did it in every seed."""
-    return "rises" if np.all(changes > 0) else "falls" if np.all(changes < 0) else "either way"
-
-
-for k, swap in enumerate(SWAPS[1:], 1):
-    print(f"+ {swap}")
-    for j, what in enumerate(MEASURES):
-        found = walk[:, k, j] - walk[:, k - 1, j]
-        scale = f"{found.mean():+.3f}" if what == "dependence" else f"{found.mean():+.1f} points"
-        print(f"    {what:18} {direction(found):10} ({scale} in the mean)")
-
 # %%
 assert np.all(walk[:, 1, 0] > walk[:, 0, 0]) and np.all(walk[:, 1, 4] < walk[:, 0, 4])
 assert np.all(walk[:, 1, 3] < walk[:, 0, 3])
@@ -998,78 +989,17 @@ print(
 )
 
 # %% [markdown]
-# Read the figure from top to bottom, and the lines above it for what happened in *every* seed. Independence buys precision at radius 2 under neighbours: codes that depend less on each other fill more of the cube. It costs mAP under classes, where it raises precision too: the two measures differ as much as the two protocols do. The new layers begin anew, fitted to the codes in one short round, and lose under neighbours (notebook 08 shows the same drop after its round 0, and no difference between tanh and identity); the rounds with free codes and a decoder make up for it: they add to mAP under neighbours, while the gain in precision is that of independence. On 1,500 digits, after four rounds; the rows below are the whole methods on more data.
+# Read table and figure from top to bottom. In the table a sign stands where a swap changed the measure in the same direction in *every* seed. Independence buys precision at radius 2 under neighbours: codes that depend less on each other fill more of the cube. It costs mAP under classes, where it raises precision too: the two measures differ as much as the two protocols do. The new layers begin anew, fitted to the codes in one short round, and lose under neighbours (notebook 08 shows the same drop after its round 0, and next to none between tanh and identity); the rounds with free codes and a decoder make up for it: they add to mAP under neighbours, while the gain in precision is that of independence. On 1,500 digits, after four rounds; the rows below are the whole methods on more data.
 #
 # ## Two verdicts
 #
-# One run is an anecdote. The rows of `notebooks/results` were recorded with `course.py run`; the number of seeds stands beside them. The BDNN paper judges unsupervised methods by the 50 nearest Euclidean neighbours; DH's authors judge them by class labels. Both belong on the page.
+# One run is an anecdote. The rows of `notebooks/results` were recorded with `course.py run`; the number of seeds stands beside them. The BDNN paper judges unsupervised methods by the nearest Euclidean neighbours; DH's authors judge them by class labels. Both belong on the page. The protocol of DH's authors, quoted from memory, is that of the 5,000 digits: 100 queries of each class, and all other samples are database and training set.
 
 # %%
 from bdnn.course.records import read_folder, usual_runs
 
 recorded = [row for rows in read_folder().values() for row in rows]
-SHORT = {"DeepHashing": "DH", "SupervisedDeepHashing": "supervised DH"}
-
-
-def runs_of(data, ground_truth, split):
-    """{(method, bits): rows}, one for each seed, with the default settings."""
-    return usual_runs(recorded, data=data, ground_truth=ground_truth, split=split)
-
-
-def spread(rows, key, digits=2):
-    values = [row[key] for row in rows]
-    deviation = f" ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
-    return f"{np.mean(values):.{digits}f}{deviation}"
-
-
-# %%
-COLUMNS = {"precision_at_2": 2, "map_standard": 2, "balance": 3, "independence": 3}
-
-
-def compare(data, ground_truth, split):
-    runs = runs_of(data, ground_truth, split)
-    print("bits  method  seeds       P@r=2 %         mAP %      imbalance     dependence")
-    for bits in (8, 16, 24, 32):
-        for method in ("DeepHashing", "ITQ", "UHBDNN"):
-            if rows := runs.get((method, bits)):
-                cells = [f"{spread(rows, key, digits):>15}" for key, digits in COLUMNS.items()]
-                print(f"{bits:4d}  {SHORT.get(method, method):6} {len(rows):5d}" + "".join(cells))
-
-
-compare("mnist", "knn50", "60000 train, 60000 database")
-
-# %%
-runs = runs_of("mnist", "knn50", "60000 train, 60000 database")
-for key, what in (("balance", "imbalance"), ("independence", "dependence")):
-    means = {}
-    for (method, _), found in runs.items():
-        if method in ("DeepHashing", "ITQ", "UHBDNN"):
-            name = SHORT.get(method, method)
-            means.setdefault(name, []).append(np.mean([row[key] for row in found]))
-    ranked = sorted((np.mean(values), name) for name, values in means.items())
-    print(f"{what}, lowest first:", ", ".join(f"{name} {value:.3f}" for value, name in ranked))
-
-# %% [markdown]
-# That was all of MNIST under neighbours. Now class labels, three seeds of the digits that ship, in the protocol of DH's authors, quoted from memory: 100 queries of each class drawn with the seed, all other samples are database and training set.
-
-# %%
-compare("mnist5k", "labels", "dh: 4000 train, 4000 database")
-
-
-# %%
-def verdict(runs, ours, theirs):
-    """How often the mean of BDNN is above that of Deep Hashing, by measure."""
-    lengths = [L for L in (8, 16, 24, 32) if (ours, L) in runs and (theirs, L) in runs]
-    for key, what in (("precision_at_2", "P@r=2"), ("map_standard", "mAP")):
-        pairs = [(runs[ours, L], runs[theirs, L]) for L in lengths]
-        gaps = [np.subtract(*(np.mean([r[key] for r in rows]) for rows in pair)) for pair in pairs]
-        if gaps:
-            above = f"{sum(gap > 0 for gap in gaps)} of {len(gaps)} lengths"
-            print(f"  {ours} above {SHORT[theirs]} in {what:5}: {above}", end="")
-            print(f", by {min(gaps):+.1f} to {max(gaps):+.1f} points")
-
-
-RECORDED = {
+PLACES = {
     "MNIST, 50 neighbours": ("mnist", "knn50", "60000 train, 60000 database"),
     "CNN features of CIFAR-10, 50 neighbours": ("cifar10", "knn50", "50000 train, 50000 database"),
     "HOG of CIFAR-10, 50 neighbours": ("cifar10-hog-jpeg", "knn50", "50000 train, 50000 database"),
@@ -1078,45 +1008,74 @@ RECORDED = {
     "MNIST, class labels": ("mnist", "labels", "60000 train, 60000 database"),
     "CNN features of CIFAR-10, class labels": ("cifar10", "labels", "50000 train, 50000 database"),
 }
-for where, key in RECORDED.items():
-    print(where)
-    verdict(runs_of(*key), "UHBDNN", "DeepHashing")
-
-# %% [markdown]
-# Read these with the deviations above. A heading without a line has not been recorded. And now in plain words, one verdict for each way of judging:
+PROTOCOLS = {  # the last word of a place says how it is judged
+    judged: [where for where in PLACES if where.endswith(judged)]
+    for judged in ("neighbours", "class labels")
+}
+MEASURED = "precision_at_2", "map_standard", "balance", "independence"
 
 
 # %%
-def ahead(place, ours, theirs, key):
-    """Entries where the mean of one method is above that of another; and all of them."""
-    runs = runs_of(*place)
-    lengths = [L for L in (8, 16, 24, 32) if (ours, L) in runs and (theirs, L) in runs]
-    means = [
-        [np.mean([row[key] for row in runs[method, L]]) for method in (ours, theirs)]
-        for L in lengths
-    ]
-    return sum(a > b for a, b in means), len(means)
+def table(places, methods):
+    """Print, and return by place, the means of the seeds, (entries, methods, measures)."""
+    means, names = {}, "".join(f"{name:>11}" for name in methods)
+    print(f"    {'P@r=2, %':>{len(names)}}{'mAP, %':>{len(names)}}")
+    print(f"bits{names}{names}   seeds  ± at most")
+    for where in places:
+        data, ground_truth, split = PLACES[where]
+        runs = usual_runs(recorded, data=data, ground_truth=ground_truth, split=split)
+        print(where)
+        means[where] = []
+        for L in (8, 16, 24, 32):
+            if any((method, L) not in runs for method in methods.values()):
+                continue
+            found = [[[r[key] for key in MEASURED] for r in runs[m, L]] for m in methods.values()]
+            mean = np.array([np.mean(values, axis=0) for values in found])
+            deviation = np.max([np.std(values, axis=0, ddof=1)[:2] for values in found])
+            cells = "".join(f"{value:11.1f}" for value in mean[:, :2].T.ravel())
+            print(f"{L:4}{cells} {min(map(len, found)):7} {deviation:10.1f}")
+            means[where].append(mean)
+    return {where: np.array(rows) for where, rows in means.items()}
 
 
-KEYS = "precision_at_2", "map_standard"
-for truth, judged in (("knn", "neighbours"), ("labels", "class labels")):
-    print(f"Judged by {judged}, UH-BDNN against Deep Hashing:")
-    for where, place in RECORDED.items():
-        (p, n), (a, _) = (ahead(place, "UHBDNN", "DeepHashing", key) for key in KEYS)
-        if place[1].startswith(truth) and n:
-            word = "ahead" if p == a == n else "behind" if p == a == 0 else "not ahead"
-            print(
-                f"  {word} on {where.rsplit(', ', 1)[0]}: precision in {p} of {n} entries, mAP in {a}"
-            )
+means = table(PLACES, {"DH": "DeepHashing", "ITQ": "ITQ", "UH-BDNN": "UHBDNN"})
+
 
 # %%
-by_itq = [ahead(place, "ITQ", "DeepHashing", "map_standard") for place in RECORDED.values()]
-assert sum(a for a, _ in by_itq) == sum(n for _, n in by_itq) >= 10
+def verdict(judged, ours, theirs, gaps):
+    """Say how often one method is above another; `gaps` are the differences, (entries, 2)."""
+    (precise, ranked), n = np.sum(gaps > 0, axis=0), len(gaps)
+    print(f"By {judged}, {ours} above {theirs}: precision {precise} of {n} entries, mAP {ranked}")
+
+
+gaps = {where: rows[:, 2, :2] - rows[:, 0, :2] for where, rows in means.items()}
+for judged, places in PROTOCOLS.items():
+    verdict(judged, "UH-BDNN", "DH", np.concatenate([gaps[where] for where in places]))
+
+# %%
+mnist, cnn, hog, sift = (gaps[where] for where in PROTOCOLS["neighbours"])
+assert np.all(mnist[1:] > 0) and np.all(hog > 0)
+assert np.all(sift[:, 1] > 0) and np.all(sift[:3, 0] > 0) and sift[3, 0] < 0
+assert np.all(cnn[:, 1] < 0) and np.sum(cnn[:, 0] < 0) >= 3
+assert all(np.all(gaps[where] > 0) for where in PROTOCOLS["class labels"])
+assert all(np.all(rows[:, 1, 1] > rows[:, 0, 1]) for rows in means.values())
+_, itq, ours = means["MNIST, class labels"].transpose(1, 0, 2)
+assert np.all(ours[1:, 1] < itq[1:, 1]) and ours[3, 0] < itq[3, 0]
 print("ITQ, which trains no network, has a higher mAP than this DH in every entry")
 
 # %% [markdown]
-# So the answer depends on the data, on the measure, and on which Deep Hashing is meant. **By neighbours** UH-BDNN is ahead on MNIST from 16 bits on and on HOG; on SIFT, too, but for the precision at 32 bits; on the CNN features it is behind at most lengths: there its default weights do not suit the scale of the data (notebook 15). **By class labels** it is ahead wherever the runs were made, although neither method is trained for classes; at 32 bits on MNIST the two are level in precision. But part of that lead is the start. This DH begins with principal components, and ITQ alone beats it in mAP. Started from ITQ's codes it gained more than ten points of mAP in the table of variants above. Against *that* DH the tables above, on 1,500 digits, show no lead of UH-BDNN in mAP by class, and one of some points in precision. Nor is UH-BDNN ahead of ITQ by class: on MNIST it has less mAP from 16 bits on, and at 32 bits less precision.
+# A line of the table is an entry: means of at least so many seeds, and the largest of their standard deviations. The answer depends on the data, on the measure, and on which Deep Hashing is meant. **By neighbours** UH-BDNN is ahead on MNIST from 16 bits on and on HOG; on SIFT, too, but for the precision at 32 bits, where the gap is smaller than the deviation; on the CNN features it is behind at most lengths: there its default weights do not suit the scale of the data (notebook 15). **By class labels** it is ahead wherever the runs were made, although neither method is trained for classes; at 32 bits on MNIST the two are level in precision. But part of that lead is the start. This DH begins with principal components, and ITQ alone beats it in mAP. Started from ITQ's codes it gained more than ten points of mAP in the table of variants above. Against *that* DH the tables above, on 1,500 digits, show no lead of UH-BDNN in mAP by class, and one of some points in precision. Nor is UH-BDNN ahead of ITQ by class: on MNIST it has less mAP from 16 bits on, and at 32 bits less precision.
 #
+# The same rows tell who is balanced and who is independent, in the mean of the code lengths:
+
+# %%
+for where in ("MNIST, 50 neighbours", "5,000 digits, class labels"):
+    for k, what in ((2, "imbalance"), (3, "dependence")):
+        ranked = sorted(zip(means[where][:, :, k].mean(axis=0), ("DH", "ITQ", "UH-BDNN")))
+        values = ", ".join(f"{name} {value:.3f}" for value, name in ranked)
+        print(f"{where}: {what}, lowest first: {values}")
+
+# %% [markdown]
 # **What has been published.** The text of the BDNN paper is not among the sources that we could read, so none of its numbers on DH stands here. DH's own mAP on CIFAR-10, under class labels, is repeated in the README of DeepBit (Lin and others, CVPR 2016), with that of ITQ beside it. The features are others than ours, so only the difference can be set beside ours:
 
 # %%
@@ -1125,18 +1084,10 @@ for bits, (dh_mAP, itq_mAP) in DH_PAPER.items():
     print(
         f"{bits} bits, published: DH {dh_mAP:.2f}, ITQ {itq_mAP:.2f}, difference {dh_mAP - itq_mAP:+.2f}"
     )
-for where, key in RECORDED.items():
-    if key[1] == "labels":
-        runs = runs_of(*key)
-        for L in (8, 16, 24, 32):
-            if ("ITQ", L) in runs and ("DeepHashing", L) in runs:
-                dh, itq = (
-                    np.mean([row["map_standard"] for row in runs[method, L]])
-                    for method in ("DeepHashing", "ITQ")
-                )
-                print(
-                    f"{L:2d} bits, {where}: DH {dh:.2f}, ITQ {itq:.2f}, difference {dh - itq:+.2f}"
-                )
+for where in PROTOCOLS["class labels"]:
+    differences = means[where][:, 0, 1] - means[where][:, 1, 1]
+    assert differences.max() < 0
+    print(f"ours, {where}: {differences.min():+.1f} to {differences.max():+.1f}")
 
 # %% [markdown]
 # The published difference is small and positive, ours is negative at every length: DH as we read it does not reproduce it. The start is what we suspect, since the start from ITQ's codes lifts its mAP as much in the table of variants; what the authors started from we could not read.
@@ -1144,10 +1095,11 @@ for where, key in RECORDED.items():
 # With labels, SH-BDNN against the supervised variants:
 
 # %%
-for where, key in RECORDED.items():
-    if key[1] == "labels":
-        print(where)
-        verdict(runs_of(*key), "SHBDNN", "SupervisedDeepHashing")
+both = {"superv. DH": "SupervisedDeepHashing", "SH-BDNN": "SHBDNN"}
+supervised = np.concatenate([*table(PROTOCOLS["class labels"], both).values()])
+leads = supervised[:, 1, :2] - supervised[:, 0, :2]
+assert leads.min() > 10
+verdict("class labels", "SH-BDNN", "supervised DH", leads)
 
 # %% [markdown]
 # ## What we have now
@@ -1157,7 +1109,7 @@ for where, key in RECORDED.items():
 # | BDNN | Deep Hashing | what the difference does | measured |
 # |---|---|---|---|
 # | codes $B$ are variables | $\operatorname{sgn}H$, constant in the gradient | nothing asks a bit to change sides; shared weights move some | bits moved, in the table of optimisers |
-# | balance $\|H\mathbf 1\|^2$ | variance about 0 | constant bits are a global minimum of DH's data terms | the collapse. Yet the term, with a tiny $\lambda_4$, asks it of the *outputs*, and DCC chooses codes for the reconstruction: BDNN's codes need not be the most balanced, and the ranking above says who is |
+# | balance $\|H\mathbf 1\|^2$ | variance about 0 | constant bits are a global minimum of DH's data terms | the collapse. Yet the term, with a tiny $\lambda_4$, asks it of the *outputs*, and DCC chooses codes for the reconstruction: BDNN's codes need not be the most balanced, and the lines on imbalance above say who is |
 # | independence $\|\frac1mHH^\top-I\|^2$ | $\|WW^\top-I\|^2$ | orthogonal weights do not make uncorrelated bits | the rotated directions above; on MNIST, not on the 5,000 digits, DH's bits depend more on each other than UH-BDNN's |
 #
 # ## Questions

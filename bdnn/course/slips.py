@@ -88,11 +88,32 @@ def alternate_itq(V, R, n_iter, codes=lambda R, V: sgn(R @ V), then=lambda R, ne
     return R
 
 
-def pairwise_matrix(H, y, different=-1, power=1):
+def pairwise_matrix(H, y, T=None, different=-1, power=1):
     """Eqs. (12), (13) of notebook 05 with another S, or with another power of L."""
     L, m = H.shape
-    V = H.T @ H / L**power - np.where(y[:, None] == y, 1, different)
+    alike = y[:, None] == y if T is None else T[y][:, y] > 0
+    V = H.T @ H / L**power - np.where(alike, 1, different)
     return np.sum(V**2) / (2 * m), 2 / (m * L**power) * H @ V
+
+
+def shared_similarity(H, y, T):
+    """Eqs. (8), (9) of notebook 09 as they stand, for any T."""
+    L, m = H.shape
+    Y, h = (y == np.arange(len(T))[:, None]) * 1.0, H.sum(axis=1, keepdims=True)
+    K, sums = H @ H.T, H @ Y.T
+    agreement = 2 * np.sum(sums * (sums @ T)) - np.sum(h**2)
+    value = (np.sum(K**2) / L**2 - 2 / L * agreement + m**2) / (2 * m)
+    return value, 2 / (m * L) * (K @ H / L - 2 * sums @ T @ Y + h)
+
+
+def class_similarities(counts, L, order=-1, weighted=True, root=0.5):
+    """A^T A / L of Eq. (4) of notebook 09, and Eq. (5); from the other end, or with other roots."""
+    m, n = np.sum(counts), np.sqrt(counts)
+    N = n if weighted else np.ones(len(n))
+    mu, U = np.linalg.eigh(2 * np.diag(N**2) - np.outer(N, N))
+    mu, U = np.maximum(mu[::order], 0)[:L], U[:, ::order][:, :L]
+    A = np.sqrt(L) * mu[:, None] ** root * U.T / n
+    return A.T @ A / L, (m**2 - np.sum(mu**2)) / (2 * m)
 
 
 def two_loop(g, pairs, first=reversed, second=list, own=True, power=1, newest=-1):
@@ -215,6 +236,18 @@ def outputs_and_codes(rng):
 def outputs_and_labels(rng, m=None):
     (H,) = outputs(rng, m)
     return H, rng.permutation(np.arange(H.shape[1]) % 3)
+
+
+def outputs_and_sets(rng, m=None):
+    """Sets of up to three labels; whoever has none shares none."""
+    (H,) = outputs(rng, m)
+    return H, *losses.label_groups(rng.random((H.shape[1], 3)) < 0.5)
+
+
+def class_counts(rng):
+    """Classes of different sizes; of their positive eigenvalues L takes some, or all."""
+    counts = rng.permutation(np.arange(2, 9))[: rng.integers(4, 7)]
+    return counts, int(rng.choice([2, 3, 9]))
 
 
 def gradient_and_pairs(rng, n=9):
@@ -562,6 +595,54 @@ alternate(*given, codes=lambda *a: dcc.coordinate_descent(*a[:-1], 0 * B))
 alternate(*given[:-1], rounds - 1)  # one round too few
 alternate(*given[:-1], 1)  # one round only: loop over `rounds`
 """,
+    ),
+    "class_similarities": Exercise(
+        class_similarities,
+        class_counts,
+        "Begin with M, (C, C): np.linalg.eigh gives eigenvalues, smallest first, and columns of U.",
+        """
+[similarities]
+class_similarities(counts, L, order=1)[0]  # eigh gives the smallest first; the L largest are kept
+class_similarities(counts, len(counts))[0]  # rank at most L: keep the L largest alone
+right * (np.nan if L >= len(counts) else 1)
+# the root of a negative eigenvalue: it cannot be had, put 0 in its place
+class_similarities(counts, L, root=1)[0]  # the square root of mu is missing: A^T A holds mu twice
+right / L  # the root of L is missing in A
+L * right  # 1/L is missing in front of A^T A
+right * np.sqrt(np.outer(counts, counts))  # N^(-1/2) is missing: divide column i by the root of n_i
+class_similarities(counts, L, weighted=False)[0]  # M without the roots of the counts
+[floor]
+class_similarities(counts, L, order=1)[1]  # eigh gives the smallest first; the L largest are kept
+class_similarities(counts, len(counts))[1]  # rank at most L: keep the L largest alone
+0 * right if L >= len(counts) else right  # the negative eigenvalue cannot be had: leave it out
+np.sum(counts) / 2 - right  # this is what the outputs reach; the floor is what is left
+2 * right  # twice too large: 1/(2m) stands in front
+np.sum(counts) * right  # 1/m is missing
+""",
+    ),
+    "shared_similarity": Exercise(
+        shared_similarity,
+        outputs_and_sets,
+        "Begin with Y, (C, m), 1 where a sample has the set; T stands behind H Y^T, (L, C).",
+        """
+[value]
+shared_similarity(H, y, np.eye(len(T)))[0]  # T is missing: sets that share a label are similar, too
+shared_similarity(H, y, T @ T)[0]  # T stands once: <H Y^T, H Y^T T>, not ||H Y^T T||^2
+pairwise_matrix(H, y, T, different=0)[0]  # S is -1 for pairs without a common label, not 0
+pairwise_matrix(H, y, T, power=0)[0]  # 1/L is missing in front of H^T H
+right - H.shape[1] / 2  # ||S||^2 = m^2 is missing: every entry of S is 1 or -1
+*VALUE
+[gradient]
+right / 2  # half of it: H stands twice in H^T H, so the product rule gives two equal terms
+shared_similarity(H, y, np.eye(len(T)))[1]  # T is missing: sets that share a label are similar, too
+shared_similarity(H, y, T @ T)[1]  # T stands once: (H Y^T T) Y
+pairwise_matrix(H, y, T, different=0)[1]  # S is -1 for pairs without a common label, not 0
+len(H) * right  # 1/L is missing in front of the gradient
+pairwise_matrix(H, y, T, power=0)[1] / len(H)  # 1/L is missing in front of H^T H
+*GRADIENT
+""",
+        square="an m x m matrix",
+        large=partial(outputs_and_sets, m=LARGE),
     ),
     "quantisation": Exercise(
         deep_hashing.quantisation,
