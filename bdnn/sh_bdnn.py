@@ -8,6 +8,7 @@ them: (m,), a 0/1 matrix (m, n_labels), or `losses.Groups`.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from typing import NamedTuple
 
@@ -179,6 +180,7 @@ def class_codes(
 PARTS, WHOLE = 3, 3
 
 
+@dataclass(eq=False, repr=False)
 class SHBDNN(DeepEncoder):
     """Supervised hashing with a binary deep neural network (Do et al., ECCV 2016).
 
@@ -218,38 +220,21 @@ class SHBDNN(DeepEncoder):
     _requires_labels = _several_labels = True
     _parameter_constraints = {"init": [StrOptions({"classes", "itq"})]}
 
-    def __init__(
-        self,
-        n_bits: int = 16,
-        *,
-        lambda1: float = 1e-3,
-        lambda2: float = 5.0,
-        lambda3: float = 1.0,
-        lambda4: float = 1e-4,
-        hidden: Sequence[int] | None = None,
-        init: str = "classes",
-        max_alternations: int = 8,
-        max_iter: int = 100,
-        n_validation: int = 2000,
-        patience: int = 3,
-        dtype: DTypeLike = "float32",
-        random_state: Seed = 0,
-        verbose: bool = False,
-    ) -> None:
-        self.n_bits = n_bits
-        self.lambda1 = lambda1
-        self.lambda2 = lambda2
-        self.lambda3 = lambda3
-        self.lambda4 = lambda4
-        self.hidden = hidden
-        self.init = init
-        self.max_alternations = max_alternations
-        self.max_iter = max_iter
-        self.n_validation = n_validation
-        self.patience = patience
-        self.dtype = dtype
-        self.random_state = random_state
-        self.verbose = verbose
+    n_bits: int = 16
+    _: KW_ONLY
+    lambda1: float = 1e-3
+    lambda2: float = 5.0
+    lambda3: float = 1.0
+    lambda4: float = 1e-4
+    hidden: Sequence[int] | None = None
+    init: str = "classes"
+    max_alternations: int = 8
+    max_iter: int = 100
+    n_validation: int = 2000
+    patience: int = 3
+    dtype: DTypeLike = "float32"
+    random_state: Seed = 0
+    verbose: bool = False
 
     def _scale(self, X, V):
         """Root mean square length of the centred samples, over `SAMPLE_LENGTH`; 1 if it is 0."""

@@ -16,6 +16,7 @@ samples in rows; in the functions they stand in columns::
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from itertools import islice
 from typing import NamedTuple
@@ -262,6 +263,7 @@ class DeepEncoder(NetworkHasher):
         return forward(self.Ws_, self.cs_, X)[-1]
 
 
+@dataclass(eq=False, repr=False)
 class UHBDNN(DeepEncoder):
     """Unsupervised hashing with a binary deep neural network (Do et al., ECCV 2016).
 
@@ -307,38 +309,21 @@ class UHBDNN(DeepEncoder):
         principal axes.
     """
 
-    def __init__(
-        self,
-        n_bits: int = 16,
-        *,
-        lambda1: float = 1e-5,
-        lambda2: float = 5e-2,
-        lambda3: float = 1e-2,
-        lambda4: float = 1e-6,
-        hidden: Sequence[int] | None = None,
-        max_alternations: int = 7,
-        max_iter: int = 100,
-        n_validation: int = 2000,
-        n_neighbors: int = 50,
-        patience: int = 3,
-        dtype: DTypeLike = "float32",
-        random_state: Seed = 0,
-        verbose: bool = False,
-    ) -> None:
-        self.n_bits = n_bits
-        self.lambda1 = lambda1
-        self.lambda2 = lambda2
-        self.lambda3 = lambda3
-        self.lambda4 = lambda4
-        self.hidden = hidden
-        self.max_alternations = max_alternations
-        self.max_iter = max_iter
-        self.n_validation = n_validation
-        self.n_neighbors = n_neighbors
-        self.patience = patience
-        self.dtype = dtype
-        self.random_state = random_state
-        self.verbose = verbose
+    n_bits: int = 16
+    _: KW_ONLY
+    lambda1: float = 1e-5
+    lambda2: float = 5e-2
+    lambda3: float = 1e-2
+    lambda4: float = 1e-6
+    hidden: Sequence[int] | None = None
+    max_alternations: int = 7
+    max_iter: int = 100
+    n_validation: int = 2000
+    n_neighbors: int = 50
+    patience: int = 3
+    dtype: DTypeLike = "float32"
+    random_state: Seed = 0
+    verbose: bool = False
 
     def _scale(self, X, V):
         """The largest range of a feature."""

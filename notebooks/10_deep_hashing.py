@@ -45,6 +45,7 @@ A term is a pair: its value without its weight, and the gradient in the shape of
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import KW_ONLY, dataclass
 from itertools import islice
 from numbers import Real
 from typing import NamedTuple
@@ -450,6 +451,7 @@ def lbfgs_rounds(fun: Callable[[Array], tuple[float, Array]], theta: Array) -> I
 
 
 # %% tags=["export"]
+@dataclass(eq=False, repr=False)
 class DeepHashing(NetworkHasher):
     """Deep Hashing (Liong et al., CVPR 2015), unsupervised.
 
@@ -506,40 +508,22 @@ class DeepHashing(NetworkHasher):
         "optimizer": [StrOptions({"gd", "lbfgs"})],
     }
 
-    def __init__(
-        self,
-        n_bits: int = 16,
-        *,
-        alpha1: float = 100,
-        alpha2: float = 0.001,
-        alpha3: float = 0.001,
-        hidden: Sequence[int] | None = None,
-        reduction: str = "sum",
-        init: str = "pca",
-        input_scale: float = 1.5,
-        optimizer: str = "gd",
-        learning_rate: float = 0.3,
-        max_iter: int = 100,
-        tol: float = 1e-6,
-        dtype: DTypeLike = "float32",
-        random_state: Seed = 0,
-        verbose: bool = False,
-    ) -> None:
-        self.n_bits = n_bits
-        self.alpha1 = alpha1
-        self.alpha2 = alpha2
-        self.alpha3 = alpha3
-        self.hidden = hidden
-        self.reduction = reduction
-        self.init = init
-        self.input_scale = input_scale
-        self.optimizer = optimizer
-        self.learning_rate = learning_rate
-        self.max_iter = max_iter
-        self.tol = tol
-        self.dtype = dtype
-        self.random_state = random_state
-        self.verbose = verbose
+    n_bits: int = 16
+    _: KW_ONLY
+    alpha1: float = 100
+    alpha2: float = 0.001
+    alpha3: float = 0.001
+    hidden: Sequence[int] | None = None
+    reduction: str = "sum"
+    init: str = "pca"
+    input_scale: float = 1.5
+    optimizer: str = "gd"
+    learning_rate: float = 0.3
+    max_iter: int = 100
+    tol: float = 1e-6
+    dtype: DTypeLike = "float32"
+    random_state: Seed = 0
+    verbose: bool = False
 
     def _sizes(self, D):
         """Units of the layers, D inputs first."""
@@ -615,6 +599,7 @@ class DeepHashing(NetworkHasher):
 
 
 # %% tags=["export"]
+@dataclass(eq=False, repr=False)
 class SupervisedDeepHashing(DeepHashing):
     """Supervised Deep Hashing (Liong et al., CVPR 2015): variance and scatter of the classes.
 
@@ -625,44 +610,7 @@ class SupervisedDeepHashing(DeepHashing):
     _requires_labels = True
     _parameter_constraints = {**DeepHashing._parameter_constraints, "alpha": at_least(0)}
 
-    def __init__(
-        self,
-        n_bits: int = 16,
-        *,
-        alpha: float = 1.0,
-        alpha1: float = 100,
-        alpha2: float = 0.001,
-        alpha3: float = 0.001,
-        hidden: Sequence[int] | None = None,
-        reduction: str = "sum",
-        init: str = "pca",
-        input_scale: float = 1.5,
-        optimizer: str = "gd",
-        learning_rate: float = 0.3,
-        max_iter: int = 100,
-        tol: float = 1e-6,
-        dtype: DTypeLike = "float32",
-        random_state: Seed = 0,
-        verbose: bool = False,
-    ) -> None:
-        super().__init__(
-            n_bits,
-            alpha1=alpha1,
-            alpha2=alpha2,
-            alpha3=alpha3,
-            hidden=hidden,
-            reduction=reduction,
-            init=init,
-            input_scale=input_scale,
-            optimizer=optimizer,
-            learning_rate=learning_rate,
-            max_iter=max_iter,
-            tol=tol,
-            dtype=dtype,
-            random_state=random_state,
-            verbose=verbose,
-        )
-        self.alpha = alpha
+    alpha: float = 1.0
 
     def _options(self, y):
         return super()._options(y) | {"y": y, "alpha": self.alpha}
