@@ -49,18 +49,22 @@ def print_page(page, site, name, path):
     if name.endswith("_slides"):
         page.evaluate("() => document.body.classList.add('slides')")
         options = {}
-    page.pdf(path=path, prefer_css_page_size=True, outline=True, tagged=True, **options)
+    page.pdf(path=path, prefer_css_page_size=True, **options)
 
 
 def join(parts, site, path):
-    """Join the PDFs {name of a page: path}; links lead to the pages that are in it, or nowhere."""
+    """Join the PDFs {name of a page: path} under an outline of their titles.
+
+    A link to a page of the site leads to its place in the file, or nowhere if it is not there.
+    """
     from pypdf import PdfReader, PdfWriter
     from pypdf.generic import ArrayObject, NameObject
 
     writer, first = PdfWriter(), {}
     for name, part in parts.items():
+        reader = PdfReader(part)
         first[address(site, name)] = len(writer.pages)
-        writer.append(PdfReader(part))
+        writer.append(reader, reader.metadata.title.rpartition(" — ")[0])
     for page in writer.pages:
         for link in page.annotations or ():
             link = link.get_object()

@@ -3,6 +3,8 @@
 `course.py test` builds it first; for these tests alone, `python3 course.py site` does.
 """
 
+from unicodedata import normalize
+
 import pytest
 
 from tools.exercises import FOLDER, texts
@@ -55,7 +57,7 @@ CUT = """() => [...document.querySelectorAll("article .cell pre")]
 # What reaches beyond the paper; what is there for screen readers alone is not seen.
 OFF_PAPER = """() => {
   dispatchEvent(new Event("beforeprint"));
-  return [...document.querySelectorAll("article *:not(mjx-assistive-mml, mjx-assistive-mml *)")]
+  return [...document.querySelectorAll("article *:not(svg *, mjx-assistive-mml, math, math *)")]
     .filter(e => e.getBoundingClientRect().right > innerWidth + 1)
     .map(e => e.outerHTML.slice(0, 200));
 }"""
@@ -192,25 +194,18 @@ def test_pages_print_to_one_file_with_an_outline_and_links_of_its_own(site, brow
     pypdf = pytest.importorskip("pypdf")
     publish(browser, ROOT / OUTPUT, ["index", "notebooks/07_dcc"], [], tmp_path)
     course = pypdf.PdfReader(tmp_path / "course.pdf")
-    titles = [
-        (entry.title, course.get_destination_page_number(entry)) for entry in course.outline[::2]
-    ]
-    first = dict(titles)[
-        "07 Find the best codes by discrete cyclic coordinate descent, one row of bits at a time"
-    ]
-    assert titles[0] == ("bdnn: learning to hash with binary deep neural networks", 0)
+    titles = [entry.title for entry in course.outline]
+    assert [title.partition(" ")[0] for title in titles] == ["bdnn:", "07"]
+    assert titles[1].endswith("coordinate descent, one row of bits at a time")
+    first = course.get_destination_page_number(course.outline[1])
     assert 3 <= first <= 7 and 10 <= len(course.pages) - first <= 16
     lesson = "".join(page.extract_text() for page in course.pages[first:])
     assert "def coordinate_descent(" in lesson  # which the site folds
-    assert (
-        "Answer before you unfold" in lesson
-        and "at 10 bits, where all codes can be tried" not in lesson
-    )
+    assert "Question 3" in lesson and "diagonal, Eq. (6) takes nothing" not in lesson  # the answer
     links = [note.get_object() for page in course.pages for note in page.annotations or ()]
     assert not any("file:" in str(link) for link in links)
-    assert course.pages[first].indirect_reference in [
-        link["/Dest"][0] for link in links if "/Dest" in link
-    ]
+    places = [link["/Dest"][0] for link in links if "/Dest" in link]
+    assert course.pages[first].indirect_reference in places
     formulas = pypdf.PdfReader(tmp_path / "formulas.pdf")
     assert len(formulas.pages) == 2 and "Deep Hashing" in formulas.pages[1].extract_text()
 
@@ -223,7 +218,7 @@ def test_every_tagged_cell_fits_its_slide(name, site, page, tmp_path):
     headings = [cell.source[3:] for cell in DECKS[name].cells if cell.source.startswith("## ")]
     assert len(printed) == 1 + len(headings)
     for text, heading in zip(printed[1:], headings):
-        assert " ".join(text.split()).startswith(heading)
+        assert " ".join(normalize("NFKC", text).split()).startswith(heading)  # no ligatures
     page.emulate_media(media="print")
     page.set_viewport_size(SLIDE)
     assert page.evaluate(OFF_PAPER) == []
