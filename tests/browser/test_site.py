@@ -181,6 +181,7 @@ def test_a_page_prints_without_what_only_a_screen_needs(site, page, expect):
     expect(page.locator(".cell_input pre", has_text="class UHBDNN")).to_be_hidden()
     page.emulate_media(media="print")
     page.evaluate("() => window.dispatchEvent(new Event('beforeprint'))")
+    assert page.evaluate("() => document.getAnimations().length") == 0  # nothing fades in
     expect(page.locator(".cell_input pre", has_text="class UHBDNN")).to_be_visible()
     expect(page.locator("#exercises details p").first).to_be_hidden()
     title = page.get_by_role("heading", level=1, name="08 Learn binary codes")
