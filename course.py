@@ -42,6 +42,7 @@ COMMANDS = {
     "scale": ("record a training on 2 GB from a file, evaluations on a cluster", "scale"),
     "bench": ("the performance table: every ratio beside its goal", "bench fast search"),
 }
+EXTRAS = {"--paper": "hog", "cifar10-hog": "hog", "--print": "test"}  # of words of a command line
 HELP = """usage: python3 course.py COMMAND [OPTIONS]
 {}
 
@@ -177,8 +178,7 @@ def main(argv):
     need_python(sys.version_info)
     what, extras = COMMANDS[command]
     extras = ["course", "tools", *extras.split()]
-    if "--paper" in arguments or "cifar10-hog" in arguments:
-        extras.append("hog")
+    extras += {extra for word, extra in EXTRAS.items() if word in " ".join(arguments)}
     try:
         if "--help" in arguments or "-h" in arguments:  # installs nothing
             if not found():

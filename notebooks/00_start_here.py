@@ -38,7 +38,8 @@ from bdnn.metrics import evaluate, hamming_distances, pack_codes, sgn
 
 # %% [markdown]
 # ## The task
-#
+
+# %% [markdown] tags=["slide"]
 # Given a picture, find the pictures that resemble it most in a collection of $m$. Each picture is a vector of $D$ numbers, and two pictures resemble each other when the Euclidean distance of their vectors is small. Our collection is real and small enough for a first look: handwritten digits of 28 × 28 pixels, so $D=784$. They come with the packages of the course, so nothing is downloaded.
 
 # %%
@@ -52,17 +53,18 @@ print(data)
 #
 # To be searched, the vectors have to lie in memory. As 784 numbers of 4 bytes, one picture takes 3,136 bytes. As 32 bits it takes 4.
 
-# %%
+# %% tags=["slide"]
 for m in (60_000, 1_000_000, 1_000_000_000):
     numbers, bits = 784 * 4 * m, 32 // 8 * m
     print(f"{m:13,} pictures: {numbers / 1e6:12,.2f} MB as numbers, {bits / 1e6:8,.2f} MB as bits")
 
 # %% [markdown]
 # As bits, a billion pictures fit into the memory of a phone; as numbers, not into that of most servers. The factor is 784 for numbers of 4 bytes, the usual form of feature vectors. The pixels of MNIST are whole numbers from 0 to 255, for which one byte is enough; then it is 196. This is the first thing that hashing buys.
-#
+
+# %% [markdown] tags=["slide"]
 # The second is time. The distance of two codes is their **Hamming distance**, the number of bits in which they differ. A processor needs two instructions for it: an exclusive or marks the bits that differ, and a population count counts the marks. Here it is for two codes of eight bits.
 
-# %%
+# %% tags=["slide"]
 a, b = 0b10110010, 0b10011010
 print(f"{a:08b} xor {b:08b} = {a ^ b:08b}, so {(a ^ b).bit_count()} bits differ")
 
@@ -95,11 +97,13 @@ print(f"a factor of {seconds[0] / seconds[1]:.0f}")
 # So the cost is settled, and one question remains, on which the whole course turns: **which 32 bits?**
 #
 # ## The first bits: random hyperplanes
-#
+
+# %% [markdown] tags=["slide"]
 # The simplest bit asks on which side of a plane a vector lies. Put $L$ planes with random normals $w_1,\dots,w_L$ through the mean $\mu$ of the database, and let bit $k$ of the code $b\in\{-1,+1\}^L$ of $x$ be
 #
 # $$b_k=\operatorname{sgn}\big(w_k^\top(x-\mu)\big),\qquad \operatorname{sgn}(t)=\begin{cases}+1 & t\ge0\\ -1 & t<0\end{cases}\tag{1}$$
-#
+
+# %% [markdown]
 # Vectors that point in similar directions from $\mu$ lie on the same side of most planes. In code, with one sample per row and all planes at once:
 
 
@@ -135,7 +139,7 @@ for name, encode in to_codes.items():
     distances = hamming_distances(encode(data.query[i : i + 1]), encode(data.database))[0]
     rows[name] = (np.argsort(distances, kind="stable"), distances)
 
-# %%
+# %% tags=["slide"]
 fig = plt.figure(figsize=(7.4, 3.9))
 for part, (name, (order, distances)) in zip(fig.subfigures(3, 1), rows.items()):
     nearest = order[:shown]
@@ -156,7 +160,8 @@ for name, (order, _) in rows.items():
 
 # %% [markdown]
 # ## Measure it over all queries
-#
+
+# %% [markdown] tags=["slide"]
 # One query proves nothing. For each query we look at its **Hamming ball** of radius 2: all database pictures whose code differs from the query's in at most 2 bits. The **precision** is the share of right answers among them; a query whose ball is empty counts 0. The mean over all queries is the measure of the paper's tables. Drawing at random would give 50 right answers in 4,000, a precision of 1.25 %.
 
 # %%
@@ -180,7 +185,7 @@ for L, one, two in zip(lengths, planes, fitted):
 assert all(two["precision_at_2"] > one["precision_at_2"] for one, two in zip(planes, fitted))
 assert fitted[1]["precision_at_2"] > max(one["precision_at_2"] for one in planes)
 
-# %%
+# %% tags=["slide"]
 fig, axes = plt.subplots(1, 2, figsize=(7.4, 3.0))
 for ax, key, label in zip(
     axes, ("precision_at_2", "empty_share"), ("precision at radius 2, %", "empty balls, %")
@@ -198,13 +203,16 @@ save_figure(fig, "00_first_result")
 #
 # Both kinds of bits above are signs of *linear* functions of the picture. ITQ fits its rotation to the signs, but the directions that it rotates are those of PCA, chosen without them. The Unsupervised Hashing Binary Deep Neural Network of Do, Doan and Cheung (ECCV 2016) changes both. A small network computes $L$ real numbers from the picture, and a matrix of *binary* variables $B$ stands inside the network, from which the picture has to be rebuilt.
 
-# %%
+# %% tags=["slide"]
 fig, ax = plt.subplots(figsize=(7.5, 3.4))
 network_diagram(ax)
 save_figure(fig, "00_network")
 
 # %% [markdown]
-# Read it from left to right. The vectors $X$, one per column, pass through two layers of sigmoids to the code layer $H^{(4)}$, which is linear. The codes $B$ stand beside it; the dashed arrow says that the two are pulled together. From $B$ a linear layer rebuilds the vectors. A new picture is encoded by the signs of $H^{(4)}$ alone. As an equation, with $n=5$ layers, input and output counted:
+# Read it from left to right. The vectors $X$, one per column, pass through two layers of sigmoids to the code layer $H^{(4)}$, which is linear. The codes $B$ stand beside it; the dashed arrow says that the two are pulled together. From $B$ a linear layer rebuilds the vectors. A new picture is encoded by the signs of $H^{(4)}$ alone.
+
+# %% [markdown] tags=["slide"]
+# As an equation, with $n=5$ layers, input and output counted:
 #
 # $$
 # \begin{aligned}
@@ -212,7 +220,8 @@ save_figure(fig, "00_network")
 # &+\frac{\lambda_3}2\Big\|\frac1mH^{(n-1)}H^{(n-1)\top}-I\Big\|^2+\frac{\lambda_4}{2m}\big\|H^{(n-1)}\mathbf 1\big\|^2\qquad\text{with } B\in\{-1,1\}^{L\times m}
 # \end{aligned}\tag{2}
 # $$
-#
+
+# %% [markdown] tags=["slide"]
 # | term | what it asks | where it is derived |
 # |---|---|---|
 # | reconstruction | the bits say enough to rebuild the picture | 05, 08 |
@@ -220,9 +229,11 @@ save_figure(fig, "00_network")
 # | equality, $\lambda_2$ | the network computes what the bits say | 05 |
 # | independence, $\lambda_3$ | no two bits say the same | 05; measured in 02 |
 # | balance, $\lambda_4$ | each bit is +1 for half of the pictures | 05; measured in 02 |
-#
+
+# %% [markdown] tags=["slide"]
 # $B$ cannot be found by a gradient, because a bit has none. So the minimisation alternates: for fixed $B$, the weights are found by L-BFGS (notebooks 04 to 06); for fixed weights, $B$ is found one row of bits at a time, exactly (notebook 07). The start is ITQ.
-#
+
+# %% [markdown]
 # The library trains it in one line. Three seeds for each method, 16 bits, judged as above by the 50 nearest neighbours:
 
 # %%
@@ -233,7 +244,7 @@ trained = {
 }
 measured = {name: [measure(e.transform) for e in each] for name, each in trained.items()}
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output", "slide"]
 for name, results in measured.items():
     for key, label in (("precision_at_2", "P@2"), ("map_standard", "mAP")):
         values = [100 * r[key] for r in results]

@@ -80,7 +80,8 @@ print(f"X: {D} dimensions, {m:,} samples in columns")
 
 # %% [markdown]
 # ## Find the directions of largest variance: PCA
-#
+
+# %% [markdown] tags=["slide"]
 # If a bit is the sign of one number $w^\top(x-\bar x)$, a direction along which nothing varies is wasted. So we ask for a large variance. With the covariance
 #
 # $$ C_{xx}=\tfrac1m(X-\bar x\mathbf 1^\top)(X-\bar x\mathbf 1^\top)^\top $$
@@ -89,7 +90,10 @@ print(f"X: {D} dimensions, {m:,} samples in columns")
 #
 # $$ C_{xx}\,w=\gamma\,w \tag{1} $$
 #
-# The candidates are the eigenvectors of the covariance, and the variance along them is $w^\top C_{xx}w=\gamma$, the eigenvalue. Take the one with the largest, then the best among the directions orthogonal to it, and so on, $L$ times. In NumPy:
+# The candidates are the eigenvectors of the covariance, and the variance along them is $w^\top C_{xx}w=\gamma$, the eigenvalue. Take the one with the largest, then the best among the directions orthogonal to it, and so on, $L$ times.
+
+# %% [markdown]
+# In NumPy:
 
 # %%
 mean = X.mean(axis=1, keepdims=True)  # (D, 1)
@@ -141,13 +145,15 @@ print(f"standard deviations from {variances[0] ** 0.5:.2f} down to {variances[31
 
 # %% [markdown]
 # ## Measure what the signs lose: the quantisation loss
-#
+
+# %% [markdown] tags=["slide"]
 # The simplest code is $B=\operatorname{sgn}(V)$. How good are these signs as a stand-in for the values? ITQ measures the **quantisation loss** between the codes and the values, after a rotation $R$ (an orthogonal $L\times L$ matrix, $R^\top R=RR^\top=I$) that we are free to choose:
 #
 # $$ J(B,R)=\|B-RV\|^2 \tag{2} $$
 #
 # Why are we free? A rotation changes no length, $\|Rv\|^2=v^\top R^\top Rv=\|v\|^2$, and so no distance between two columns of $V$. It only turns them relative to the axes, and the axes are where the signs change. (Gong and Lazebnik have samples in rows; our matrices are the transposes of theirs.)
-#
+
+# %% [markdown] tags=["slide"]
 # **The codes for a given rotation.** Every entry of $B$ stands alone in Eq. (2): $(b-z)^2$ with $b=\pm1$ is smaller for the $b$ that has the sign of $z$. Hence
 #
 # $$ B=\operatorname{sgn}(RV), \tag{3} $$
@@ -184,7 +190,7 @@ losses_2 = np.array([quantise(turn(angle), V_2)[1] for angle in angles])
 angle_2 = angles[np.argmin(losses_2)]
 print(f"loss per sample {losses_2[0]:.3f} at 0 degrees, {losses_2.min():.3f} at {angle_2} degrees")
 
-# %%
+# %% tags=["slide"]
 fig, (*axes, ax_loss) = plt.subplots(1, 3, figsize=(10, 3.4), width_ratios=(3, 3, 2))
 for ax, angle, title in zip(axes, (0, angle_2), ("$V$", f"$RV$, turned by {angle_2}°")):
     for digit, marker, colour in zip(digits, MARKERS, COLOURS.values()):
@@ -204,7 +210,7 @@ save_figure(fig, "03_rotation", png=True)
 #
 # What does the loss add up? Divide $V$ by its mean size first, so that the corners $(\pm1,\pm1)$ lie amid the points (a scale does not change the best angle, as Eq. (6) will show), and draw an arrow from every point to its corner:
 
-# %%
+# %% tags=["slide"]
 V_s = V_2[:, ::25] / np.abs(V_2).mean()
 fig, axes = plt.subplots(1, 2, figsize=(7.5, 3.7), sharex=True, sharey=True)
 for ax, angle in zip(axes, (0, angle_2)):
@@ -234,11 +240,13 @@ for angle in (0, angle_2):
 # In $L$ dimensions a rotation has $L(L-1)/2$ angles, 496 of them for $L=32$, and trying them all is out of the question.
 #
 # ## Find the best rotation for given codes: the Procrustes problem
-#
+
+# %% [markdown] tags=["slide"]
 # Suppose the codes $B$ are given. To bring $V$ as close to them as a rotation can is the **orthogonal Procrustes problem**. Expand the square. A rotation keeps the length of every column, so $\|RV\|^2=\|V\|^2$; and $\|B\|^2=mL$, since all entries are $\pm1$:
 #
 # $$ J(B,R)=\|B\|^2-2\langle B,RV\rangle+\|RV\|^2=mL+\|V\|^2-2\operatorname{tr}(RVB^\top) \tag{4} $$
-#
+
+# %% [markdown] tags=["slide"]
 # Only the trace depends on $R$. Take the singular value decomposition $BV^\top=U\Sigma A^\top$, that is $VB^\top=A\Sigma U^\top$, with orthogonal $U,A$ and singular values $\sigma_k\ge0$. A trace does not change when factors are moved round in a circle:
 #
 # $$ \operatorname{tr}(RVB^\top)=\operatorname{tr}(RA\Sigma U^\top)=\operatorname{tr}(U^\top RA\,\Sigma)=\sum_{k=1}^{L}Z_{kk}\,\sigma_k\ \le\ \sum_{k=1}^{L}\sigma_k,\qquad Z=U^\top RA $$
@@ -246,13 +254,14 @@ for angle in (0, angle_2):
 # The inequality holds because $Z$ is a product of orthogonal matrices and so orthogonal itself: its columns have length 1, and no entry exceeds 1. Equality is reached by $Z=I$, that is by
 #
 # $$ R=UA^\top \tag{5} $$
-#
+
+# %% [markdown]
 # This is a global minimum, found without iterating. If all $\sigma_k>0$, equality forces every $Z_{kk}=1$ and hence $Z=I$: there is no other.
 #
 # **Stop.** Do exercise 3.A now, in [03_exercises](exercises/03_exercises.ipynb); the next cell gives the answer.
 
 
-# %% tags=["export"]
+# %% tags=["export", "slide"]
 def random_rotation(L: int, rng: np.random.Generator) -> Array:
     """Orthogonal matrix (L, L), uniformly distributed: QR of a normal matrix, signs fixed."""
     Q, T = np.linalg.qr(rng.standard_normal((L, L)))
@@ -278,15 +287,18 @@ print(f"loss per sample: Procrustes {best / m:.3f}, best of 200 random {min(othe
 
 # %% [markdown]
 # ## Alternate: the loss never rises
-#
+
+# %% [markdown] tags=["slide"]
 # So each of the two unknowns is easy to find if the other is known. Start from a random rotation and repeat: $B\leftarrow\operatorname{sgn}(RV)$, then $R\leftarrow UA^\top$. Each step minimises Eq. (2) exactly over one of the two unknowns, so the loss can never rise; it is bounded below by 0, so it converges. More than that: there are finitely many sign matrices $B$, each with its best $R$, and while the loss falls none of them comes back. So after finitely many steps the loss no longer changes.
-#
+
+# %% [markdown] tags=["slide"]
 # Where it stops need not be the minimum. Put the best codes into Eq. (4): their trace is the sum of the absolute values, so that ITQ looks for
 #
 # $$ \min_{B,R}J(B,R)=mL+\|V\|^2-2\max_R\sum_{k,i}\big|(RV)_{ki}\big| \tag{6} $$
 #
 # the maximum of a convex function over rotations, which has many local maxima. Eq. (6) also shows that the scale of $V$ does not matter: multiplied by 10, the sum of absolute values is 10 times larger for every $R$, and the best $R$ stays. That is why ITQ works on grey values from 0 to 255 as well as on numbers from 0 to 1, although Eq. (2) compares them with $\pm1$; only the loss as a number has no meaning across scalings.
-#
+
+# %% [markdown]
 # **Stop.** Do exercise 3.B now, in [03_exercises](exercises/03_exercises.ipynb); the next cell gives the answer.
 
 
@@ -325,7 +337,7 @@ for t in (0, 1, 10, 50, 200):
     print(f"after {t:3d} alternations:", *(f"{losses[t]:.2f}" for _, losses in runs))
 print(f"signs of PCA, R = I:  {identity_loss:.2f}")
 
-# %%
+# %% tags=["slide"]
 fig, ax = plt.subplots(figsize=(6, 3))
 for seed, (_, losses) in enumerate(runs):
     _ = ax.plot(range(1, 202), losses, label=f"seed {seed}")
@@ -485,15 +497,18 @@ print(f"grey values as they ship: shift {shift.min():.0f} to {shift.max():.0f}, 
 
 # %% [markdown]
 # ## With labels: canonical correlation
-#
+
+# %% [markdown] tags=["slide"]
 # PCA asks where the data vary. If class labels are known, we would rather ask where they vary *with the label*. Write the labels as one-hot columns, $Y\in\{0,1\}^{C\times m}$, where $C$ is the number of classes. Look for a direction $w$ among the pixels and a direction $u$ among the classes such that $w^\top x$ and $u^\top y$ are correlated as strongly as possible:
 #
 # $$ r=\max_{w,u}\frac{w^\top C_{xy}\,u}{\sqrt{w^\top C_{xx}w}\,\sqrt{u^\top C_{yy}u}} \tag{7} $$
-#
+
+# %% [markdown] tags=["slide"]
 # where $C_{xx},C_{xy},C_{yy}$ are the covariances. Scaling $w$ or $u$ changes nothing, so we may demand $w^\top C_{xx}w=u^\top C_{yy}u=1$ and maximise the numerator. With multipliers $\frac\alpha2,\frac\beta2$ the gradients vanish where $C_{xy}u=\alpha\,C_{xx}w$ and $C_{yx}w=\beta\,C_{yy}u$. Multiply the first from the left by $w^\top$ and the second by $u^\top$: both left-hand sides are $w^\top C_{xy}u=r$, so $\alpha=\beta=r$. Solve the second for $u$ and put it into the first:
 #
 # $$ C_{xy}\,C_{yy}^{-1}\,C_{yx}\,w=r^2\,C_{xx}\,w \tag{8} $$
-#
+
+# %% [markdown]
 # a generalised eigenproblem, with one solution after the other by falling correlation $r$. Two matters of practice:
 #
 # * **Neither covariance can be inverted.** Pixels in the corners never change, and the rows of $Y$ add up to a row of ones, so that $C_{yy}\mathbf 1=0$. Add a small $\rho$ to both diagonals, $C_{xx}+\rho I$ and $C_{yy}+\rho I$. As $\rho$ must be small against the variances, ITQ-CCA first scales its input to a range of 1, by the rule above.
@@ -572,7 +587,7 @@ for k in (0, 4, 8):
     explained = np.var(means[y]) / np.var(values)
     print(f"direction {k + 1}: explained by the class {explained:.3f}, r^2 {r[k] ** 2:.3f}")
 
-# %%
+# %% tags=["slide"]
 fig, axes = plt.subplots(2, 9, figsize=(9, 2.3))
 for row, (name, directions) in zip(axes, (("PCA", P), ("CCA", P_cca))):
     for k, ax in enumerate(row):
@@ -688,10 +703,10 @@ def compare(methods, relevant, seeds=3):
             print(f"{L:2d} bits, {name:14s}", *(f"{value:9.2f}" for value in means))
 
 
-# %%
+# %% tags=["slide"]
 compare(methods, data.relevant)
 
-# %%
+# %% tags=["slide"]
 supervised = {"ITQ": methods["ITQ"], "ITQ-CCA": lambda L, seed: rotated(P_cca, L, seed)}
 compare(supervised, relevant_labels)
 

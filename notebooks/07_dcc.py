@@ -37,7 +37,8 @@ show_versions()
 
 # %% [markdown]
 # ## The problem
-#
+
+# %% [markdown] tags=["slide"]
 # In the B step of its alternation BDNN keeps all weights. Two terms of $J$ contain the codes; times
 # $2m$, with $W,c$ for the decoder $W^{(n-1)},c^{(n-1)}$ and $H$ for $H^{(n-1)}$, they are
 #
@@ -52,7 +53,8 @@ show_versions()
 # $$
 # \|v-Wb\|^2+\lambda_2\|h-b\|^2=b^\top Gb-2q^\top b+\text{const},\qquad G=W^\top W,\quad q=W^\top v+\lambda_2h. \tag{2}
 # $$
-#
+
+# %% [markdown]
 # One term has gone into the constant: $\lambda_2b^\top b=\lambda_2L$ for every code. For all samples together
 # the vectors $q$ are the columns of
 #
@@ -122,7 +124,8 @@ print(
 
 # %% [markdown]
 # ## Why it is hard
-#
+
+# %% [markdown] tags=["slide"]
 # Real numbers $b$ would be found by solving $(G+\lambda_2I)\,b=q$. Signs are another matter. Take the smallest case,
 # $D=1$: $W$ is one row of numbers, $v=0$, $\lambda_2=0$. Then (2) asks for signs that make
 #
@@ -131,7 +134,10 @@ print(
 # $$
 #
 # as small as possible, and it can be 0 only if the numbers can be divided into two parts of equal sum. This
-# is the PARTITION problem, which is NP-complete. Five numbers:
+# is the PARTITION problem, which is NP-complete.
+
+# %% [markdown]
+# Five numbers:
 
 # %%
 numbers = np.array([8.0, 7.0, 6.0, 5.0, 4.0])
@@ -145,7 +151,8 @@ assert best @ numbers == 0
 # four billion codes per sample. So we give up the guarantee, not the codes.
 #
 # ## One row of bits
-#
+
+# %% [markdown] tags=["slide"]
 # If all rows of $B$ but one are fixed, the problem becomes easy. **On paper first.** Let $b_k$ be row $k$ of
 # $B$ (one bit of every sample), $w_k$ column $k$ of $W$, and $W_{\setminus k}$, $B_{\setminus k}$ what is left
 # without them. Split the product:
@@ -153,7 +160,8 @@ assert best @ numbers == 0
 # $$
 # X-WB-c\mathbf 1^\top=R_k-w_kb_k,\qquad R_k=X-c\mathbf 1^\top-W_{\setminus k}B_{\setminus k}. \tag{4}
 # $$
-#
+
+# %% [markdown] tags=["slide"]
 # Multiply out, and remember that $b_kb_k^\top=m$ whatever the signs:
 #
 # $$
@@ -162,7 +170,8 @@ assert best @ numbers == 0
 # \lambda_2\|h_k-b_k\|^2&=\lambda_2\|h_k\|^2-2\lambda_2\,h_kb_k^\top+\lambda_2m.
 # \end{aligned}
 # $$
-#
+
+# %% [markdown] tags=["slide"]
 # Only the middle terms contain $b_k$. What remains is to maximise
 #
 # $$
@@ -175,7 +184,8 @@ assert best @ numbers == 0
 # $$
 # b_k=\operatorname{sgn}\big(q_k-w_k^\top W_{\setminus k}B_{\setminus k}\big). \tag{6}
 # $$
-#
+
+# %% [markdown]
 # This is the exact minimum over $2^m$ possible rows, by one product of a row with a matrix. Do it for
 # $k=1,\dots,L$, each time with the newest other rows, and begin again: *cyclic* coordinate descent.
 #
@@ -225,7 +235,7 @@ for k in range(8):
 values = [objective(X, W, c, H, lambda2, codes).mean() for codes in steps]
 print("mean of (1) per sample:", " ".join(f"{value:.2f}" for value in values))
 
-# %%
+# %% tags=["slide"]
 fig, axes = plt.subplots(3, 3, figsize=(8, 5), sharex=True, sharey=True)
 for k, (ax, codes, value) in enumerate(zip(axes.flat, steps, values)):
     codes_image(
@@ -338,7 +348,7 @@ after = coordinate_descent(X, W, c, H, lambda2, B)
 flipped = after != B
 print(f"{flipped.mean():.1%} of the bits flipped, in {flipped.any(axis=0).mean():.1%} of the codes")
 
-# %%
+# %% tags=["slide"]
 fig, (left, right) = plt.subplots(1, 2, figsize=(10, 3.2), sharey=True)
 codes_image(left, B[:, :40], "ITQ codes")
 codes_image(right, after[:, :40], "after DCC")
@@ -373,7 +383,7 @@ itq_value = objective(X[:, :1], W, c, H[:, :1], lambda2, B[:, :1])[0]
 assert (np.diff(values) <= 1e-12).all()
 print(f"from {values[0]:.2f} to {values[-1]:.2f}; ITQ's code: {itq_value:.2f}")
 
-# %%
+# %% tags=["slide"]
 moved = [0, *np.flatnonzero((codes[1:] != codes[:-1]).any(axis=1)) + 1]
 fig, axes = plt.subplots(4, 9, figsize=(9.5, 4.2), height_ratios=(4, 1.2, 4, 1.2))
 for ax in axes.flat:
@@ -414,7 +424,7 @@ save_figure(fig, "07_one_sample")
 #
 # The same for all samples, and also for 32 bits:
 
-# %%
+# %% tags=["slide"]
 for L in (16, 32):
     codes = itq_codes(X, L)
     arguments = X, *setting(codes), lambda2
@@ -461,7 +471,7 @@ ends = {
     "DCC from 0": coordinate_descent(*ten, 0 * B),
 }
 
-# %%
+# %% tags=["slide"]
 gaps = {name: gap(codes) for name, codes in ends.items()}
 print("                     at the optimum   mean gap   largest gap")
 for name, values in gaps.items():
@@ -469,7 +479,7 @@ for name, values in gaps.items():
     share = (values < 1e-9).mean()
     print(f"{name:20} {share:14.1%} {values.mean():9.3f} % {values.max():11.1f} %")
 
-# %%
+# %% tags=["slide"]
 fig, ax = plt.subplots(figsize=(7.5, 3.4))
 for name in ("ITQ codes", "one cycle from ITQ", "DCC from ITQ"):
     share_above = 1 - np.arange(1, len(best) + 1) / len(best)
@@ -504,11 +514,15 @@ print("each gives fewer than 3 samples in 100 another code than the usual order"
 
 # %% [markdown]
 # ## Start where you are
-#
+
+# %% [markdown] tags=["slide"]
 # In the alternation a B step follows a step that has improved the weights *for the present codes*. If DCC starts
 # from these codes (warm start), it cannot make them worse. The authors' program starts every B step from
 # $B=0$: in the first cycle bit $k$ then sees only bits 1 to $k-1$. The result is a good code, but
-# nothing ties it to the codes before. The five numbers from above show it:
+# nothing ties it to the codes before.
+
+# %% [markdown]
+# The five numbers from above show it:
 
 # %%
 w, zero = numbers[None, :], np.zeros((1, 1))
@@ -546,7 +560,7 @@ for name, (values, flips) in runs.items():
     print(f" per sample, {flips[-1]:.1%} of the bits still flip")
 assert (np.diff(runs["warm start"][0]) < 0).all()
 
-# %%
+# %% tags=["slide"]
 fig, ax = plt.subplots(figsize=(7.5, 3.6))
 for (name, (values, _)), marker in zip(runs.items(), ("o", "s")):
     _ = ax.plot(np.arange(1, 17) / 2, values, marker=marker, label=name)
@@ -578,7 +592,7 @@ print("bits flipped:", (B != after)[:, gained].sum(axis=0))
 print("squared error, ITQ:", ", ".join(f"{errors[0][j]:.1f}" for j in gained))
 print("squared error, DCC:", ", ".join(f"{errors[1][j]:.1f}" for j in gained))
 
-# %%
+# %% tags=["slide"]
 fig, axes = plt.subplots(3, 6, figsize=(7.2, 3.9))
 pictures = X[:, gained], W @ B[:, gained] + c, W @ after[:, gained] + c
 for row, images, name in zip(axes, pictures, ("digit", "ITQ code", "after DCC")):

@@ -100,6 +100,8 @@ def test_every_command_has_its_tool_and_its_extras(course):
 def test_words_among_the_arguments_need_an_extra(course):
     assert course.main(["run", "--data", "cifar10-hog"]) == ("run", ["--data", "cifar10-hog"])
     assert course.steps[-1] == "uv .[course,tools,hog]"
+    course.main(["site", "--print=paper"])
+    assert course.steps[-1] == "uv .[course,hog,scale,site,test,tools]"
 
 
 # Refusals before anything is made

@@ -1,6 +1,7 @@
 """What the site is made of: pages of notebooks with described figures, a start, a reference."""
 
 import re
+import sys
 
 import nbformat
 import pytest
@@ -155,3 +156,26 @@ def test_the_reference_has_every_module_those_of_the_notebooks_first(tmp_path):
     table = (tmp_path / "index.md").read_text()
     order = [table.index(f"({name}.md)") for name in ("metrics", "dcc", "baselines.kernels")]
     assert order == sorted(order) and order[-1] < table.index("(course.plotting.md)")
+
+
+def test_slides_are_the_tagged_cells_under_the_headings_of_their_sections():
+    (deck,) = site.decks(find(ROOT, ["07"])).values()
+    sources = [cell.source for cell in deck.cells]
+    assert sources[0].startswith("# 07 Find the best codes") and "\n" not in sources[0]
+    assert sources[1] == "## The problem" and "\\tag{1}" in sources[2]
+    last = deck.cells[-1]
+    assert sources[-2] == "## What the bits draw" and "07_pictures" in last.source
+    assert "remove-input" in last.metadata.tags and last.metadata["mystnb"]["image"]["alt"]
+    tagged = [
+        cell for cell in find(ROOT, ["07"])[0].cells if "slide" in cell.metadata.get("tags", ())
+    ]
+    assert sum(not source.startswith("#") for source in sources) == len(tagged) > 7
+    assert site.decks(find(ROOT, ["02b"])) == {}
+
+
+def test_without_a_browser_one_sentence_says_what_is_missing(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "playwright.sync_api", None)
+    monkeypatch.setattr(sys, "argv", ["site", "--print", "paper"])
+    monkeypatch.setattr(site, "build", lambda *_: pytest.fail("the site is built in vain"))
+    with pytest.raises(ValueError, match="^Playwright, which steers the browser, does not start: "):
+        site.main()

@@ -18,6 +18,7 @@ import sys
 import textwrap
 import time
 import tomllib
+from contextlib import nullcontext
 from copy import deepcopy
 
 import nbformat
@@ -26,6 +27,7 @@ from tools import called_from
 from tools.exercises import FOLDER, texts
 from tools.gates.writing import saved_figures
 from tools.notebooks import ROOT, find, tags
+from tools.printing import browser, publish
 
 SOURCES, DOCTREES, OUTPUT = "build/site-sources", "build/site-doctrees", "build/site"
 BADGE = re.compile(r"\[!\[([^]]*)\]\([^)]*\)\]\(([^)]*)\)")
@@ -129,6 +131,8 @@ def build(root, output):
     notebooks = find(root)
     for notebook in notebooks:
         write(sources / notebook.path, nbformat.writes(page(notebook)))
+    for name, nb in decks(notebooks).items():
+        write(sources / f"{name}.ipynb", nbformat.writes(nb))
     shutil.copytree(root / FOLDER, sources / FOLDER, ignore=shutil.ignore_patterns("texts"))
     write(sources / "index.md", home(root, notebooks))
     write_reference(root, sources / "reference", notebooks)
@@ -200,6 +204,34 @@ def page(notebook):
                     held[kind] = fitted(held[kind])
     describe(notebook, nb)
     return nb
+
+
+def decks(notebooks):
+    """Return {name of its page: the slides of a notebook}, made from its cells tagged `slide`.
+
+    Each is a slide under the heading of its section; code that follows a tagged text directly stays
+    on the slide of the text. Of code that has outputs they alone are shown.
+    """
+    found = {}
+    for notebook in notebooks:
+        nb, heading, joins = page(notebook), "", False
+        slides = [nbformat.v4.new_markdown_cell(nb.cells[0].source.partition("\n")[0])]
+        for cell in nb.cells:
+            text = cell.cell_type == "markdown"
+            if "slide" in tags(cell):
+                if text or not joins:
+                    slides.append(nbformat.v4.new_markdown_cell(heading))
+                cell.metadata.tags += ["remove-input"] * bool(cell.get("outputs"))
+                slides.append(cell)
+            elif text:
+                heading = [heading, *re.findall("^## .*", cell.source, re.MULTILINE)][-1]
+            joins = text and "slide" in tags(cell)
+        if len(slides) > 1:
+            nb.cells = slides
+            del nb.metadata["kernelspec"]  # so nothing offers to launch it elsewhere
+            nb.metadata |= {"orphan": True, "nosearch": True}
+            found[f"notebooks/{notebook.number}_slides"] = nb
+    return found
 
 
 def fold(cell):
@@ -294,11 +326,18 @@ def main():
     parser.add_argument(
         "--output", type=called_from, default=ROOT / OUTPUT, metavar="FOLDER", help=text
     )
-    output = parser.parse_args().output
-    start = time.perf_counter()
-    if code := build(ROOT, output):
-        return code
-    print(f"{output / 'index.html'} ({time.perf_counter() - start:.0f} s)")
+    text = "print it, too: the course, the formulas and the slides as PDFs, with a Chromium"
+    parser.add_argument("--print", type=called_from, metavar="FOLDER", dest="paper", help=text)
+    options = parser.parse_args()
+    with browser() if options.paper else nullcontext() as running:
+        start = time.perf_counter()
+        if code := build(ROOT, options.output):
+            return code
+        print(f"{options.output / 'index.html'} ({time.perf_counter() - start:.0f} s)")
+        if options.paper:
+            notebooks = [notebook for notebook in find(ROOT) if not notebook.is_solution]
+            pages = ["index", *(n.path.with_suffix("").as_posix() for n in notebooks), "formulas"]
+            publish(running, options.output, pages, decks(notebooks), options.paper)
     return 0
 
 

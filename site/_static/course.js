@@ -19,7 +19,11 @@ for (const image of document.querySelectorAll("article img")) {
   link.append(image);
 }
 
-// What is folded to be read later is printed; hints and answers stay folded.
+// What is folded to be read later is printed; hints and answers stay folded. Wide outputs shrink.
 addEventListener("beforeprint", () => {
   for (const fold of document.querySelectorAll("details.hide")) fold.open = true;
+  for (const output of document.querySelectorAll(".cell_output pre")) {
+    const lengths = output.textContent.split("\n").map((line) => line.length);
+    output.style.setProperty("--columns", Math.max(...lengths));
+  }
 });

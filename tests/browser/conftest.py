@@ -8,59 +8,37 @@ Screenshots are kept in `build/browser`, which git ignores.
 
 import hashlib
 import json
-import os
 import re
 import secrets
 import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
 from tests.servers import first_answer, free_port, stop
+from tools import printing
 from tools.notebooks import ROOT, kernel_environment
 
 ARTEFACTS = ROOT / "build" / "browser"
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-NO_EXTRA = "the extra `test` is not installed (course.py test installs it)"
-NO_BROWSER = "no browser: apt-get install chromium, or name one in the variable CHROMIUM"
-ARGUMENTS = [
-    *("--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
-    *("--disable-background-networking", "--disable-component-update"),
-]
 WIDE = {"width": 1280, "height": 900}
 LAB_SECONDS = 90  # for the server to answer, on a busy machine
 KERNEL_STATUS = "window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status"
 
 
-def find_browser(playwright):
-    """Return the path of a Chromium, or None."""
-    found = [os.environ.get("CHROMIUM"), *map(shutil.which, NAMES)]
-    own = playwright.chromium.executable_path
-    return next((path for path in [*found, own] if path and Path(path).exists()), None)
-
-
 @pytest.fixture(scope="session")
 def browser():
     """A running Chromium without a window."""
-    api = pytest.importorskip("playwright.sync_api", reason=NO_EXTRA)
-    try:
-        playwright = api.sync_playwright().start()
-    except Exception as error:  # a system that lacks what its driver needs
-        pytest.skip(f"Playwright does not start here: {error}")
-    try:
-        path = find_browser(playwright)
-        if path is None:
-            pytest.skip(NO_BROWSER)
-        root = ["--no-sandbox"] * (getattr(os, "geteuid", lambda: 1)() == 0)
-        running = playwright.chromium.launch(executable_path=path, args=ARGUMENTS + root)
+    with ExitStack() as stack:
+        try:
+            running = stack.enter_context(printing.browser())
+        except ValueError as error:
+            pytest.skip(str(error))
         yield running
-        running.close()
-    finally:
-        playwright.stop()
 
 
 @pytest.fixture

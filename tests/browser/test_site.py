@@ -3,18 +3,25 @@
 `course.py test` builds it first; for these tests alone, `python3 course.py site` does.
 """
 
+from unicodedata import normalize
+
 import pytest
 
 from tools.exercises import FOLDER, texts
 from tools.notebooks import ROOT, find
-from tools.site import OUTPUT
+from tools.printing import MATHEMATICS, print_page, publish
+from tools.site import OUTPUT, decks
 
 WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+PAPER = {"width": 703, "height": 1000}  # A4 without its margins
+SLIDE = {"width": 1280, "height": 720}
+DECKS = decks(find(ROOT))
 MODULES = [p.relative_to(ROOT / "bdnn").with_suffix("") for p in (ROOT / "bdnn").rglob("*.py")]
 PAGES = [
     *("index", "lecturer", "lineage", "formulas", "CONTRIBUTING", "search", "reference/index"),
     *(f"reference/{'.'.join(path.parts)}" for path in MODULES if not path.name.startswith("_")),
     *(notebook.text.with_suffix("").as_posix() for notebook in find(ROOT)),
+    *DECKS,
     *(f"{FOLDER.as_posix()}/{name}" for name in ("README", *(t.text.stem for t in texts(ROOT)))),
 ]
 # One page of each kind, for the checks of accessibility: what they look at is the theme's and ours.
@@ -23,7 +30,6 @@ KINDS = [
     *("notebooks/05_losses", "notebooks/14_lambdas"),
     *("notebooks/solutions/05_solutions", f"{FOLDER.as_posix()}/05_exercises"),
 ]
-MATHEMATICS = "() => window.MathJax?.startup?.promise.then(() => true) ?? true"
 BROKEN = "mjx-merror, [data-mjx-error], img:not([alt]), img[alt='']"
 UNLOADED = "() => [...document.images].filter(i => !i.naturalWidth).map(i => i.src)"
 # The insides of the formulas are MathJax's own, the same on every page, and most of the work.
@@ -48,6 +54,14 @@ CUT = """() => [...document.querySelectorAll("article .cell pre")]
     : e.scrollWidth > e.clientWidth + 1 && e.textContent.split("\\n").every(l => l.length <= 100))
   .map(e => e.textContent.slice(0, 200))"""
 
+# What reaches beyond the paper; what is there for screen readers alone is not seen.
+OFF_PAPER = """() => {
+  dispatchEvent(new Event("beforeprint"));
+  return [...document.querySelectorAll("article *:not(svg *, mjx-assistive-mml, math, math *)")]
+    .filter(e => e.getBoundingClientRect().right > innerWidth + 1)
+    .map(e => e.outerHTML.slice(0, 200));
+}"""
+
 
 @pytest.fixture(scope="session")
 def site():
@@ -71,7 +85,7 @@ def resize(page, size):
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_a_page_is_whole_and_fits_a_phone(name, site, page):
+def test_a_page_is_whole_and_fits_a_phone_and_paper(name, site, page):
     show(page, site, name)
     assert page.evaluate(UNLOADED) == []
     assert page.locator(BROKEN).count() == 0
@@ -79,6 +93,9 @@ def test_a_page_is_whole_and_fits_a_phone(name, site, page):
     page.set_viewport_size(NARROW)
     assert page.evaluate("() => document.documentElement.scrollWidth") <= NARROW["width"]
     assert page.evaluate(TOO_WIDE) == []
+    page.emulate_media(media="print")
+    page.set_viewport_size(PAPER)
+    assert page.evaluate(OFF_PAPER) == []
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -164,6 +181,7 @@ def test_a_page_prints_without_what_only_a_screen_needs(site, page, expect):
     expect(page.locator(".cell_input pre", has_text="class UHBDNN")).to_be_hidden()
     page.emulate_media(media="print")
     page.evaluate("() => window.dispatchEvent(new Event('beforeprint'))")
+    assert page.evaluate("() => document.getAnimations().length") == 0  # nothing fades in
     expect(page.locator(".cell_input pre", has_text="class UHBDNN")).to_be_visible()
     expect(page.locator("#exercises details p").first).to_be_hidden()
     title = page.get_by_role("heading", level=1, name="08 Learn binary codes")
@@ -173,10 +191,38 @@ def test_a_page_prints_without_what_only_a_screen_needs(site, page, expect):
         expect(page.locator(part).first).to_be_hidden()
 
 
-def test_the_formulas_print_on_two_pages(site, page, tmp_path):
-    show(page, site, "formulas")
-    page.pdf(path=tmp_path / "formulas.pdf", format="A4")
-    assert (tmp_path / "formulas.pdf").read_bytes().count(b"/Type /Page\n") == 2
+def test_pages_print_to_one_file_with_an_outline_and_links_of_its_own(site, browser, tmp_path):
+    pypdf = pytest.importorskip("pypdf")
+    publish(browser, ROOT / OUTPUT, ["index", "notebooks/07_dcc"], [], tmp_path)
+    course = pypdf.PdfReader(tmp_path / "course.pdf")
+    titles = [entry.title for entry in course.outline]
+    assert [title.partition(" ")[0] for title in titles] == ["bdnn:", "07"]
+    assert titles[1].endswith("coordinate descent, one row of bits at a time")
+    first = course.get_destination_page_number(course.outline[1])
+    assert 3 <= first <= 7 and 10 <= len(course.pages) - first <= 16
+    lesson = "".join(page.extract_text() for page in course.pages[first:])
+    assert "def coordinate_descent(" in lesson  # which the site folds
+    assert "Question 3" in lesson and "diagonal, Eq. (6) takes nothing" not in lesson  # the answer
+    links = [note.get_object() for page in course.pages for note in page.annotations or ()]
+    assert not any("file:" in str(link) for link in links)
+    places = [link["/Dest"][0] for link in links if "/Dest" in link]
+    assert course.pages[first].indirect_reference in places
+    formulas = pypdf.PdfReader(tmp_path / "formulas.pdf")
+    assert len(formulas.pages) == 2 and "Deep Hashing" in formulas.pages[1].extract_text()
+
+
+@pytest.mark.parametrize("name", DECKS)
+def test_every_tagged_cell_fits_its_slide(name, site, page, tmp_path):
+    pypdf = pytest.importorskip("pypdf")
+    print_page(page, ROOT / OUTPUT, name, tmp_path / "slides.pdf")
+    printed = [slide.extract_text() for slide in pypdf.PdfReader(tmp_path / "slides.pdf").pages]
+    headings = [cell.source[3:] for cell in DECKS[name].cells if cell.source.startswith("## ")]
+    assert len(printed) == 1 + len(headings)
+    for text, heading in zip(printed[1:], headings):
+        assert " ".join(normalize("NFKC", text).split()).startswith(heading)  # no ligatures
+    page.emulate_media(media="print")
+    page.set_viewport_size(SLIDE)
+    assert page.evaluate(OFF_PAPER) == []
 
 
 def test_a_notebook_can_be_launched_elsewhere(site, page):
