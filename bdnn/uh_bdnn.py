@@ -52,7 +52,7 @@ def ridge_decoder(X: Array, B: Array, lambda1: float) -> tuple[Array, Array]:
     """The best decoder W, c of given codes, in closed form: Eq. (3) of notebook 08.
 
     It minimises 1/(2m) ||X - W B - c 1^T||^2 + lambda1/2 ||W||^2. Where lambda1 = 0 and the bits
-    are linearly dependent, many decoders do; the pseudoinverse takes one of small ||W||.
+    are linearly dependent, many decoders do; the pseudoinverse takes that of least ||W||.
     """
     m = X.shape[1]
     x_mean, b_mean = (A.mean(axis=1, keepdims=True) for A in (X, B))  # (D, 1), (L, 1)
@@ -93,7 +93,7 @@ def best_codes(X: Array, W: Array, c: Array, H: Array, lambda2: float, B: Array)
     found = [coordinate_descent(X, W, c, H, lambda2, start) for start in (B, sgn(H), 0 * B)]
     # (3, m): what each sample adds to Eq. (6), times 2m
     loss = [((X - W @ F - c) ** 2).sum(0) + lambda2 * ((H - F) ** 2).sum(0) for F in found]
-    return np.choose(np.argmin(loss, axis=0), found)  # of equal ones the first
+    return np.choose(np.argmin(loss, axis=0), found)  # (L, m); of equal losses the first start
 
 
 class State(NamedTuple):

@@ -199,7 +199,7 @@ def case_weight_decay(rng):
 verify("weight decay", case_weight_decay)
 
 # %% [markdown]
-# Together with the reconstruction it makes a **ridge regression**. Let us drop $c$ by taking the means off $X$ and $B$. The sum of Eqs. (3) and (5), $-\frac1m(X-WB)B^\top + \lambda_1W = 0$, is solved by
+# Together with the reconstruction it makes a **ridge regression**. Let us drop $c$ by subtracting the means from $X$ and $B$. The sum of Eqs. (3) and (5), $-\frac1m(X-WB)B^\top + \lambda_1W = 0$, is solved by
 #
 # $$ W = \tfrac1mXB^\top\big(\tfrac1mBB^\top + \lambda_1I\big)^{-1}, $$
 #

@@ -394,7 +394,7 @@ def first_lbfgs(fun, x, max_iter, r=20):
 # ## Train an encoder with it
 #
 # Here is the network, with the terms of notebook 05 that contain the encoder's weights, for given codes.
-# Notebook 08 exports these very lines.
+# Notebook 08 exports the same function, as `encoder_objective`.
 
 # %%
 from bdnn.data import load

@@ -124,8 +124,10 @@ from bdnn.metrics import evaluate, mean_average_precision, precision_at_radius
 from bdnn.network import gradient_error
 
 # %% [markdown]
-# We use 4,000 MNIST digits, scaled as in notebook 01. Until the estimator, every choice on this page
-# is judged by 500 digits that are held out of the training; the queries are kept for the end.
+# We use 4,000 MNIST digits, scaled as in notebook 01. The experiments before the estimator are judged
+# by 500 digits that are held out of the training; the queries are kept for the end. The recorded runs on
+# all of MNIST, to which "Departures" refers, are measured by its test queries: they are no clean test of
+# those choices.
 
 # %%
 dataset = load("mnist5k")
@@ -185,7 +187,7 @@ def ridge_decoder(X: Array, B: Array, lambda1: float) -> tuple[Array, Array]:
     """The best decoder W, c of given codes, in closed form: Eq. (3) of notebook 08.
 
     It minimises 1/(2m) ||X - W B - c 1^T||^2 + lambda1/2 ||W||^2. Where lambda1 = 0 and the bits
-    are linearly dependent, many decoders do; the pseudoinverse takes one of small ||W||.
+    are linearly dependent, many decoders do; the pseudoinverse takes that of least ||W||.
     """
     m = X.shape[1]
     x_mean, b_mean = (A.mean(axis=1, keepdims=True) for A in (X, B))  # (D, 1), (L, 1)
@@ -289,7 +291,7 @@ def best_codes(X: Array, W: Array, c: Array, H: Array, lambda2: float, B: Array)
     found = [coordinate_descent(X, W, c, H, lambda2, start) for start in (B, sgn(H), 0 * B)]
     # (3, m): what each sample adds to Eq. (6), times 2m
     loss = [((X - W @ F - c) ** 2).sum(0) + lambda2 * ((H - F) ** 2).sum(0) for F in found]
-    return np.choose(np.argmin(loss, axis=0), found)  # of equal ones the first
+    return np.choose(np.argmin(loss, axis=0), found)  # (L, m); of equal losses the first start
 
 
 # %% [markdown]
@@ -854,8 +856,8 @@ for method, published in PUBLISHED.items():
     for bits, figure in published.items():
         P2 = figures(method, bits, "precision_at_2")
         mAP, empty = (figures(method, bits, key).mean() for key in ("map_standard", "empty_share"))
-        rows = recorded[method, bits]
-        seconds = np.mean([row.get("fit_cpu_seconds", row["fit_seconds"]) for row in rows])
+        found = recorded[method, bits]
+        seconds = np.mean([row.get("fit_cpu_seconds", row["fit_seconds"]) for row in found])
         print(f"{method:6}  {bits:4}  {figure:9.2f}  {P2.mean():9.2f}", end="")
         print(f" ({P2.min():5.2f}, {P2.max():5.2f})  {mAP:5.2f}  {empty:5.3f}  {seconds:9.0f}")
 
@@ -893,10 +895,10 @@ for row in files["ablations.jsonl"]:
         variants.setdefault(row["variant"], []).append(row)
 print("24 bits         seeds  P@r=2 %: mean (min, max)  mAP %: mean (min, max)  fit, CPU s")
 keys = "precision_at_2", "map_standard", "fit_cpu_seconds"
-for name, rows in variants.items():
-    P2, mAP, seconds = (np.array([row[key] for row in rows]) for key in keys)
+for name, found in variants.items():
+    P2, mAP, seconds = (np.array([row[key] for row in found]) for key in keys)
     text = (f"{v.mean():8.2f} ({v.min():.2f}, {v.max():.2f})" for v in (P2, mAP))
-    print(f"{name:15} {len(rows):5}  {'  '.join(text)}  {seconds.mean():11.0f}")
+    print(f"{name:15} {len(found):5}  {'  '.join(text)}  {seconds.mean():11.0f}")
 
 # %%
 P2 = {name: [row["precision_at_2"] for row in rows] for name, rows in variants.items()}
@@ -1074,7 +1076,7 @@ print("reconstruction of the joint decoder: less than 0.1 % above the closed for
 #
 # ## Exercises
 #
-# **Write it yourself:** `ridge_decoder` and the loop of `uh_bdnn` (there called `alternate`), each with
+# **Write it yourself**, if you have not done so on the way: `ridge_decoder` and the loop of `uh_bdnn` (there called `alternate`), each with
 # a cell that checks it, in [08_exercises](exercises/08_exercises.ipynb).
 #
 # **8.1** (on paper) Derive (3) again without centring: put a row of ones under $B$, the bias into

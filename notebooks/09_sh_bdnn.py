@@ -11,7 +11,7 @@
 # * which start and which variables find the floor soonest, and that the floor is not all;
 # * how sets of labels take the place of classes, without a matrix of all pairs.
 #
-# **What you need.** Notebooks 03 to 08. About 50 minutes to read; a minute and a half to run.
+# **What you need.** Notebooks 03 to 08. About 70 minutes to read; a minute and a half to run.
 
 # %% tags=["nbval-ignore-output"]
 import sys
@@ -95,7 +95,7 @@ save_figure(fig, "09_network")
 # | 1 | weights and biases | all five terms | L-BFGS (notebook 06) |
 # | 2 | codes $B$ | equality | exact: $B=\operatorname{sgn}(H)$ |
 #
-# The weights $\lambda$ are those of the authors' program, divided by its $\lambda_5$ to bring (1) to the form of the slides; notebook 05 has the table. The similarity is a sum over $m^2$ pairs divided by $m$: it grows with the number of samples, where equality and independence do not.
+# The weights $\lambda$ are those of the authors' program, divided by its $\lambda_5$ to bring (1) to the form of the slides; notebook 05 has the table. The similarity is a sum over $m^2$ pairs divided by $m$: it grows with the number of samples, where equality and independence do not. So on the 1,500 digits of this page these two weigh twenty times as much against the similarity as in the authors' training on 30,000.
 #
 # **Departure:** our $\lambda_4$ is $10^{-4}$, twice the authors' number. A table below shows that balance is the smallest term by far.
 #
@@ -267,7 +267,7 @@ for name, H in (("H", H0), ("R H", R @ H0)):
 #
 # ## Alternate
 #
-# This is the whole algorithm: network, rotation, codes, and again. As in notebook 08 it is a generator of states, and whoever asks for the next state decides when to stop. There a state comes before the update of the codes; here it comes after it, so that $B=\operatorname{sgn}(H)$ in every state. No step can raise $J$: L-BFGS goes downhill, the rotation we have just seen, and the signs are the best codes.
+# This is the whole algorithm: network, rotation, codes, and again. As in notebook 08 it is a generator of states, and whoever asks for the next state decides when to stop. There a state comes before the update of the codes; here it comes after it, so that $B=\operatorname{sgn}(H)$ in every state. No step can raise $J$: L-BFGS goes downhill, the rotation we have just seen, and the signs are the best codes. L-BFGS keeps its tolerances here, which notebook 08 turns off: they are absolute, and this objective grows with the number of samples, so they come into play late, if at all.
 
 
 # %% tags=["export"]
@@ -364,7 +364,7 @@ def class_distances(B, y):
 
 
 # %% [markdown]
-# In the first rounds pairs of classes share a code, or nearly (the left picture below), and every query of theirs finds the other class in its ball. A low precision after the first round says little about the method; it says that some classes have not been told apart *yet*.
+# In the first rounds pairs of classes share a code, or nearly (the left picture of the last figure in the next section), and every query of theirs finds the other class in its ball. A low precision after the first round says little about the method; it says that some classes have not been told apart *yet*.
 #
 # Why does it take so long? Let two classes share their output, $a_1=a_2$. The gradient (2) pulls the two apart in proportion to $a_1-a_2$ (Exercise 9.2): where they coincide, not at all. **Sharing is a saddle point.** The network leaves it exponentially, but from next to nothing.
 #
@@ -703,7 +703,7 @@ print(label_groups([[0, 1], [1, 0], [1, 1]]).shared.astype(int))
 #
 # $$ \big\|\tfrac1LH^\top H-S\big\|^2=\tfrac1{L^2}\|HH^\top\|^2-\tfrac2L\big(2\langle HY^\top,HY^\top T\rangle-\|H\mathbf 1\|^2\big)+m^2. \tag{8} $$
 #
-# The gradient (2) is that of notebook 05 as well, with brackets set so that no product is $m\times m$:
+# In the gradient (2) $HY^\top$ becomes $HY^\top T$, as $T$ is symmetric:
 #
 # $$ \frac{\partial}{\partial H}\,\tfrac1{2m}\big\|\tfrac1LH^\top H-S\big\|^2=\tfrac2{mL}\Big[\tfrac1L(HH^\top)H-2(HY^\top T)Y+(H\mathbf 1)\mathbf 1^\top\Big]. \tag{9} $$
 #
@@ -713,13 +713,13 @@ print(label_groups([[0, 1], [1, 0], [1, 1]]).shared.astype(int))
 rng = np.random.default_rng(0)
 print("labels  sets       S        T")
 for n_labels in (3, 12, 24):
-    H, Y = rng.standard_normal((L, 2000)), rng.random((2000, n_labels)) < 0.3
-    S = np.where(Y.astype(float) @ Y.T > 0, 1.0, -1.0)
+    H, marks = rng.standard_normal((L, 2000)), rng.random((2000, n_labels)) < 0.3
+    S = np.where(marks.astype(float) @ marks.T > 0, 1.0, -1.0)
     V = H.T @ H / L - S
-    value, dH = losses.pairwise_similarity(H, Y)
+    value, dH = losses.pairwise_similarity(H, marks)
     np.testing.assert_allclose(value, np.sum(V**2) / 4000, rtol=1e-10)
     np.testing.assert_allclose(dH, H @ V / (1000 * L), rtol=0, atol=1e-10 * np.abs(dH).max())
-    T = label_groups(Y).shared
+    T = label_groups(marks).shared
     print(f"{n_labels:6} {len(T):5} {S.nbytes / 1e6:4.0f} MB {T.nbytes / 1e6:5.1f} MB")
 
 # %% [markdown]
@@ -934,7 +934,7 @@ for bits in LENGTHS:
 #
 # **9.1** (on paper) Show that two classes which share one output, with all other class vectors at the floor of the remaining problem, cost one class direction: $0.02\,m$ for ten equal classes.
 #
-# <details><summary>Hint</summary> Ten classes with one pair merged are nine classes, one of them twice as large. Which eigenvalue of $M$ is missing? </details>
+# <details><summary>Hint</summary> If $a_1=a_2$, the rows of $H$ are orthogonal to $z=y_1-y_2$, the difference of two rows of $Y$. To which eigenvalue of $S$ does $z$ belong? </details>
 #
 # **9.2** (on paper, then in code) Show that an output shared by two classes is a saddle: write the gradient (2) in terms of class vectors, and find the rate at which their difference grows under gradient descent.
 #

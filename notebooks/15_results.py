@@ -10,7 +10,7 @@
 # * how far the choice of the seed and the choice of the queries move a figure;
 # * what the choice of split, ground truth, form of AP, rule for ties and rule for empty balls is worth, in points, on one and the same code.
 #
-# **What you need.** Notebooks 02 and 08 to 10; 11 and 12 only for what the rivals are. About 45 minutes to read; a minute or two to run.
+# **What you need.** Notebooks 02 and 08 to 10; 11 and 12 only for what the rivals are. About 70 minutes to read; a minute or two to run.
 
 # %% tags=["nbval-ignore-output"]
 import sys
@@ -366,7 +366,7 @@ save_figure(panelled(draw_map, "mAP (%)"), "15_map")
 #
 # $$ p_{(i)}\leftarrow\max_{j\le i}\ \min\big(1,\,(K-j+1)\,p_{(j)}\big). \tag{3} $$
 #
-# A claim is **confirmed** or **refuted** where this is below 0.05, by which side of (2) is smaller, and **open** else.
+# A claim is **confirmed** or **refuted** where this is below 0.05, by which side of (2) is smaller, and **open** otherwise.
 
 
 # %%
@@ -504,7 +504,7 @@ for (method, key, verdict), count in sorted(counts.items()):
 print("no verdict (within a point, or a single seed so far):", "; ".join(map(name, without)))
 
 # %% [markdown]
-# Two or three seeds are few, and the family is large: a claim with $p=0.01$ by itself is open among two dozen. What is confirmed depends on the deviations and the number of seeds more than on the size of the lead: two points with deviations of a tenth are confirmed, while fifteen points from two seeds are open. More seeds would settle most of it (Exercise 15.1). Nothing is refuted so far. "Open" does not say that two methods are equal.
+# Three seeds are few, and the family is large: a claim with $p=0.01$ by itself is open among two dozen. What is confirmed depends on the deviations and the number of seeds more than on the size of the lead: two points with deviations of a tenth are confirmed, while fifteen points from three seeds are open where a rival's deviation is large. More seeds would settle most of it (Exercise 15.1). Nothing is refuted so far. "Open" does not say that two methods are equal.
 #
 # Where the lead on MNIST is smaller than published it is not the network that is worse than published, it is the baselines that are better (the differences above). So the size of a lead rests on the baselines as much as on the method.
 #
@@ -797,7 +797,7 @@ for ax, where in zip(axes, ("lower left", "lower left")):
 save_figure(fig, "15_seconds")
 
 # %% [markdown]
-# Networks take longer to train, and once trained they encode within about twice the time of ITQ: three small matrix products. The kernel methods are the reverse, cheap to train and slow to encode, since every new vector is compared with hundreds of anchors.
+# Networks take longer to train, and once trained they encode within little more than twice the time of ITQ: three small matrix products. The kernel methods are the reverse, cheap to train and slow to encode, since every new vector is compared with hundreds of anchors.
 #
 # ## How to state a result
 #
@@ -978,7 +978,7 @@ losses = [w.mean() - f.mean() for f, w in zip(few, whole) if len(f) and len(w)]
 print(f"from a twelfth of the labels SH-BDNN loses {min(losses):.1f} to {max(losses):.1f} points")
 
 # %% [markdown]
-# So much are labels worth beyond the first 500 of each class.
+# This is what labels beyond the first 500 of each class are worth.
 #
 # ## What we have now
 #
