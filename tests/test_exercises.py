@@ -174,7 +174,8 @@ PLANTED = {
     ],
     "equality": [
         ("/ (2 * m)", "/ m", "value: twice too large: the 1/2"),
-        ("/ (2 * m)", "/ 2", "value: 1/m"),
+        ("/ (2 * m)", "/ 2", "value: 1/m is"),
+        ("/ (2 * m)", "", "value: 1/(2m) is missing"),
         ("np.sum(E**2) / (2 * m)", "np.mean(E**2) / 2", "value: np.mean divides by L"),
         ("np.sum(E**2)", "np.linalg.norm(E)", "value: the norm is squared"),
         ("H.shape[1]", "H.shape[0]", "value: samples in rows?"),
@@ -211,7 +212,8 @@ PLANTED = {
     ],
     "balance": [
         ("/ (2 * m)", "/ m", "value: twice too large"),
-        ("/ (2 * m)", "/ 2", "value: 1/m"),
+        ("/ (2 * m)", "/ 2", "value: 1/m is"),
+        ("/ (2 * m)", "", "value: 1/(2m) is missing"),
         ("H.sum(axis=1", "H.mean(axis=1", "value: h is a sum, not a mean"),
         ("H.sum(axis=1", "H.mean(axis=1", "gradient: h is a sum, not a mean"),
         ("np.sum(h**2)", "np.mean(h**2)", "value: np.mean divides by L"),
@@ -254,7 +256,8 @@ PLANTED = {
             "gradient: right numbers, but transposed: H V, not V H^T",
         ),
         ("return J,", "return 2 * J,", "value: twice too large"),
-        ("/ (2 * m)", "/ 2", "value: 1/m"),
+        ("/ (2 * m)", "/ 2", "value: 1/m is"),
+        ("/ (2 * m)", "", "value: 1/(2m) is missing"),
         (" + m**2", "", "value: ||S||^2 = m^2 is left out"),
         ("2 / (m * L)", "1 / (m * L)", "gradient: half of it: H stands twice"),
         ("2 / (m * L)", "4 / (m * L)", "gradient: twice too large"),
@@ -433,7 +436,8 @@ PLANTED = {
         ("2 * np.diag(counts) - np.outer(root, root)", "2 * np.eye(len(counts)) - 1", "M without"),
         ("m**2 - np.sum(mu**2)", "np.sum(mu**2)", "floor: this is what the outputs reach"),
         ("/ (2 * m)", "/ m", "floor: twice too large"),
-        ("/ (2 * m)", "/ 2", "floor: 1/m"),
+        ("/ (2 * m)", "/ 2", "floor: 1/m is"),
+        ("/ (2 * m)", "", "floor: 1/(2m) is missing"),
     ],
     "shared_similarity": [
         *SIMILARITY,
@@ -447,7 +451,8 @@ PLANTED = {
         ("np.sum(sums * alike)", "np.sum(alike**2)", "value: T stands once"),
         ("alike = sums @ T", "alike = sums @ T @ T", "gradient: T stands once"),
         ("return J,", "return 2 * J,", "value: twice too large"),
-        ("/ (2 * m)", "/ 2", "value: 1/m"),
+        ("/ (2 * m)", "/ 2", "value: 1/m is"),
+        ("/ (2 * m)", "", "value: 1/(2m) is missing"),
         (" + m**2", "", "value: ||S||^2 = m^2 is left out"),
         ("2 / (m * L)", "1 / (m * L)", "gradient: half of it: H stands twice"),
         ("2 / (m * L)", "4 / (m * L)", "gradient: twice too large"),
@@ -620,7 +625,7 @@ def test_what_happens_to_a_term_is_named(name):
     assert terms == 9 * len(FATES)  # five terms of the value, four of the gradient
 
 
-@pytest.mark.parametrize("value", ["a", None, {}, [1, "a"], object(), np.array("a")])
+@pytest.mark.parametrize("value", ["a", None, {}, [1, "a"], [[1], 2], np.array("a")])
 def test_what_is_no_number_is_named(value):
     def independence(H):
         return value, losses.independence(H)[1] + 1

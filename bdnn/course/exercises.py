@@ -146,6 +146,8 @@ def verdict(table, mine, right, variables):
         if all(map(same, mine, wrong)):
             return hint
     for m, r in zip(mine, right):
+        if isinstance(m, list | tuple) and not isinstance(r, list | tuple):
+            return f"should be {kind(r)}, not {reprlib.repr(m)}"
         if shape(m) != shape(r):
             return f"has the shape {shape(m)}, and should have {shape(r)}"
     share = 1 - np.mean([same(m, r) for m, r in zip(mine, right)])

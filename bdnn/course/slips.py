@@ -344,6 +344,7 @@ m  # is m times too large
 VALUE = """
 2 * right  # twice too large: the 1/2 in front of the square is missing
 m * right  # 1/m is missing
+2 * m * right  # 1/(2m) is missing
 """
 GRADIENT = """
 2 * right  # twice too large: the 2 of the square cancels the 1/2
@@ -530,7 +531,7 @@ losses.independence(H.T)[1].T  # samples in rows? m is H.shape[1], and len(H) is
 [value]
 *VALUE
 right * m / L  # samples in rows? Here they stand in columns: m = H.shape[1]
-right / m ** 2  # h is a sum, not a mean: 1/m stands in front of the square alone
+right / m**2  # h is a sum, not a mean: 1/m stands in front of the square alone
 right / L  # np.mean divides by L; ||h||^2 is the sum over the bits
 np.sum(H.sum(axis=0) ** 2) / (2 * m)  # a sum over bits; h sums over samples, axis=1
 losses.balance(H.T)[0]  # samples in rows? Here they stand in columns: h is (L, 1)
@@ -714,6 +715,7 @@ balanced_floor(counts, L)  # Eq. (16) of notebook 05 holds for classes of equal 
 np.sum(counts) / 2 - right  # this is what the outputs reach; the floor is what is left
 2 * right  # twice too large: 1/(2m) stands in front
 np.sum(counts) * right  # 1/m is missing
+2 * np.sum(counts) * right  # 1/(2m) is missing
 """,
     ),
     "shared_similarity": Exercise(
