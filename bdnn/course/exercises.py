@@ -8,6 +8,8 @@ A slip is thus recognised by its result, however it was written.
 
 import copy
 import inspect
+import re
+import reprlib
 import traceback
 import tracemalloc
 from collections.abc import Callable
@@ -22,6 +24,20 @@ __all__ = ["Report", "check"]
 
 CASES = 6  # random cases on which an answer is compared
 UNKNOWN = "not right"
+MENDING = (  # what to say of an exception of this type, where its message has one of these words
+    (ZeroDivisionError, "", "What is 0 here? Ranks, for one, count from 1, and indices from 0."),
+    (
+        ValueError,
+        "shape|dimension|broadcast",
+        "Write the shapes below this line: is a transpose missing, or out of place?",
+    ),
+    (
+        ValueError,
+        "unpack",
+        "What is taken apart there is not what is expected: do the arguments of each call stand in"
+        " their places? `partial` fills them from the left, so give it their names.",
+    ),
+)
 
 
 @dataclass(frozen=True, repr=False)
@@ -43,9 +59,13 @@ def check(function: Callable) -> Report:
     name = getattr(function, "__name__", "")
     if name not in EXERCISES:
         return Report(False, f"check knows no exercise {name!r}, but: {', '.join(EXERCISES)}")
-    if str(function.__module__).startswith("bdnn."):
+    if not own(function):
         return Report(False, f"{name}: this is the library's function; write your own")
     exercise = EXERCISES[name]
+    needed = called(function, exercise.needs)
+    if needed and not check(needed):
+        text = f"calls your {exercise.needs}, which is not right yet: check({exercise.needs}) first"
+        return Report(False, f"{name}: {text}")
     made = [exercise.cases(np.random.default_rng(seed)) for seed in range(CASES)]
     found = []
     for arguments in made:
@@ -64,13 +84,25 @@ def check(function: Callable) -> Report:
         forgotten = " (Is `return` missing?)" if begun(function) else ""
         return Report(False, f"{name}: returns nothing yet.{forgotten} {exercise.first}")
     verdicts = by_parts(exercise, made, found)
-    if verdicts.get("gradient", "").startswith(UNKNOWN) and np.isscalar(found[0][0]):
+    if verdicts.get("gradient", "").startswith(UNKNOWN) and real(found[0][0]):
         verdicts["gradient"] += belongs(function, made[0], found[0][1])
     if exercise.square and not any(verdicts.values()):
         verdicts["memory"] = memory(exercise, function)
     passed = not any(verdicts.values())
     lines = [f"  {part}: {verdict or 'right'}" for part, verdict in verdicts.items()]
     return Report(passed, "\n".join([f"{name}: {'right' if passed else 'not yet'}", *lines]))
+
+
+def own(function):
+    """Whether a function is not the library's."""
+    return not str(function.__module__).startswith("bdnn.")
+
+
+def called(function, name):
+    """The student's own function of this name, if `function` calls it."""
+    found = function.__globals__.get(name)
+    named = name in function.__code__.co_names and getattr(found, "__name__", "") == name
+    return found if named and own(found) else None
 
 
 def begun(function):
@@ -91,10 +123,14 @@ def by_parts(exercise, made, found):
     told = {}
     for k, (part, mine, right) in enumerate(zip(parts, zip(*found), zip(*rights))):
         variables = [
-            dict(zip(names, arguments)) | {"given": arguments, "part": k, "right": r}
-            for arguments, r in zip(made, right)
+            dict(zip(names, given)) | {"given": given, "part": k, "right": r, "mine": answer}
+            for given, r, answer in zip(made, right, found)
         ]
         told[part] = verdict(exercise.slips[part], mine, right, variables)
+        if told[part].startswith(UNKNOWN) and ", " in part:  # which of them?
+            triples = zip(part.split(", "), zip(*mine), zip(*right))
+            wrong = [name for name, ms, rs in triples if not all(map(same, ms, rs))]
+            told[part] += f": {', '.join(wrong)}"
     return told
 
 
@@ -102,15 +138,21 @@ def verdict(table, mine, right, variables):
     """What is wrong with one part of the answers, or ""."""
     if all(map(same, mine, right)):
         return ""
+    for m, r in zip(mine, right):
+        if not numeric(m):
+            return f"should be {kind(r)}, not {reprlib.repr(m)}"
     for expression, hint in table:
         wrong = (slips.evaluate(expression, known) for known in variables)
         if all(map(same, mine, wrong)):
             return hint
     for m, r in zip(mine, right):
+        if isinstance(m, list | tuple) and not isinstance(r, list | tuple):
+            return f"should be {kind(r)}, not {reprlib.repr(m)}"
         if shape(m) != shape(r):
             return f"has the shape {shape(m)}, and should have {shape(r)}"
     share = 1 - np.mean([same(m, r) for m, r in zip(mine, right)])
-    return f"{UNKNOWN} in {share:.0%} of the cases, by none of the usual slips"
+    often = "all" if share == 1 else f"{share:.0%} of the"
+    return f"{UNKNOWN} in {often} cases, by none of the usual slips"
 
 
 def belongs(function, arguments, gradient):
@@ -144,13 +186,38 @@ def stopped(error, function, arguments):
     frames = traceback.extract_tb(error.__traceback__)
     line = next((f.line for f in reversed(frames) if f.name == function.__name__), "")
     named = zip(inspect.signature(function).parameters, arguments)
-    shapes = ", ".join(f"{name} {shape(value)}" for name, value in named if shape(value))
-    text = f"stops with {type(error).__name__}: {error}\n  in the line: {line}\n  with {shapes}"
-    if isinstance(error, ZeroDivisionError):
-        text += "\n  What is 0 here? Ranks, for one, count from 1, and indices from 0."
-    if isinstance(error, ValueError):
-        text += "\n  Write the shapes below this line: is a transpose missing, or out of place?"
+    values = ", ".join(f"{name} {described(value)}" for name, value in named if not callable(value))
+    text = f"stops with {type(error).__name__}: {error}\n  in the line: {line}\n  with {values}"
+    for sort, words, mending in MENDING:
+        if isinstance(error, sort) and re.search(words, str(error)):
+            text += f"\n  {mending}"
     return text
+
+
+def described(value):
+    """The shape of an array, the value of a number, or those of what is in a list."""
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(described, value))}]"
+    return f"{value:.4g}" if np.isscalar(value) else str(np.shape(value))
+
+
+def kind(right):
+    """What an answer has to be."""
+    if isinstance(right, list | tuple):
+        return "a list of arrays"
+    return "an array" if shape(right) else "a number"
+
+
+def numeric(value):
+    """Whether a value is a number, an array of numbers, or a list of them."""
+    if isinstance(value, list | tuple):
+        return all(map(numeric, value))
+    return np.asarray(value).dtype.kind in "biufc"
+
+
+def real(value):
+    """Whether a value is one real number."""
+    return shape(value) == () and np.asarray(value).dtype.kind in "biuf"
 
 
 def shape(value):

@@ -2,8 +2,10 @@
 
 A table begins with the part of the answer that it is for, in brackets. A line of it is an
 expression and, as its comment, the hint for whoever gets what it gives. In it `right` is the right
-answer, the arguments have their names, `given` is all of them, and `part` the number of the part.
-The first line that explains an answer counts.
+answer, the arguments have their names, `given` is all of them, `part` is the number of the part,
+`mine` all that the student returns, and L, m are the shape of H, or of B. A line that begins with +
+is a term of the right answer and its name: `FACTORS` says what may have happened to it. The first
+line that explains an answer counts.
 """
 
 import re
@@ -30,6 +32,7 @@ class Exercise:
     tables: str
     square: str = ""  # a large matrix that is not needed
     large: Callable | None = None  # Generator -> arguments with which it is noticed
+    needs: str = ""  # the exercise whose function is called in this one
 
     @property
     def slips(self):
@@ -39,9 +42,14 @@ class Exercise:
 
 
 def evaluate(expression, variables):
-    """What a slip gives in the place of the right answer."""
-    with np.errstate(all="ignore"):
-        return eval(expression, globals() | variables)
+    """What a slip gives in the place of the right answer; "" if with this `mine` nothing."""
+    codes = variables.get("H", variables.get("B"))
+    sizes = {} if codes is None else dict(zip("Lm", codes.shape))
+    try:
+        with np.errstate(all="ignore"):
+            return eval(expression, globals() | sizes | variables)
+    except Exception:
+        return ""
 
 
 def table(text):
@@ -50,14 +58,15 @@ def table(text):
     A hint may stand in a line of its own; `*NAME` stands for the lines of a shared table.
     """
     found = []
-    for line in text.strip().splitlines():
+    for line in re.sub(r"\n *#", "  #", text).strip().splitlines():
         expression, _, hint = (part.strip() for part in line.partition("#"))
         if expression.startswith("*"):
             found += table(globals()[expression[1:]])
-        elif expression:
-            found.append((expression, hint))
+        elif expression.startswith("+"):
+            for factor, fate in table(FACTORS):
+                found.append((f"right + ({factor} - 1) * ({expression[1:]})", f"{hint} {fate}"))
         else:
-            found[-1] = found[-1][0], hint
+            found.append((expression, hint))
     return found
 
 
@@ -88,32 +97,44 @@ def alternate_itq(V, R, n_iter, codes=lambda R, V: sgn(R @ V), then=lambda R, ne
     return R
 
 
-def pairwise_matrix(H, y, T=None, different=-1, power=1):
-    """Eqs. (12), (13) of notebook 05 with another S, or with another power of L."""
+def of_pairs(H, y, T=None, change=lambda S: S):
+    """Eqs. (12), (13) of notebook 05, or Eq. (7) of notebook 09, with another S."""
     L, m = H.shape
     alike = y[:, None] == y if T is None else T[y][:, y] > 0
-    V = H.T @ H / L**power - np.where(alike, 1, different)
-    return np.sum(V**2) / (2 * m), 2 / (m * L**power) * H @ V
+    V = H.T @ H / L - change(2.0 * alike - 1)
+    return np.sum(V**2) / (2 * m), 2 / (m * L) * H @ V
+
+
+def similarity(H, y, T=None, shape=None, means=False):
+    """The terms of Eqs. (14), (15) of notebook 05, or, with T, of Eqs. (8), (9) of notebook 09."""
+    L, m = shape or H.shape
+    Y, h = (y == np.arange(y.max() + 1)[:, None]) * 1.0, H.sum(axis=1, keepdims=True)
+    K, sums = H @ H.T, H @ Y.T / (Y.sum(axis=1) if means else 1)
+    alike = sums if T is None else sums @ T
+    value = np.sum(K**2) / L**2, -4 / L * np.sum(sums * alike), 2 / L * np.sum(h**2), m**2
+    gradient = K @ H / L, -2 * alike @ Y, h + 0 * H
+    return np.array(value) / (2 * m), 2 / (m * L) * np.array(gradient)
 
 
 def shared_similarity(H, y, T):
-    """Eqs. (8), (9) of notebook 09 as they stand, for any T."""
-    L, m = H.shape
-    Y, h = (y == np.arange(len(T))[:, None]) * 1.0, H.sum(axis=1, keepdims=True)
-    K, sums = H @ H.T, H @ Y.T
-    agreement = 2 * np.sum(sums * (sums @ T)) - np.sum(h**2)
-    value = (np.sum(K**2) / L**2 - 2 / L * agreement + m**2) / (2 * m)
-    return value, 2 / (m * L) * (K @ H / L - 2 * sums @ T @ Y + h)
+    """Eqs. (8), (9) of notebook 09."""
+    return losses.pairwise_similarity(H, losses.Groups(y, T))
 
 
-def class_similarities(counts, L, order=-1, weighted=True, root=0.5):
-    """A^T A / L of Eq. (4) of notebook 09, and Eq. (5); from the other end, or with other roots."""
+def class_similarities(counts, L, order=-1, weighted=True, two=2, root=0.5, power=2):
+    """A^T A / L of Eq. (4) of notebook 09, and Eq. (5); from the other end, with other powers."""
     m, n = np.sum(counts), np.sqrt(counts)
     N = n if weighted else np.ones(len(n))
-    mu, U = np.linalg.eigh(2 * np.diag(N**2) - np.outer(N, N))
+    mu, U = np.linalg.eigh(two * np.diag(N**2) - np.outer(N, N))
     mu, U = np.maximum(mu[::order], 0)[:L], U[:, ::order][:, :L]
     A = np.sqrt(L) * mu[:, None] ** root * U.T / n
-    return A.T @ A / L, (m**2 - np.sum(mu**2)) / (2 * m)
+    return A.T @ A / L, (m**2 - np.sum(mu**power)) / (2 * m)
+
+
+def balanced_floor(counts, L):
+    """Eq. (16) of notebook 05."""
+    m, C = np.sum(counts), len(counts)
+    return m / 2 * (1 - 2 / C) ** 2 + max(0, C - 1 - L) * 2 * m / C**2
 
 
 def two_loop(g, pairs, first=reversed, second=list, own=True, power=1, newest=-1):
@@ -156,23 +177,31 @@ def one_cycle(Q, G, B, order=1, own=0, sign=sgn):
     return B
 
 
-def decoder(X, B, lambda1, centred=True):
-    """Eq. (3) of notebook 08, with or without the means."""
-    x, b = (A.mean(axis=1, keepdims=True) for A in (X, B))
-    C_xb, C_bb = (A @ B.T / B.shape[1] - centred * a @ b.T for A, a in ((X, x), (B, b)))
-    W = C_xb @ np.linalg.inv(C_bb + lambda1 * np.eye(len(B)))
-    return W, x - W @ b
+def decoder(X, B, penalty, x=1, b=1, xb=1, bb=1):
+    """W of Eq. (3) of notebook 08, X B^T / m, B B^T / m and what centres them with weights."""
+    x_mean, b_mean = (A.mean(axis=1, keepdims=True) for A in (X, B))
+    C_xb = x * X @ B.T / B.shape[1] - xb * x_mean @ b_mean.T
+    C_bb = b * B @ B.T / B.shape[1] - bb * b_mean @ b_mean.T
+    return C_xb @ np.linalg.inv(C_bb + penalty)
 
 
-def alternate(X, B, theta, sizes, lambdas, max_iter, rounds, fresh=False, codes=None, weight=1):
-    """The rounds of notebook 08, DCC from the present codes."""
-    start, codes = theta, codes or dcc.coordinate_descent
-    for _ in range(rounds):
-        W, c = uh_bdnn.ridge_decoder(X, B, lambdas[0])
-        J = partial(uh_bdnn.encoder_objective, X=X, B=B, sizes=sizes, lambdas=lambdas)
-        theta = lbfgs.minimize(J, start if fresh else theta, max_iter=max_iter).x
-        H = network.forward(*network.unflatten(theta, sizes), X)[-1]
-        B = codes(X, W, c, H, lambdas[weight], B)
+def bias(X, B, W, weight=1):
+    """c of Eq. (3) of notebook 08 for any W."""
+    return X.mean(axis=1, keepdims=True) - weight * W @ B.mean(axis=1, keepdims=True)
+
+
+def alternate(X, B, theta, sizes, lambdas, max_iter, rounds, old="", codes=None, weights=(0, 1)):
+    """The rounds of notebook 08, DCC from the present codes; what is `old` stays as it was."""
+    first, start = B, theta
+    for t in range(rounds):
+        if t == 0 or old != "decoder":
+            W, c = uh_bdnn.ridge_decoder(X, B, lambdas[weights[0]])
+        fixed = {"X": X, "B": first if old == "J" else B, "sizes": sizes, "lambdas": lambdas}
+        J, before = partial(uh_bdnn.encoder_objective, **fixed), theta
+        begin = start if old == "theta" else theta
+        theta = lbfgs.minimize(J, begin, max_iter=max_iter, gtol=0, ftol=0).x
+        H = network.forward(*network.unflatten(before if old == "H" else theta, sizes), X)[-1]
+        B = (codes or dcc.coordinate_descent)(X, W, c, H, lambdas[weights[1]], B)
     return theta, W, c, B
 
 
@@ -234,6 +263,7 @@ def outputs_and_codes(rng):
 
 
 def outputs_and_labels(rng, m=None):
+    """Classes 0, 1 and 2."""
     (H,) = outputs(rng, m)
     return H, rng.permutation(np.arange(H.shape[1]) % 3)
 
@@ -299,14 +329,27 @@ def training(rng):
 
 # Slips that several exercises share.
 
+FACTORS = """
+0  # is left out
+-1  # has the wrong sign
+2  # is twice too large
+1 / 2  # is half of what it should be
+L  # is L times too large
+1 / L  # is L times too small
+L**2  # is L^2 times too large
+m  # is m times too large
+1 / m  # is m times too small
+"""
+
 VALUE = """
 2 * right  # twice too large: the 1/2 in front of the square is missing
-H.shape[1] * right  # 1/m is missing
+m * right  # 1/m is missing
+2 * m * right  # 1/(2m) is missing
 """
 GRADIENT = """
 2 * right  # twice too large: the 2 of the square cancels the 1/2
 -right  # the sign is wrong: this is minus the gradient, and a step against it would climb
-H.shape[1] * right  # 1/m is missing
+m * right  # 1/m is missing
 right.T  # right numbers, but transposed
 """
 BACKWARD = """
@@ -317,6 +360,33 @@ network.backward(Ws, Hs, dH, "sigmoid", "sigmoid")[part]
 network.backward(Ws, Hs, dH, "tanh")[part]  # 1 - H^2 is the slope of the tanh, not of the sigmoid
 right[::-1]  # in the order of the way back: the first layer comes first
 [d / dH.shape[1] for d in right]  # divided by m once more: the 1/m is in dH already
+"""
+SIMILARITY = """
+sum(similarity(*given, shape=(1, m))[part])  # 1/L is missing in front of H^T H
+sum(similarity(*given, shape=(m, L))[part])  # samples in rows? L is len(H), and m is H.shape[1]
+sum(similarity(*given, means=True)[part])  # H Y^T holds the sums of the classes, not their means
+of_pairs(*given, change=lambda S: (S + 1) / 2)[part]  # S is -1 for pairs that are not alike, not 0
+of_pairs(*given, change=lambda S: S + 1 - np.eye(m))[part]
+# I is taken from 2 Y^T Y; S takes 1 from every entry, the matrix 1 1^T
++ similarity(*given)[part][1] + similarity(*given)[part][2]  # S
++ similarity(*given)[part][0]  # the term with H H^T
++ similarity(*given)[part][1]  # the term with Y
++ similarity(*given)[part][2]  # the term with H 1
+"""
+SIMILARITY_VALUE = """
++ m / 2  # ||S||^2 = m^2
+right + (np.sum(H**2) - np.sum(H.sum(axis=1) ** 2)) / (m * L)
+# I is taken from 2 Y^T Y; S takes 1 from every entry, the matrix 1 1^T
+right / m  # np.mean divides by m^2; 1/(2m) stands in front of the sum
+*VALUE
+*SIMILARITY
+"""
+SIMILARITY_GRADIENT = """
+right / 2  # half of it: H stands twice in H^T H, so the product rule gives two equal terms
+L * right  # 1/L is missing in front of the gradient
+right.T  # right numbers, but transposed: H V, not V H^T
+*GRADIENT
+*SIMILARITY
 """
 
 EXERCISES = {
@@ -384,8 +454,10 @@ alternate_itq(V, R, n_iter, then=lambda R, new: new @ R.T)
 # Eq. (5) compares B with V, not with R V, which gives the turn since the last round
 alternate_itq(V, R, n_iter - 1)  # one round too few
 alternate_itq(V, R, n_iter + 1)  # one round too many
-alternate_itq(V, R, 1)  # the first round over and over: put the new R in the place of the old
+alternate_itq(V, R, 1)
+# the first round alone: does the new R replace the old, and does `return` stand after the loop?
 """,
+        needs="procrustes",
     ),
     "forward": Exercise(
         network.forward,
@@ -421,9 +493,9 @@ right[-1]  # a list of all layers is asked for, not the last one alone
         """
 [value]
 *VALUE
-right * H.shape[1] / len(H)  # samples in rows? Here they stand in columns: m = H.shape[1]
-right / len(H)  # np.mean divides by L, too; Eq. (6) divides by m alone
-np.linalg.norm(H - B) / (2 * H.shape[1])  # the norm is squared: no root
+right * m / L  # samples in rows? Here they stand in columns: m = H.shape[1]
+right / L  # np.mean divides by L, too; Eq. (6) divides by m alone
+np.linalg.norm(H - B) / (2 * m)  # the norm is squared: no root
 [gradient]
 *GRADIENT
 """,
@@ -435,17 +507,17 @@ np.linalg.norm(H - B) / (2 * H.shape[1])  # the norm is squared: no root
         """
 [value]
 2 * right  # twice too large: the 1/2 in front of the square is missing
-np.sum((H @ H.T - np.eye(len(H))) ** 2) / 2  # 1/m is missing in G
-np.sum((H @ H.T / H.shape[1]) ** 2) / 2  # I is missing in G
-np.sum((H @ H.T / H.shape[1] - 1) ** 2) / 2
+np.sum((H @ H.T - np.eye(L)) ** 2) / 2  # 1/m is missing in G
+np.sum((H @ H.T / m) ** 2) / 2  # I is missing in G
+np.sum((H @ H.T / m - 1) ** 2) / 2
 # 1 is taken from every entry of G; I has ones on the diagonal alone: np.eye(L)
-right / len(H) ** 2  # np.mean divides by L^2; ||G||^2 is the sum over all entries
+right / L**2  # np.mean divides by L^2; ||G||^2 is the sum over all entries
 np.sqrt(2 * right) / 2  # the norm is squared: no root
-np.sum((H @ H.T / len(H) - np.eye(len(H))) ** 2) / 2  # m is H.shape[1]; len(H) is L
+np.sum((H @ H.T / L - np.eye(L)) ** 2) / 2  # m is H.shape[1]; len(H) is L
 losses.independence(H.T)[0]  # samples in rows? Here they stand in columns: G is (L, L)
 [gradient]
 right / 2  # half of it: H stands twice in H H^T, so the product rule gives two equal terms
-2 / H.shape[1] * (H @ H.T / H.shape[1] - 1) @ H
+2 / m * (H @ H.T / m - 1) @ H
 # 1 is taken from every entry of G; I has ones on the diagonal alone: np.eye(L)
 losses.independence(H.T)[1].T  # samples in rows? m is H.shape[1], and len(H) is L
 *GRADIENT
@@ -458,15 +530,15 @@ losses.independence(H.T)[1].T  # samples in rows? m is H.shape[1], and len(H) is
         """
 [value]
 *VALUE
-right * H.shape[1] / len(H)  # samples in rows? Here they stand in columns: m = H.shape[1]
-right / H.shape[1] ** 2  # h is a sum, not a mean: 1/m stands in front of the square alone
-right / len(H)  # np.mean divides by L; ||h||^2 is the sum over the bits
-np.sum(H.sum(axis=0) ** 2) / (2 * H.shape[1])  # a sum over bits; h sums over samples, axis=1
+right * m / L  # samples in rows? Here they stand in columns: m = H.shape[1]
+right / m**2  # h is a sum, not a mean: 1/m stands in front of the square alone
+right / L  # np.mean divides by L; ||h||^2 is the sum over the bits
+np.sum(H.sum(axis=0) ** 2) / (2 * m)  # a sum over bits; h sums over samples, axis=1
 losses.balance(H.T)[0]  # samples in rows? Here they stand in columns: h is (L, 1)
 [gradient]
 right[:, :1]  # this is one column; Eq. (11) has it for every sample, (L, m)
-right / H.shape[1]  # h is a sum, not a mean: 1/m stands here once
-0 * H + H.sum(axis=0) / H.shape[1]  # a sum over bits; h sums over samples, axis=1
+right / m  # h is a sum, not a mean: 1/m stands here once
+0 * H + H.sum(axis=0) / m  # a sum over bits; h sums over samples, axis=1
 losses.balance(H.T)[1].T  # samples in rows? Here they stand in columns: h is (L, 1)
 *GRADIENT
 """,
@@ -479,17 +551,9 @@ losses.balance(H.T)[1].T  # samples in rows? Here they stand in columns: h is (L
         "Begin with Y, (C, m), 1 where a sample has the class; H Y^T is (L, C).",
         """
 [value]
-pairwise_matrix(H, y, different=0)[0]  # S is -1 for pairs of different classes, not 0
-pairwise_matrix(H, y, power=0)[0]  # 1/L is missing in front of H^T H
-right - H.shape[1] / 2  # ||S||^2 = m^2 is missing: every entry of S is 1 or -1
-right / H.shape[1]  # np.mean divides by m^2; 1/(2m) stands in front of the sum
-*VALUE
+*SIMILARITY_VALUE
 [gradient]
-right / 2  # half of it: H stands twice in H^T H, so the product rule gives two equal terms
-pairwise_matrix(H, y, different=0)[1]  # S is -1 for pairs of different classes, not 0
-len(H) * right  # 1/L is missing in front of the gradient
-pairwise_matrix(H, y, power=0)[1] / len(H)  # 1/L is missing in front of H^T H
-*GRADIENT
+*SIMILARITY_GRADIENT
 """,
         square="an m x m matrix",
         large=partial(outputs_and_labels, m=LARGE),
@@ -551,6 +615,7 @@ sgn(-before_sgn(X, W, c, H, lambda2, B, k))  # the opposite sign: this bit makes
         """
 [B]
 one_cycle(Q, G, B, sign=np.sign)  # np.sign(0) is 0, which is no bit: take sgn
+np.vstack([right[:1], B[1:]])  # one row only; does `return` stand after the loop?
 sgn(Q - G @ B + np.diag(G)[:, None] * B)  # use the newest rows: those above k are set already
 one_cycle(Q, G, B, own=1)  # the bit sees itself: the diagonal of G must be 0
 one_cycle(Q, G, B, order=-1)  # the rows are visited from the first to the last
@@ -564,19 +629,31 @@ one_cycle(Q, G, B, sign=lambda t: sgn(-t))  # the opposite sign: these bits make
         "Begin with the two means of Eq. (3), as columns: keepdims=True.",
         """
 [W]
-decoder(X, B, lambda1, centred=False)[0]  # not centred: subtract x b^T, and b b^T
-decoder(X, B, 0.0)[0]  # lambda1 is missing: this is plain least squares
-decoder(X, B, lambda1 / X.shape[1])[0]  # 1/m is missing: lambda1 counts m times too little
-decoder(X, B, 2 * lambda1)[0]  # 2 lambda1: the 2 of the square cancels the 1/2
+decoder(X, B, lambda1 * np.eye(L), xb=0, bb=0)  # not centred: subtract x b^T, and b b^T
+decoder(X, B, lambda1 * np.eye(L), xb=0)  # C_xb is not centred: subtract x b^T
+decoder(X, B, lambda1 * np.eye(L), bb=0)  # C_bb is not centred: subtract b b^T
+decoder(X, B, lambda1 * np.eye(L), x=m)  # 1/m is missing in C_xb
+decoder(X, B, lambda1 * np.eye(L), b=m)  # 1/m is missing in C_bb
+decoder(X, B, lambda1 * np.eye(L), x=m, b=m)  # 1/m is missing in C_xb and C_bb
+decoder(X, B, 0)  # lambda1 is missing: this is plain least squares
+decoder(X, B, lambda1)  # lambda1 is added to every entry; I has ones on the diagonal alone
+decoder(X, B, lambda1 / m * np.eye(L))
+# lambda1 counts m times too little: 1/m belongs to both products, and none to lambda1
+decoder(X, B, lambda1 * m * np.eye(L))
+# lambda1 counts m times too much: 1/m belongs to both products, and no m to lambda1
+decoder(X, B, 2 * lambda1 * np.eye(L))  # 2 lambda1: the 2 of the square cancels the 1/2
+decoder(X, B, lambda1 / 2 * np.eye(L))  # lambda1/2: the 2 of the square cancels the 1/2
+decoder(X, B, lambda1 * (m - 1) / m * np.eye(L))  # np.cov divides by m - 1, here it is m: bias=True
+decoder(X, B, lambda1 * np.eye(L), xb=1 / (1 + lambda1), bb=1 / (1 + lambda1))
+# c is penalised, too; lambda1 belongs to ||W||^2 alone
+-right  # the sign: C_xb is X B^T / m less x b^T
 right.T  # right numbers, but transposed
 [c]
-right[:, 0]  # a bias is a column, (D, 1)
-2 * X.mean(axis=1, keepdims=True) - right  # the sign: c = x - W b
-X.mean(axis=1, keepdims=True)  # W b is missing: c = x - W b
-decoder(X, B, lambda1, centred=False)[1]  # right for your W: mend W, and c follows
-decoder(X, B, 0.0)[1]  # right for your W: mend W, and c follows
-decoder(X, B, lambda1 / X.shape[1])[1]  # right for your W: mend W, and c follows
-decoder(X, B, 2 * lambda1)[1]  # right for your W: mend W, and c follows
+bias(X, B, mine[0])  # right for your W: mend W, and c follows
+bias(X, B, mine[0])[:, 0]  # a bias is a column, (D, 1)
+bias(X, B, mine[0], -1)  # the sign: c = x - W b
+bias(X, B, mine[0], 0)  # W b is missing: c = x - W b
+bias(X, B, mine[0]) / (1 + lambda1)  # c is penalised, too; lambda1 belongs to ||W||^2 alone
 """,
     ),
     "alternate": Exercise(
@@ -585,16 +662,29 @@ decoder(X, B, 2 * lambda1)[1]  # right for your W: mend W, and c follows
         "A loop over rounds: decoder, encoder and its H, codes; each is a line or two.",
         """
 [theta, W, c, B]
-alternate(*given, fresh=True)  # theta starts afresh in each round; let it go on from its last
-alternate(*given, weight=0)  # DCC takes the weight of equality: lambda2 is lambdas[1]
-alternate(*given, weight=2)  # DCC takes the weight of equality: lambda2 is lambdas[1]
+alternate(*given, old="J")  # J holds the codes of the start: build it in each round, after step 1
+alternate(*given, old="theta")  # theta starts afresh in each round; let it go on from its last
+alternate(*given, old="decoder")  # the decoder is that of the first codes: it belongs in the loop
+alternate(*given, old="H")  # H is that of the last theta: compute it after step 2
+alternate(*given, weights=(1, 1))  # the decoder takes the weight of its decay: lambda1, lambdas[0]
+alternate(*given, weights=(2, 1))  # the decoder takes the weight of its decay: lambda1, lambdas[0]
+alternate(*given, weights=(0, 0))  # DCC takes the weight of equality: lambda2 is lambdas[1]
+alternate(*given, weights=(0, 2))  # DCC takes the weight of equality: lambda2 is lambdas[1]
 alternate(*given, codes=lambda *a: a[-1])  # the codes never change: keep what DCC returns
 alternate(*given, codes=lambda *a: sgn(a[3]))  # sgn(H) is the step of SH-BDNN; here it is DCC
 alternate(*given, codes=lambda *a: dcc.coordinate_descent(*a[:-1], 0 * B))
 # DCC starts from 0, as the authors do; here it starts from the present codes
+alternate(*given, codes=lambda *a: dcc.coordinate_descent(*a[:-1], B))
+# DCC starts from the first codes; here it starts from the present ones
+(*right[:3], alternate(*given[:-1], rounds - 1)[3])
+# B is that of the round before; step 3 belongs to the last round, too
+(right[0], *uh_bdnn.ridge_decoder(X, right[3], lambdas[0]), right[3])
+# W, c are fitted once more after the last round; it ends with step 3
 alternate(*given[:-1], rounds - 1)  # one round too few
-alternate(*given[:-1], 1)  # one round only: loop over `rounds`
+alternate(*given[:-1], rounds + 1)  # one round too many
+alternate(*given[:-1], 1)  # one round only: loop over `rounds`; does `return` stand after the loop?
 """,
+        needs="ridge_decoder",
     ),
     "class_similarities": Exercise(
         class_similarities,
@@ -610,14 +700,22 @@ class_similarities(counts, L, root=1)[0]  # the square root of mu is missing: A^
 right / L  # the root of L is missing in A
 L * right  # 1/L is missing in front of A^T A
 right * np.sqrt(np.outer(counts, counts))  # N^(-1/2) is missing: divide column i by the root of n_i
+right / np.sqrt(np.outer(counts, counts))  # N^(-1/2), not N^-1: divide by the root of n_i
 class_similarities(counts, L, weighted=False)[0]  # M without the roots of the counts
+class_similarities(counts, L, two=1)[0]  # 2I, not I: 2 n_i stands on the diagonal of M, less n_i
 [floor]
 class_similarities(counts, L, order=1)[1]  # eigh gives the smallest first; the L largest are kept
-class_similarities(counts, len(counts))[1]  # rank at most L: keep the L largest alone
+class_similarities(counts, len(counts))[1]
+# rank at most L: the positive eigenvalues beyond L are left, too, not the negative one alone
+class_similarities(counts, L, weighted=False)[1]  # M without the roots of the counts
+class_similarities(counts, L, two=1)[1]  # 2I, not I: 2 n_i stands on the diagonal of M, less n_i
+class_similarities(counts, L, power=1)[1]  # the squares of the eigenvalues are summed
+balanced_floor(counts, L)  # Eq. (16) of notebook 05 holds for classes of equal size only
 0 * right if L >= len(counts) else right  # the negative eigenvalue cannot be had: leave it out
 np.sum(counts) / 2 - right  # this is what the outputs reach; the floor is what is left
 2 * right  # twice too large: 1/(2m) stands in front
 np.sum(counts) * right  # 1/m is missing
+2 * np.sum(counts) * right  # 1/(2m) is missing
 """,
     ),
     "shared_similarity": Exercise(
@@ -626,20 +724,13 @@ np.sum(counts) * right  # 1/m is missing
         "Begin with Y, (C, m), 1 where a sample has the set; T stands behind H Y^T, (L, C).",
         """
 [value]
-shared_similarity(H, y, np.eye(len(T)))[0]  # T is missing: sets that share a label are similar, too
-shared_similarity(H, y, T @ T)[0]  # T stands once: <H Y^T, H Y^T T>, not ||H Y^T T||^2
-pairwise_matrix(H, y, T, different=0)[0]  # S is -1 for pairs without a common label, not 0
-pairwise_matrix(H, y, T, power=0)[0]  # 1/L is missing in front of H^T H
-right - H.shape[1] / 2  # ||S||^2 = m^2 is missing: every entry of S is 1 or -1
-*VALUE
+sum(similarity(H, y)[0])  # T is missing: sets that share a label are similar, too
+sum(similarity(H, y, T @ T)[0])  # T stands once: <H Y^T, H Y^T T>, not ||H Y^T T||^2
+*SIMILARITY_VALUE
 [gradient]
-right / 2  # half of it: H stands twice in H^T H, so the product rule gives two equal terms
-shared_similarity(H, y, np.eye(len(T)))[1]  # T is missing: sets that share a label are similar, too
-shared_similarity(H, y, T @ T)[1]  # T stands once: (H Y^T T) Y
-pairwise_matrix(H, y, T, different=0)[1]  # S is -1 for pairs without a common label, not 0
-len(H) * right  # 1/L is missing in front of the gradient
-pairwise_matrix(H, y, T, power=0)[1] / len(H)  # 1/L is missing in front of H^T H
-*GRADIENT
+sum(similarity(H, y)[1])  # T is missing: sets that share a label are similar, too
+sum(similarity(H, y, T @ T)[1])  # T stands once: (H Y^T T) Y
+*SIMILARITY_GRADIENT
 """,
         square="an m x m matrix",
         large=partial(outputs_and_sets, m=LARGE),
@@ -651,12 +742,12 @@ pairwise_matrix(H, y, T, power=0)[1] / len(H)  # 1/L is missing in front of H^T 
         """
 [value]
 2 * right  # twice too large: the 1/2 in front of the square is missing
-right / H.shape[1]  # a mean; Deep Hashing takes the sum over the samples
+right / m  # a mean; Deep Hashing takes the sum over the samples
 np.sqrt(2 * right) / 2  # the norm is squared: no root
 [gradient]
 2 * right  # twice too large: the 2 of the square cancels the 1/2
 -right  # the sign is wrong: this is minus the gradient, and a step against it would climb
-right / H.shape[1]  # a mean; Deep Hashing takes the sum over the samples
+right / m  # a mean; Deep Hashing takes the sum over the samples
 H  # sgn(H) counts as a constant, but it is still there: H - sgn(H)
 right.T  # right numbers, but transposed
 """,

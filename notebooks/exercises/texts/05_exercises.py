@@ -94,14 +94,14 @@ check(balance)
 #
 # where $S_{ij}$ is $1$ for samples of the same class and $-1$ for others. You may write it like this first, with $S$ and $V$ as $m\times m$ matrices; `check` will accept the numbers and then complain about the memory. Then use $S=2Y^\top Y-\mathbf 1\mathbf 1^\top$ with one-hot labels $Y$, $C\times m$, and set the brackets so that no product is $m\times m$. Eqs. (14) and (15) of notebook 05 are the result.
 #
-# `y` is $(m,)$, whole numbers.
+# `y` is $(m,)$: whole numbers 0 to $C-1$, each of which occurs.
 
 
 # %% tags=["solution"]
 def pairwise_similarity(H, y):
     """Value and gradient of the similarity term, in memory that grows with m, not with m^2.
 
-    H is (L, m), y is (m,), the classes.
+    H is (L, m), y is (m,), the classes, 0 to C - 1.
     Returns a number, and dH, (L, m).
     """
     L, m = H.shape

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Write the alternation of UH-BDNN
 #
-# Two functions, about an hour. Notebook 08 says when to do each: 8.A after Eq. (3), 8.B before the loop. You need what you know of notebooks 04 to 07.
+# Two functions, about 40 minutes. Notebook 08 says when to do each: 8.A after Eq. (3), 8.B before the loop. You need what you know of notebooks 04 to 07.
 
 # %%
 from functools import partial
@@ -15,7 +15,7 @@ from bdnn.network import forward, unflatten
 from bdnn.uh_bdnn import encoder_objective
 
 # %% [markdown]
-# ## 8.A The decoder of given codes (30 minutes)
+# ## 8.A The decoder of given codes (20 minutes)
 #
 # The decoder minimises $\frac1{2m}\|X-WB-c\mathbf 1^\top\|^2+\frac{\lambda_1}2\|W\|^2$. By Eq. (3) of notebook 08
 #
@@ -43,15 +43,15 @@ def ridge_decoder(X, B, lambda1):
 check(ridge_decoder)
 
 # %% [markdown]
-# ## 8.B The alternation (30 minutes)
+# ## 8.B The alternation (20 minutes)
 #
-# Repeat `rounds` times the three steps of notebook 08, in its order:
+# It calls your `ridge_decoder`, so 8.A must be right first. Repeat `rounds` times the three steps of notebook 08, in its order:
 #
 # 1. **decoder** of the present codes, by your `ridge_decoder` with `lambdas[0]`;
-# 2. **encoder**: `minimize(J, theta, max_iter=max_iter).x` is the new `theta`, where `J` takes `theta` alone and returns value and gradient. `encoder_objective(theta, X, B, sizes, lambdas)` of Eqs. (4) and (5) of notebook 08 does, with its other arguments held fixed by `partial`;
+# 2. **encoder**: `minimize(J, theta, max_iter=max_iter, gtol=0, ftol=0).x` is the new `theta`, where `J` takes `theta` alone and returns value and gradient. `encoder_objective(theta, X, B, sizes, lambdas)` of Eqs. (4) and (5) of notebook 08 does, with its other arguments held fixed by `partial`;
 # 3. **codes**: `coordinate_descent(X, W, c, H, lambda2, B)` from the present codes, where `lambda2` is `lambdas[1]` and $H$ is the output of the code layer, `forward(*unflatten(theta, sizes), X)[-1]`.
 #
-# (The library's step 3 takes the best of three starts; one is enough here.)
+# Every round ends with step 3, the last one too. So the $B$ that you return has had one update more than $W$, $c$ and `theta`; a `State` of notebook 08 holds the codes that these are fitted to. (The library's step 3 takes the best of three starts; one is enough here.)
 
 
 # %% tags=["solution"]
@@ -65,7 +65,7 @@ def alternate(X, B, theta, sizes, lambdas, max_iter, rounds):
     for _ in range(rounds):
         W, c = ridge_decoder(X, B, lambdas[0])
         J = partial(encoder_objective, X=X, B=B, sizes=sizes, lambdas=lambdas)
-        theta = minimize(J, theta, max_iter=max_iter).x
+        theta = minimize(J, theta, max_iter=max_iter, gtol=0, ftol=0).x
         H = forward(*unflatten(theta, sizes), X)[-1]
         B = coordinate_descent(X, W, c, H, lambdas[1], B)
     return theta, W, c, B

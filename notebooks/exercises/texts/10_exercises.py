@@ -40,14 +40,14 @@ check(quantisation)
 #
 # $$ J_s=\frac1{N_D}\sum_{y_i\ne y_j}\|h_i-h_j\|^2-\frac1{N_S}\sum_{y_i=y_j,\ i\ne j}\|h_i-h_j\|^2 . $$
 #
-# You may write it over all pairs first; `check` will accept the numbers and then complain about the memory. Then find the form without pairs: Eqs. (11) and (12) of notebook 10, or better your own derivation of them. `y` is $(m,)$, whole numbers.
+# You may write it over all pairs first; `check` will accept the numbers and then complain about the memory. Then find the form without pairs: Eqs. (11) and (12) of notebook 10, or better your own derivation of them. `y` is $(m,)$: whole numbers 0 to $C-1$, each of which occurs.
 
 
 # %% tags=["solution"]
 def scatter(H, y):
     """Value and gradient of the scatter between less that within classes, without pairs.
 
-    H is (L, m), y is (m,), the classes.
+    H is (L, m), y is (m,), the classes, 0 to C - 1.
     Returns a number, and dH, (L, m).
     """
     m = H.shape[1]
