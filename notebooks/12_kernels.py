@@ -1169,7 +1169,7 @@ for name in ("SDH", "KSH", "BRE"):
 print("no run with the default settings is more than a tenth below the published figure")
 
 # %% [markdown]
-# SDH passes the published figures at 16 and 24 bits, ends a tenth of a point below at 32, and passes that of 8 bits by the start with class codes; the rows with `init=random` are the paper's start. KSH comes within two and a half points of the published figures at 8 bits and within about one from 16 on with 10,000 samples, and loses one or two more, at 8 bits five, with the 2,000 of its demonstration. BRE is above the published figure at 8 and 16 bits, and four to five points below it at 24 and 32, where ours hardly gains from further bits.
+# SDH passes the published figures at 16 and 24 bits, ends a tenth of a point below at 32, and passes that of 8 bits by the start with class codes; the rows with `init=random` are the paper's start. KSH comes within two and a half points of the published figures at 8 bits and within about one from 16 on with 10,000 samples, and loses one or two more, at 8 bits three, with the 2,000 of its demonstration. BRE is above the published figure at 8 and 16 bits, and four to five points below it at 24 and 32, where ours hardly gains from further bits.
 #
 # ## What we have now
 #

@@ -66,8 +66,11 @@ for name, rows in files.items():
 # A line states what made it: method, data, split, ground truth, seed, settings, versions, the revision of the method, the command; then the measures, the seconds and the memory. This is one, without its longest entries:
 
 # %%
-row = next(r for r in files["mnist.jsonl"] if (r["method"], r["bits"]) == ("ITQ", 16))
-long = ("history", "versions", "precision_by_radius", "recall_by_radius", "command")
+row = next(r for r in files["paper.jsonl"] if (r["method"], r["bits"]) == ("ITQ", 16))
+long = (
+    *("history", "versions", "command"),
+    *("precision_by_radius", "recall_by_radius", "precision_by_group"),
+)
 print({key: value for key, value in row.items() if key not in long})
 
 # %%
@@ -535,14 +538,17 @@ def over_queries(method, rival, data, bits):
     return difference.mean(), errors[0], np.hypot(*errors[1:])
 
 
-print("                                  difference   error over queries, paired (unpaired)")
+print("strongest rival whose rows have it     difference   error over queries, paired (unpaired)")
 for method, data in columns:
     for L in LENGTHS[1:]:
-        for rival in SUPERVISED if method in SUPERVISED else UNSUPERVISED:
-            if rival != method and (found := over_queries(method, rival, data, L)):
-                difference, paired, unpaired = found
-                print(f"{NAMES[method]} - {NAMES[rival]:5} {TITLES[data]}, {L} bits ", end="")
-                print(f"{difference:+9.2f}   {paired:.2f} ({unpaired:.2f})")
+        rivals = {*(SUPERVISED if method in SUPERVISED else UNSUPERVISED)} - {method}
+        found = {rival: over_queries(method, rival, data, L) for rival in rivals}
+        found = {rival: numbers for rival, numbers in found.items() if numbers}
+        if found:
+            rival = min(found, key=lambda rival: found[rival][0])
+            difference, paired, unpaired = found[rival]
+            entry = f"{NAMES[method]} - {NAMES[rival]}, {TITLES[data]}, {L} bits"
+            print(f"{entry:38} {difference:+10.2f}   {paired:.2f} ({unpaired:.2f})")
 
 # %% [markdown]
 # Both methods answer the same queries, and a query in a dense region is easy for both, so the paired error is smaller than two errors that know nothing of each other. Compare it with the deviations over the seeds in Table 1: on MNIST it is of the same size, and no number of seeds makes it smaller. Rows without the field were recorded before `run` kept it; for them the error of the queries is not known, and an interval that ends near 0 should be read as open.
@@ -580,23 +586,35 @@ print("\nnot recorded:", "; ".join(missing) or "none")
 
 # %%
 one_start, from_itq = {"changed": {"variant": "one ITQ start"}}, {"changed": {"init": "itq"}}
-TAKEN = (("UHBDNN", (24, 32), one_start, UNSUPERVISED), ("SHBDNN", LENGTHS, from_itq, SUPERVISED))
-print("MNIST, P@2 %:    its start taken back   best of the others   published")
-behind = {}
-for method, lengths, start, others in TAKEN:
+half = {"n_train": 30_000}
+TAKEN = (
+    ("UHBDNN", "one ITQ start", (24, 32), one_start, UNSUPERVISED),
+    ("SHBDNN", "ITQ codes", LENGTHS, from_itq, SUPERVISED),
+    ("SHBDNN", "30,000 labels", LENGTHS, half, SUPERVISED),
+    ("SHBDNN", "both", LENGTHS, from_itq | half, SUPERVISED),
+)
+print("MNIST, P@2 %                        taken back   best of the others   published")
+lead = {}
+for method, what, lengths, options, others in TAKEN:
     for L in lengths:
-        ours = values(method, "mnist", L, **start).mean()
+        ours = values(method, "mnist", L, **options).mean()
         theirs, best = max((values(m, "mnist", L).mean(), m) for m in others if m != method)
         printed = PUBLISHED[method, "mnist"][LENGTHS.index(L)]
-        behind[method, L] = ours < theirs
-        print(
-            f"{NAMES[method]:8} {L:2} bits {ours:20.2f} {theirs:15.2f} {NAMES[best]:4} {printed:10.2f}"
-        )
-assert behind["UHBDNN", 32] and behind["SHBDNN", 16]
-assert not behind["SHBDNN", 24] and not behind["SHBDNN", 32]
+        lead[what, L] = ours - theirs
+        print(f"{NAMES[method]:8} {what:14} {L:2} bits {ours:14.2f}", end="")
+        print(f" {theirs:15.2f} {NAMES[best]:4} {printed:10.2f}")
+assert lead["one ITQ start", 32] < 0 and lead["ITQ codes", 16] < 0
+assert min(lead["ITQ codes", 24], lead["ITQ codes", 32]) > 0.5
+assert max(abs(lead["30,000 labels", L]) for L in LENGTHS) < 0.5
+assert max(lead["both", 8], lead["both", 16]) < -2
+assert max(abs(lead["both", 24]), abs(lead["both", 32])) < 0.5
+unstopped = {L: values("UHBDNN", "mnist", L, changed={"n_validation": 0}).mean() for L in (24, 32)}
+assert all(0.2 < values("UHBDNN", "mnist", L).mean() - unstopped[L] < 1.2 for L in unstopped)
 
 # %% [markdown]
-# With one start of ITQ, UH-BDNN does no better than the best of its baselines at 24 bits, and less well at 32: the lead in Table 1 is what twenty starts buy. (SH draws nothing; KMH and BA start once.) With SH-BDNN it depends on the length. From ITQ codes, as in the paper, it loses less than a point at 24 and 32 bits, stays ahead of its rivals, and reaches the published figures: there the claim does not rest on our start. At 16 bits one seed of three ends eight points below the others, and the mean is behind SDH; at 8 bits all three stay nine points below the published figure. Notebook 09 shows what such runs suffer from, classes that share a code.
+# With one start of ITQ, UH-BDNN does no better than the best of its baselines at 24 bits, and less well at 32: the lead in Table 1 is what twenty starts buy. (SH draws nothing; KMH and BA start once.) Early stopping buys less: without it half a point to a point is lost.
+#
+# The lead of SH-BDNN rests on the start and on the labels. From ITQ codes, as in the paper, it loses less than a point at 24 and 32 bits, and stays ahead of its rivals. With 30,000 labels, as many as the authors had, it is level with SDH at every length, which has all 60,000. With both, as in the authors' program, it is level at 24 and 32 bits. At 8 and 16 bits it is then far behind: some of its seeds end eight points or more below the others. Notebook 09 shows what such runs suffer from, classes that share a code. The published figures of 24 and 32 bits are half a point to a point above those of both.
 #
 # A row that is missing comes from `course.py run` with `--variant`, `--settings` or `--n-train`, recorded in `results/ablations.jsonl`. Two things no row can show: `UHBDNN` can no longer stop by mAP, and on SIFT UH-BDNN is validated by the 50 nearest neighbours of its own sample but judged by the nearest hundredth of the database. (`--settings '{"n_neighbors": 1000}'` validates by a hundredth of the training vectors.)
 #
@@ -701,12 +719,14 @@ for data, L in (("cifar10", 24), ("cifar10", 32), ("cifar10-hog-jpeg", 32), ("si
 
 # %%
 lighter = values("UHBDNN", "cifar10", 24, changed=TRIED["weights / 50"])
+at_32 = values("UHBDNN", "cifar10", 32, changed=TRIED["weights / 50"]).mean()
+assert -1 < at_32 - values("ITQ", "cifar10", 32).mean() < 0
 usual, of_itq = (values(method, "cifar10", 24) for method in ("UHBDNN", "ITQ"))
 assert lighter.min() > of_itq.max() > usual.max()
 print("CNN features, 24 bits: with lighter weights every seed is above every one of ITQ")
 
 # %% [markdown]
-# **What is known.** Two different things happen. On the CNN features the weights do not suit the data: the input is divided by one number, the largest range of a dimension. That leaves pixels with a mean square of the size that the weights were chosen for; of principal components, whose ranges differ by orders of magnitude, it leaves next to nothing to reconstruct. The terms of the code layer take over, and equality is as large as the reconstruction, where `fit` warns at a tenth. With a fiftieth of each weight the network follows its codes, and at 24 bits UH-BDNN is ahead of ITQ in precision, in the same time; more iterations of L-BFGS help too, but less and at a price (one run). What lighter weights do at 32 bits was not tried. On HOG and SIFT equality is a smaller share, though above a tenth, and on HOG the same lighter weights did harm (one run). There the lines on empty balls say a part of it: precision at radius 2 counts an empty ball as 0, so a code that spreads the items more loses by it even where its filled balls are purer. But its mAP, which knows no balls, is lower there, too. *Why* UH-BDNN spreads them more at 32 bits is open. A wider network lost precision on HOG and gained half a point of mAP, again in one run. With vectors of your own, look at the terms in `history_`: where equality exceeds a tenth of the reconstruction, try lighter weights, and more iterations; ITQ is the quicker choice.
+# **What is known.** Two different things happen. On the CNN features the weights do not suit the data: the input is divided by one number, the largest range of a dimension. That leaves pixels with a mean square of the size that the weights were chosen for; of principal components, whose ranges differ by orders of magnitude, it leaves next to nothing to reconstruct. The terms of the code layer take over, and equality is as large as the reconstruction, where `fit` warns at a tenth. With a fiftieth of each weight the network follows its codes: at 24 bits UH-BDNN is then ahead of ITQ in precision, in the same time, and at 32 bits half a point behind instead of three. More iterations of L-BFGS help too, but less and at a price (one run). On HOG and SIFT equality is a smaller share, though above a tenth, and on HOG the same lighter weights halve the precision. On SIFT a part is the stopping rule: judged by as many neighbours as in the ground truth, the round that is kept is a better one (two seeds), and one bad seed of three is gone. The lines on empty balls say another part: precision at radius 2 counts an empty ball as 0, so a code that spreads the items more loses by it even where its filled balls are purer. But its mAP, which knows no balls, is lower there, too. *Why* UH-BDNN spreads them more at 32 bits is open. A wider network loses precision on HOG, too, and gains a quarter of a point of mAP. With vectors of your own, look at the terms in `history_`: where equality exceeds a tenth of the reconstruction, try lighter weights, and more iterations; ITQ is the quicker choice.
 #
 # BA has a weight of its equality as well. Where it is marked above it ends at its start; a lighter weight was not tried.
 #

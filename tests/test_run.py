@@ -293,8 +293,9 @@ def test_rows_recorded_before_are_found(monkeypatch):
     monkeypatch.setattr(run, "source", lambda *_: mnist)
     (old,) = [
         row
-        for row in read_rows(Path(__file__).parents[1] / "notebooks/results/mnist.jsonl")
-        if (row["method"], row["bits"], row["seed"], row["ground_truth"]) == ("ITQ", 8, 0, "knn50")
+        for row in read_rows(Path(__file__).parents[1] / "notebooks/results/paper.jsonl")
+        if (row["data"], row["method"], row["bits"], row["seed"], row["ground_truth"])
+        == ("mnist", "ITQ", 8, 0, "knn50")
     ]
     (new,) = identities("--data", "mnist")
     assert run.same_run(old, new)

@@ -28,12 +28,12 @@ REVISIONS = {
     "ITQ": 1,
     "ITQCCA": 1,
     "KMeansHashing": 1,
-    "KernelSupervisedHashing": 1,
+    "KernelSupervisedHashing": 2,
     "SHBDNN": 3,
     "SpectralHashing": 1,
     "SphericalHashing": 1,
     "SupervisedDeepHashing": 2,
-    "SupervisedDiscreteHashing": 1,
+    "SupervisedDiscreteHashing": 2,
     "UHBDNN": 2,
 }
 
