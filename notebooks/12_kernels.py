@@ -498,7 +498,7 @@ _ = ax.legend()
 save_figure(fig, "12_starts")
 
 # %% [markdown]
-# Each point is one training. Where two classes are at most two bits apart, queries of the one find the items of the other, and every such pair costs some points of precision: at 8 bits the random starts lie more than twenty points apart. The objective hardly tells them apart: with 8 bits it cannot fall below about 800 (ten codes in eight dimensions leave two classes unread, 400 samples each), four of the five starts come within one percent of it, and the best and the worst of the four differ by more than ten points. So the published 36.49 % of SDH at 8 bits is one draw of a wide distribution.
+# Each point is one training. Where two classes are at most two bits apart, queries of the one find the items of the other, and every such pair costs some points of precision: at 8 bits the random starts lie more than twenty points apart. The objective hardly tells them apart: with 8 bits it cannot fall below about 800 (ten codes in eight dimensions leave two classes unread, 400 samples each), most of the starts come within one percent of it, and their precision differs by more than ten points. So the published 36.49 % of SDH at 8 bits may be one draw of a wide distribution.
 #
 # **Departure:** our default starts from one code for each class, chosen for a low similarity loss (`class_codes` of notebook 09), and SDH keeps them. `init="random"` is the paper's start; both are compared on all of MNIST below.
 #
@@ -1095,8 +1095,8 @@ save_figure(fig, "12_distances")
 #
 # * **Samples, anchors and optimiser decide a lot.** BRE and KSH share the loss and the kind of kernel, with 300 and 1,000 anchors here; 300 anchors, a thousand samples and weights taken one at a time do not get as low as 1,000 anchors, four times the labels and a smooth relaxation. Which of the three differences matters most was not measured.
 #    KSH and SH-BDNN share the loss too, and come to similar places by a kernel and by a network.
-# * **The lowest loss is not the highest precision.** SDH does not minimise this loss at all. From class codes it is a kernel ridge regression on ten fixed codes (compare Exercise 9.4), and on few samples nothing here does better.
-# * **A baseline has settings, too.** SDH at 8 bits moves by tens of points with its start, KSH by five with its number of samples. Whoever compares methods compares these settings.
+# * **One can reach the lowest loss without minimising it.** SDH does not minimise this loss at all. From class codes it is a kernel ridge regression on ten fixed codes (compare Exercise 9.4), and on few samples nothing here does better.
+# * **A baseline has settings, too.** SDH at 8 bits moves by tens of points with its start, KSH by three with its number of samples. Whoever compares methods compares these settings.
 #
 # ## All of MNIST, beside the published figures
 #
@@ -1169,7 +1169,7 @@ for name in ("SDH", "KSH", "BRE"):
 print("no run with the default settings is more than a tenth below the published figure")
 
 # %% [markdown]
-# SDH passes the published figures at 16 and 24 bits, ends a tenth of a point below at 32, and passes that of 8 bits by the start with class codes; the rows with `init=random` are the paper's start. KSH comes within two and a half points of the published figures at 8 bits and within about one from 16 on with 10,000 samples, and loses one or two more, at 8 bits three, with the 2,000 of its demonstration. BRE is above the published figure at 8 and 16 bits, and four to five points below it at 24 and 32, where ours hardly gains from further bits.
+# SDH passes the published figures at 16 and 24 bits, ends a tenth of a point below at 32, and is above that of 8 bits from either start; the rows with `init=random` are the paper's start. KSH comes within two and a half points of the published figures at 8 bits and within about one from 16 on with 10,000 samples, and loses one or two more, at 8 bits three, with the 2,000 of its demonstration. BRE is above the published figure at 8 and 16 bits, and four to five points below it at 24 and 32, where ours hardly gains from further bits.
 #
 # ## What we have now
 #

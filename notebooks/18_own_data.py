@@ -218,13 +218,13 @@ print(f"{4 * D:5} bytes: {milliseconds(nearest_neighbours, query, database, 10):
 #
 # ## Choose a method
 #
-# By the means of notebook 15, precision within radius 2, default settings, up to 32 bits; most of the leads of UH-BDNN are not confirmed by its tests:
+# By the means of notebook 15, precision within radius 2, default settings, up to 32 bits; none of the leads of UH-BDNN is confirmed by its tests:
 #
 # | you have | take | because |
 # | --- | --- | --- |
 # | no labels | `ITQ` first | it trains in seconds, and on the features of a CNN UH-BDNN was behind it from 16 bits on by its defaults (ahead at 24 with a fiftieth of each $\lambda$: notebook 15) |
-# | no labels, 16 or 24 bits, pixels or descriptors | `UHBDNN` as well | ahead of ITQ in precision on MNIST, HOG and SIFT, by half a point to six points; in mAP, which is nearer to a shortlist, level or behind on HOG and SIFT at 24 bits; it takes some thirty to a hundred times as long to train |
-# | no labels, 32 bits | whichever wins on *your* held-out queries | ahead by a point on MNIST, behind on HOG and on CNN features, undecided on SIFT |
+# | no labels, 16 or 24 bits, pixels or descriptors | `UHBDNN` as well | ahead of ITQ in precision on MNIST, HOG and SIFT, by half a point to six points; in mAP, which is nearer to a shortlist, level or behind on HOG and SIFT at 24 bits; it takes some twenty to a hundred times as long to train |
+# | no labels, 32 bits | whichever wins on *your* held-out queries | ahead of ITQ by two points on MNIST (of SH by one), behind on HOG and on CNN features, undecided on SIFT |
 # | no labels, features of a CNN | `ITQ` | ahead in mAP; k-means hashing led in precision at 24 bits, in one run |
 # | labels, and *similar* means *of the same class* | `SHBDNN` | first at every length on MNIST and on CNN features |
 # | labels, but little time or few vectors | `SupervisedDiscreteHashing` | two to five points behind from 16 bits on; trains in seconds, but encodes far more slowly |
