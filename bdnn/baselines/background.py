@@ -129,7 +129,7 @@ def train_on_batches(
     *,
     batch: int = 200,
     n_steps: int = 5,
-    n_epochs: int = 4,
+    n_epochs: int = 6,
     rng: np.random.Generator | int | None = None,
 ) -> Array:
     """Minimise a loss by a few steps of L-BFGS on one batch after the other; the weights (p,).
