@@ -159,8 +159,10 @@ def train(args):
     else:
         asked = readers.Asked(args.labels, left_out(args), args.vectors, args.sample is not None)
         X, y, columns = readers.read_columns(args.data, asked)
-    rows = sample(len(X), args)
-    X, y = X[rows], y if y is None else y[rows]
+    if args.sample is not None:
+        rows = sample(len(X), args)
+        X = readers.as_vectors(X[rows], f"{Path(args.data).name}: X", rows)[0]
+        y = y if y is None else y[rows]
     compare.check_settings(args.settings, [args.method])
     estimator = compare.make(args.method, args.bits, args.seed, args.settings)
     if y is None and compare.supervised([args.method]):
@@ -179,11 +181,9 @@ def train(args):
 
 
 def sample(m, args):
-    """The rows to learn from: all, or as many as --sample says, drawn by the seed."""
-    if args.sample is None or args.sample >= m:
-        return slice(None)
+    """The rows to learn from: as many as --sample says, or all there are, drawn by the seed."""
     check_whole_number("--sample", args.sample, 1)
-    return np.sort(np.random.default_rng(args.seed).choice(m, args.sample, replace=False))
+    return np.sort(np.random.default_rng(args.seed).permutation(m)[: args.sample])
 
 
 def read(args, model, path, labels, vectors=None, optional=False, text=False):
@@ -438,9 +438,10 @@ def compare_methods(args):
     methods = args.methods or compare.DEFAULT_METHODS
     methods = compare.usable(methods, dataset, lenient=args.methods is None)
     compare.check_settings(args.settings, methods)
-    rows, labels = sample(len(dataset.train), args), dataset.labels
-    labels = labels and labels._replace(train=labels.train[rows])
-    dataset = replace(dataset, train=dataset.train[rows], labels=labels)
+    if args.sample is not None:
+        rows, labels = sample(len(dataset.train), args), dataset.labels
+        labels = labels and labels._replace(train=labels.train[rows])
+        dataset = replace(dataset, train=dataset.train[rows], labels=labels)
     compare.check_bits(args.bits, len(dataset.train))
     truth = args.ground_truth
     if truth == "auto":

@@ -129,8 +129,13 @@ def read_columns(path: StrPath, asked: Asked) -> tuple[np.ndarray, np.ndarray | 
     return X, y, arrays.get("columns")
 
 
-def as_vectors(X: Any, what: str) -> tuple[np.ndarray, tuple[int, ...] | None]:
-    """Finite float32 vectors in rows, and the shape of one sample if it was an image."""
+def as_vectors(
+    X: Any, what: str, rows: np.ndarray | None = None
+) -> tuple[np.ndarray, tuple[int, ...] | None]:
+    """Finite float32 vectors in rows, and the shape of one sample if it was an image.
+
+    `rows` are their numbers in the file, if they are not all of it.
+    """
     X = np.asarray(X)
     if X.dtype.kind not in "buif" or X.ndim < 2 or X.size == 0:
         raise ValueError(
@@ -140,7 +145,8 @@ def as_vectors(X: Any, what: str) -> tuple[np.ndarray, tuple[int, ...] | None]:
     with np.errstate(over="ignore"):
         X = np.ascontiguousarray(given, dtype=np.float32)
     if not np.isfinite(X).all():
-        place = "row {}, column {}".format(*np.argwhere(~np.isfinite(X))[0])
+        row, column = np.argwhere(~np.isfinite(X))[0]
+        place = f"row {row if rows is None else rows[row]}, column {column}"
         raise ValueError(f"{what} holds NaN, infinity or values beyond float32, first in {place}")
     if not np.can_cast(given.dtype, np.float32):
         spread = np.ptp(given, axis=0)

@@ -624,7 +624,7 @@ assert all(0.2 < values("UHBDNN", "mnist", L).mean() - unstopped[L] < 1.2 for L 
 #
 # ## Where UH-BDNN does not lead
 #
-# Entries of the family above, in precision, in which the mean of another method of the paper's table is higher (DH is not in that table; it is ahead in three of them):
+# Entries of the family above, in precision, in which the mean of another method of the paper's table is higher (DH is not in that table):
 
 # %%
 for claim in claims:

@@ -84,12 +84,28 @@ def test_train_on_a_sample(files, flowers, file, tmp_path, capsys):
     assert start(f"{line} --seed 5 --sample 40 --model {path}") == 0
     assert "learned from 40 vectors" in capsys.readouterr().out
     X, y = flowers
-    rows = np.sort(np.random.default_rng(5).choice(120, 40, replace=False))
+    rows = np.sort(np.random.default_rng(5).permutation(120)[:40])
     same = type(bdnn.load(path))(2, random_state=5).fit(X[rows].astype(np.float32), y[rows])
     np.testing.assert_array_equal(bdnn.load(path).encode(X), same.encode(X))
     assert start(f"{line} --sample 121 --model {path}") == 0  # there are not more than 120
     assert "learned from 120 vectors" in capsys.readouterr().out
     fails(f"{line} --sample 0 --model {path}", "--sample must be a whole number", capsys)
+
+
+def test_a_sample_is_trained_in_memory(files, tmp_path, monkeypatch):
+    spread = pytest.importorskip("bdnn.engine.spread")
+    monkeypatch.setattr(spread, "fit", lambda *_: pytest.fail("trained from the file"))
+    line = f"train train.npy --bits 2 --method itq --model {tmp_path}/m.bdnn"
+    assert start(f"{line} --sample 40") == start(f"{line} --sample 121") == 0
+
+
+def test_a_value_missing_in_a_sample_is_named_by_its_row_of_the_file(tmp_path, capsys):
+    X = np.random.default_rng(0).random((100, 4))
+    X[20:, 2] = np.nan
+    np.save(tmp_path / "X.npy", X)
+    line = f"train {tmp_path}/X.npy --bits 2 --method itq --sample 30 --model {tmp_path}/m.bdnn"
+    row = min(k for k in np.random.default_rng(0).permutation(100)[:30] if k >= 20)
+    fails(line, rf"X\.npy: X holds NaN.* first in row {row}, column 2", capsys)
 
 
 def test_encode_and_search_by_hand(files, flowers, tmp_path, capsys):

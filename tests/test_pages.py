@@ -173,9 +173,17 @@ def test_slides_are_the_tagged_cells_under_the_headings_of_their_sections():
     assert site.decks(find(ROOT, ["02b"])) == {}
 
 
-def test_without_a_browser_one_sentence_says_what_is_missing(monkeypatch, capsys):
+def test_a_folder_that_cannot_be_made_is_refused_before_the_site_is_built(tmp_path, monkeypatch):
+    (tmp_path / "taken").write_text("")
+    monkeypatch.setattr(sys, "argv", ["site", "--print", str(tmp_path / "taken")])
+    monkeypatch.setattr(site, "build", lambda *_: pytest.fail("the site is built in vain"))
+    with pytest.raises(OSError, match="there is no folder .*taken"):
+        site.main()
+
+
+def test_without_a_browser_one_sentence_says_what_is_missing(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "playwright.sync_api", None)
-    monkeypatch.setattr(sys, "argv", ["site", "--print", "paper"])
+    monkeypatch.setattr(sys, "argv", ["site", "--print", str(tmp_path)])
     monkeypatch.setattr(site, "build", lambda *_: pytest.fail("the site is built in vain"))
     with pytest.raises(ValueError, match="^Playwright, which steers the browser, does not start: "):
         site.main()

@@ -17,7 +17,10 @@ ROOT = Path(__file__).parents[1]
 def test_rows_come_back_and_a_cut_line_is_left_out(tmp_path, capsys):
     path = tmp_path / "results" / "rows.jsonl"
     assert records.read_rows(path) == records.read_rows(None) == []
+    path.parent.mkdir()
+    path.write_text("")
     records.append_row(path, {"a": 1})
+    assert path.read_text() == '{"a": 1}\n'
     with open(path, "a") as file:
         file.write('{"a": ')  # an interruption
     records.append_row(path, {"a": 2})

@@ -86,11 +86,13 @@ def publish(browser, site, pages, slides, folder):
     """Print pages of the site to one file, its formulas and each page of slides to their own."""
     page = browser.new_page()
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as scratch:
-        parts = {name: Path(scratch, f"{k}.pdf") for k, name in enumerate(pages)}
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        parts = {name: Path(scratch, f"{k}.part") for k, name in enumerate(pages)}
         for name, part in parts.items():
             print_page(page, site, name, part)
-        join(parts, site, folder / "course.pdf")
-    for name in ("formulas", *slides):
-        print_page(page, site, name, folder / f"{Path(name).name}.pdf")
+        join(parts, site, Path(scratch, "course.pdf"))
+        for name in ("formulas", *slides):
+            print_page(page, site, name, Path(scratch, f"{Path(name).name}.pdf"))
+        for whole in Path(scratch).glob("*.pdf"):  # a file is there whole or not at all
+            whole.replace(folder / whole.name)
     print(folder / "course.pdf")

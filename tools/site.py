@@ -23,6 +23,7 @@ from copy import deepcopy
 
 import nbformat
 
+from bdnn.files import check_writable
 from tools import called_from
 from tools.exercises import FOLDER, texts
 from tools.gates.writing import saved_figures
@@ -329,6 +330,8 @@ def main():
     text = "print it, too: the course, the formulas and the slides as PDFs, with a Chromium"
     parser.add_argument("--print", type=called_from, metavar="FOLDER", dest="paper", help=text)
     options = parser.parse_args()
+    if options.paper:  # nothing is built in vain
+        check_writable(options.paper / "course.pdf", make_folders=True)
     with browser() if options.paper else nullcontext() as running:
         start = time.perf_counter()
         if code := build(ROOT, options.output):
@@ -344,5 +347,5 @@ def main():
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         sys.exit(f"course.py site: {error}")

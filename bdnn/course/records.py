@@ -89,6 +89,7 @@ def usual_runs(rows: Iterable[dict], **wanted: Any) -> dict[tuple[str, int], lis
 def append_row(path: Path, row: dict) -> None:
     """Add a row to a results file, behind a line that an interruption may have left unfinished."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    cut_short = path.exists() and not path.read_bytes().endswith(b"\n")
+    written = path.read_bytes() if path.exists() else b""
+    cut_short = written and not written.endswith(b"\n")
     with open(path, "a", encoding="utf-8") as file:
         file.write(("\n" if cut_short else "") + json.dumps(row) + "\n")
