@@ -90,7 +90,7 @@ class atomic_path:
         if self.path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
         self.mode = None
-        with suppress(FileNotFoundError, NotADirectoryError):
+        with suppress(FileNotFoundError):
             self.mode = os.lstat(self.path).st_mode  # an OSError for a name that is too long
         if self.mode is not None and not stat.S_ISREG(self.mode):
             raise OSError(f"{path} is not a regular file, and is not replaced: give another path")
